@@ -1,0 +1,59 @@
+"""Facts about the host at one instant, each number beside the name of its source.
+
+Filled by `host/`, read by the policies. Decides nothing and reads nothing.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit that was found on this host.
+
+    Attributes:
+        name: What it limits: `"memory"`, `"cores"`, `"processes"`, `"descriptors"`, `"address space"`.
+        value: The number; bytes for memory and address space, a count (perhaps fractional) otherwise.
+        source: Where it was read, e.g. `"cgroup v2 memory.max at /kubepods/x"` or `"RLIMIT_NPROC"`.
+    """
+
+    name: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostSnapshot:
+    """What this host affords, read once.
+
+    Attributes:
+        taken_at: Monotonic seconds.
+        limit_bytes: The smallest memory limit in force (container or host).
+        limit_source: Where `limit_bytes` was read.
+        available_bytes: Memory that can still be taken, the smallest over all limits.
+        available_source: Where `available_bytes` was read.
+        usable_cores: Whole cores this process may use, at least 1.
+        cores_source: Where `usable_cores` was read.
+        free_processes: Processes or threads that may still be started; None when unlimited or unknown.
+        free_descriptors: Descriptors that may still be opened; None when unlimited or unknown.
+        oom_kills: The memory group's out-of-memory kills so far; None when unknown.
+        stall_percent: Share of the last 10 s in which tasks stalled on memory (PSI some avg10), 0-100; None when unknown.
+        limits: Every limit that was found, for people to read.
+    """
+
+    taken_at: float
+    limit_bytes: int
+    limit_source: str
+    available_bytes: int
+    available_source: str
+    usable_cores: int
+    cores_source: str
+    free_processes: int | None = None
+    free_descriptors: int | None = None
+    oom_kills: int | None = None
+    stall_percent: float | None = None
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the limit that are taken and not reclaimable."""
+        return max(0, self.limit_bytes - self.available_bytes)

@@ -1,0 +1,151 @@
+"""The exceptions of this package, by whose fault they are.
+
+A caller's mistake is a `ValueError` or `TypeError`; what is here tells of trouble in the world: a task that cannot
+be finished, a level that cannot be had. Each keeps its facts as attributes and survives pickling. What a task
+itself raises is never wrapped: it is the task's result.
+"""
+
+from concurrent.futures import BrokenExecutor
+
+
+class AdaptiveExecError(Exception):
+    """The root of every error that this package raises about the world."""
+
+
+class PoisonTaskError(AdaptiveExecError, BrokenExecutor):
+    """A task killed its worker on every execution that it was allowed.
+
+    Attributes:
+        index: Position of the task in its batch, from 0.
+        cause: What ended the workers: `"signal 9"`, `"exit 3"`, `"out of memory"`, `"timeout"`.
+        attempts: How many executions were tried.
+        peak_bytes: Highest memory measured for the task, None where it is unknown.
+        limit_bytes: The memory limit in force, None where there is none.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        cause: str,
+        *,
+        attempts: int,
+        peak_bytes: int | None = None,
+        limit_bytes: int | None = None,
+    ) -> None:
+        self.index = index
+        self.cause = cause
+        self.attempts = attempts
+        self.peak_bytes = peak_bytes
+        self.limit_bytes = limit_bytes
+        peak = "unknown" if peak_bytes is None else f"{peak_bytes} bytes"
+        limit = "none" if limit_bytes is None else f"{limit_bytes} bytes"
+        super().__init__(
+            f"task {index} ended its worker ({cause}) in each of {attempts} executions, peak {peak}, "
+            f"limit {limit}; run it alone to see why, or give it more memory"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (
+            type(self),
+            (self.index, self.cause),
+            {
+                "attempts": self.attempts,
+                "peak_bytes": self.peak_bytes,
+                "limit_bytes": self.limit_bytes,
+            },
+        )
+
+
+class WorkerLostError(AdaptiveExecError, BrokenExecutor):
+    """A task's worker was lost and the task may not, or can not, run again.
+
+    Attributes:
+        index: Position of the task in its batch, from 0.
+        cause: What ended the worker, or why no isolated level could run the task.
+    """
+
+    def __init__(self, index: int, cause: str) -> None:
+        self.index = index
+        self.cause = cause
+        super().__init__(
+            f"task {index} was lost with its worker ({cause}) and may not run again here; "
+            f"allow more with retries= or more memory"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.index, self.cause), {})
+
+
+class TaskTimeoutError(AdaptiveExecError, TimeoutError):
+    """A task ran longer than `task_timeout`.
+
+    Attributes:
+        index: Position of the task in its batch, from 0.
+        limit_seconds: The `task_timeout` in force.
+    """
+
+    def __init__(self, index: int, limit_seconds: float) -> None:
+        self.index = index
+        self.limit_seconds = limit_seconds
+        super().__init__(
+            f"task {index} ran longer than task_timeout, got more than {limit_seconds:g} s; "
+            f"raise task_timeout= or split the task"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.index, self.limit_seconds), {})
+
+
+class TaskError(AdaptiveExecError):
+    """Stand-in for a task's exception, argument or result that could not be carried between processes.
+
+    Attributes:
+        type_name: Qualified name of what could not be carried, e.g. `"mymod.MyError"`.
+        text: Its message.
+        traceback_text: The worker's traceback, `""` when there is none.
+    """
+
+    def __init__(self, type_name: str, text: str, traceback_text: str = "") -> None:
+        self.type_name = type_name
+        self.text = text
+        self.traceback_text = traceback_text
+        super().__init__(f"{type_name}: {text}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.type_name, self.text, self.traceback_text), {})
+
+
+class WorkerTraceback(AdaptiveExecError):
+    """Carries the traceback of the worker, as the `__cause__` of a task's exception."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(f'\n"""\n{text}"""')
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.text,), {})
+
+
+class DriverError(AdaptiveExecError, BrokenExecutor):
+    """The loop that drives the executor failed; every open task ends with this error, its cause chained."""
+
+
+class InitializerError(AdaptiveExecError, BrokenExecutor):
+    """The user's `initializer` failed in a worker, so no task can run.
+
+    Attributes:
+        text: The initializer's traceback.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(f"the initializer failed in a worker; mend it or leave it out:\n{text}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.text,), {})
+
+
+def _rebuild(
+    kind: type[AdaptiveExecError], args: tuple[object, ...], facts: dict[str, object]
+) -> AdaptiveExecError:
+    return kind(*args, **facts)
