@@ -185,9 +185,6 @@ class Config:
         return LEVELS if self.levels == "auto" else tuple(self.levels)
 
 
-DEFAULTS: Final = Config()
-
-
 def make_config(settings: Mapping[str, object]) -> Config:
     """Make a `Config` from settings by name.
 
