@@ -1,14 +1,17 @@
 """The settings of an executor and every bound of the program, each with its unit and its source.
 
-`Config` is frozen and checked when it is made: a wrong value never reaches a worker. This file decides nothing
-while a batch runs; policies get a `Config` as an argument.
+`Config` is frozen and checked when it is made: a wrong value never reaches a worker. This file
+decides nothing while a batch runs; policies get a `Config` as an argument.
 """
 
 import difflib
+import math
+import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Final
+from numbers import Integral, Real
+from typing import Final, SupportsIndex
 
 LEVELS: Final = ("process", "thread", "sequential")
 """The ladder, best first; a step down is a step to the right."""
@@ -26,13 +29,13 @@ DEGRADED_THREADS: Final = 2
 START_PATIENCE_SECONDS: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between tries of a refused start. Source: the score system's submit retries."""
 CALM_SECONDS: Final = 30.0
-"""Seconds of quiet before a restore is tried. Source: circuit breakers' usual half-open delay."""
+"""Seconds of quiet before a restore is tried. Source: circuit breakers wait 5-60 s."""
 CALM_SECONDS_MAX: Final = 600.0
 """Seconds; the longest wait between restore trials, doubling from CALM_SECONDS."""
 CHUNK_SECONDS: Final = 0.1
-"""Seconds of work in a full chunk, the middle of 50-200 ms; joblib aims at 0.2-2 s, which idles workers longer."""
+"""Seconds of work in a full chunk. Source: the middle of 50-200 ms, below joblib's 0.2-2 s."""
 CHUNK_SECONDS_MAX: Final = 0.2
-"""Seconds; joblib's MIN_IDEAL_BATCH_DURATION. A chunk measured longer makes the next one smaller."""
+"""Seconds; a longer chunk makes the next one smaller. Source: joblib's MIN_IDEAL_BATCH_DURATION."""
 CHUNK_TASKS_MAX: Final = 65_536
 """Tasks; a chunk is never longer, so that progress is seen and a lost worker costs little."""
 INLINE_SECONDS: Final = 0.02
@@ -44,7 +47,7 @@ TINY_TASK_BYTES: Final = 4 * MIB
 INLINE_TASK_SECONDS: Final = 0.3e-6
 """Seconds that the caller's own loop adds to a task. Source: benchmarks/README.md."""
 TRANSPORT_TASK_SECONDS: Final = 3e-6
-"""Seconds of parent work to send one small task and take its result, before it is measured. Source: benchmarks."""
+"""Seconds of parent work to send a small task and take its result. Source: benchmarks/README.md."""
 SAMPLE_TASKS: Final = 3
 """Tasks that must have run isolated before the cost model speaks."""
 GAIN_TO_MOVE: Final = 0.8
@@ -56,17 +59,19 @@ HELD_BYTES_MAX: Final = 64 * MIB
 PULL_TASKS_MAX: Final = 65_536
 """Tasks asked for in one Pull."""
 WORKER_BYTES: Final = 32 * MIB
-"""Bytes counted for a worker of which nothing is known: interpreter, modules, a modest task (measured 8-30 MB)."""
+"""Bytes counted for a worker of which nothing is known. Source: measured at 8-30 MB."""
 THREAD_BYTES: Final = 8 * MIB
 """Bytes counted for a thread of which nothing is known: its stack and a modest task."""
 TARGET_MEMORY: Final = 0.70
-"""Fraction of the limit up to which workers are added. Source: dask's and the transform system's target."""
+"""Fraction of the limit up to which workers are added. Source: the transform system's target."""
 WARN_BYTES: Final = 4 * GIB
-"""Bytes available below which pressure is warn, or 20 % of the limit where that is smaller. Source: the trials system."""
+"""Bytes available below which pressure is warn. Source: the trials system's warning."""
 WARN_FRACTION: Final = 0.20
+"""Fraction of the limit that takes the place of WARN_BYTES where it is smaller."""
 CRITICAL_BYTES: Final = 2 * GIB
-"""Bytes available below which pressure is critical, or 8 % of the limit. Source: the trials system."""
+"""Bytes available below which pressure is critical. Source: the trials system's emergency brake."""
 CRITICAL_FRACTION: Final = 0.08
+"""Fraction of the limit that takes the place of CRITICAL_BYTES where it is smaller."""
 IDLE_WAIT_SECONDS: Final = 5.0
 """Seconds; the longest the driver sleeps with nothing to do. Every wait has a bound."""
 TICK_SECONDS: Final = 0.05
@@ -74,7 +79,7 @@ TICK_SECONDS: Final = 0.05
 PUBLISH_SECONDS: Final = 0.0005
 """Seconds of finished results that a worker may hold back, so at most these are lost with it."""
 START_SECONDS: Final = 30.0
-"""Seconds a worker or zygote may take to report for work; a heavy import takes 10 s on a cold disk."""
+"""Seconds until a worker or zygote reports for work; a heavy import takes 10 s on a cold disk."""
 CLOSE_SECONDS: Final = 2.0
 """Seconds a worker gets to end by itself before it is killed."""
 STRIKES_MAX: Final = 5
@@ -88,12 +93,26 @@ THREAD_STACK_BYTES: Final = 256 * KIB
 SEND_BYTES_MAX: Final = 1 * MIB
 """Bytes of small tasks put into one message before the chunk is cut."""
 NOT_YET: Final = (
-    "journal", "key", "share_host", "cluster", "reuse", "max_worker_age", "max_worker_memory", "retry_on",
+    "journal",
+    "key",
+    "share_host",
+    "cluster",
+    "reuse",
+    "max_worker_age",
+    "max_worker_memory",
+    "retry_on",
 )
 """Settings whose rooms are not built yet: checked, and refused when set."""
 
+SIZE_BYTES_MIN: Final = 4096
+"""Bytes; a bare number between 100 and this is a slip, no size. Source: the smallest page."""
+
 Size = int | float | str
-"""A size: a number up to 1 is a fraction of the limit, above 1 to 100 a percentage, else bytes; or text with a unit."""
+"""A size: a number up to 1 is a fraction of the limit, above 1 to 100 a percentage, else bytes.
+
+Text is the same number, or one with a unit: `"150MB"` counts in 10^6, `"150MiB"` in 2^20, `"70%"`
+is a percentage.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +124,10 @@ class Config:
         max_workers: Most workers at once; None means as many as the host affords.
         max_in_flight: Most chunks that are with workers at once; None means the window of the plan.
         target_memory: Size up to which workers are added.
-        warn_memory: Size of use at which no more work is taken on; None means the smaller of 4 GiB and 20 % left.
-        critical_memory: Size of use at which workers are stopped; None means the smaller of 2 GiB and 8 % left.
+        warn_memory: Size of use at which no more work is taken on; None means the smaller of
+            4 GiB and 20 % left.
+        critical_memory: Size of use at which workers are stopped; None means the smaller of 2 GiB
+            and 8 % left.
         task_memory: Size that one task takes; None means it is measured.
         task_timeout: Seconds for one task; None means no limit.
         retries: Executions after a worker's death, 0 or more.
@@ -115,10 +136,11 @@ class Config:
         max_tasks_per_worker: Tasks after which a worker is replaced.
         max_worker_age: Seconds after which a worker is replaced.
         max_worker_memory: Size at which a worker is replaced.
-        inner_threads: Threads that BLAS and OpenMP may use in each worker; None means cores // workers, at least 1.
+        inner_threads: Threads that BLAS and OpenMP may use in each worker; None means
+            cores // workers, at least 1.
         initializer: Called once in each worker.
         initargs: Its arguments.
-        start: How process workers start: `"zygote"`, `"loky"` or None for the best that works here.
+        start: How process workers start: `"zygote"`, `"loky"` or None for what works best here.
         journal: Path of the file of finished results.
         key: Function from a task to its key in the journal.
         share_host: Share the host fairly with other instances.
@@ -159,30 +181,27 @@ class Config:
     cluster: object = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", check_levels(self.levels))
-        for name in ("max_workers", "max_in_flight", "max_tasks_per_worker", "inner_threads"):
-            _check_count(name, getattr(self, name), least=1)
-        _check_count("retries", self.retries, least=0)
-        for name in ("task_timeout", "max_worker_age"):
-            _check_seconds(name, getattr(self, name))
-        for name in ("target_memory", "warn_memory", "critical_memory", "task_memory", "max_worker_memory"):
-            if getattr(self, name) is not None:
-                parse_size(name, getattr(self, name), limit_bytes=GIB)
-        for name in ("isolate", "share_host", "progress", "reuse"):
+        """Check every value, and bring it into one form."""
+        self._settle("levels", check_levels(self.levels))
+        self._settle("retries", _check_count("retries", self.retries, least=0))
+        self._settle("initargs", _check_initargs(self.initargs))
+        parse_size("target_memory", self.target_memory, limit_bytes=GIB)
+        for name in _FLAGS:
             _check_flag(name, getattr(self, name))
-        for name in ("initializer", "on_event", "key"):
-            _check_callable(name, getattr(self, name))
-        if not isinstance(self.initargs, tuple):
-            object.__setattr__(self, "initargs", tuple(self.initargs))
-        if self.start not in (None, "zygote", "loky"):
-            message = f"start must be 'zygote', 'loky' or None, got {self.start!r}; leave it out for the best that works"
-            raise ValueError(message)
+        for name, check in _OPTIONAL.items():
+            if getattr(self, name) is not None:
+                self._settle(name, check(name, getattr(self, name)))
         _check_built(self)
+        _check_marks(self)
+        _check_isolate(self)
+
+    def _settle(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # the class is frozen only once it has been made
 
     @property
     def ladder(self) -> tuple[str, ...]:
         """The levels this executor may use, best first."""
-        return LEVELS if self.levels == "auto" else tuple(self.levels)
+        return LEVELS if isinstance(self.levels, str) else self.levels
 
 
 def make_config(settings: Mapping[str, object]) -> Config:
@@ -198,7 +217,7 @@ def make_config(settings: Mapping[str, object]) -> Config:
         TypeError: A name is unknown; the message names the nearest known one.
         ValueError: A value is out of range.
     """
-    known = [field.name for field in fields(Config)]
+    known = sorted(field.name for field in fields(Config))
     for name in settings:
         if name not in known:
             raise TypeError(_unknown("setting", name, known))
@@ -220,27 +239,29 @@ def check_levels(levels: object) -> str | tuple[str, ...]:
     """
     if levels == "auto":
         return "auto"
+    if isinstance(levels, str) and levels not in LEVELS:
+        raise ValueError(_unknown("level", levels, ["auto", *LEVELS]))
     names = (levels,) if isinstance(levels, str) else levels
     if not isinstance(names, (tuple, list, set, frozenset)):
-        message = f"levels must be 'auto' or names of levels, got {levels!r}; choose from {', '.join(LEVELS)}"
+        message = f"levels must be 'auto' or names of levels, got {levels!r}; choose from {_LADDER}"
         raise TypeError(message)
     for name in names:
         if name not in LEVELS:
-            raise ValueError(_unknown("level", name, [*LEVELS, "auto"]))
+            raise ValueError(_unknown("level", name, LEVELS))
     if not names:
-        message = f"levels must name at least one level, got {levels!r}; choose from {', '.join(LEVELS)}"
+        message = f"levels must name at least one level, got {levels!r}; choose from {_LADDER}"
         raise ValueError(message)
     return tuple(name for name in LEVELS if name in names)
 
 
-_UNITS: Final = {
-    "": 1, "b": 1,
-    "k": 1000, "kb": 1000, "kib": KIB,
-    "m": 1000**2, "mb": 1000**2, "mib": MIB,
-    "g": 1000**3, "gb": 1000**3, "gib": GIB,
-    "t": 1000**4, "tb": 1000**4, "tib": 1024 * GIB,
-}
+_LADDER: Final = ", ".join(LEVELS)
+_SIZE_FORMS: Final = "give a fraction up to 1, a percentage up to 100, bytes, or text like '2GiB'"
 _PERCENT: Final = 100
+_UNITS: Final = {"b": 1} | {
+    prefix.lower() + unit: base**power
+    for power, prefix in enumerate("KMGT", start=1)
+    for unit, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
+}
 
 
 def parse_size(name: str, value: object, *, limit_bytes: int) -> int:
@@ -248,70 +269,94 @@ def parse_size(name: str, value: object, *, limit_bytes: int) -> int:
 
     Args:
         name: The setting's name, for the error message.
-        value: A number up to 1 is a fraction of the limit, above 1 to 100 a percentage, else bytes; text like
-            `"150MB"` (10^6), `"150MiB"` (2^20) or `"70%"`.
+        value: A number up to 1 is a fraction of the limit, above 1 to 100 a percentage, else bytes;
+            or text: such a number, or one with a unit: `"150MB"` (10^6), `"150MiB"` (2^20), `"70%"`.
         limit_bytes: The limit that fractions and percentages refer to.
 
     Returns:
         Bytes, at least 1.
 
     Raises:
-        ValueError: The value is not above 0, not finite, or not a known form.
+        ValueError: The value is not above 0, not finite, not a known form, or neither a percentage
+            nor as large as a page.
         TypeError: The value is neither number nor text.
 
     >>> parse_size("task_memory", "150MB", limit_bytes=0)
     150000000
     >>> parse_size("target_memory", 70.0, limit_bytes=1000)
     700
+    >>> parse_size("target_memory", "0.7", limit_bytes=1000)
+    700
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        message = f"{name} must be a size, got {value!r}; give a fraction, a percentage, bytes or text like '2GiB'"
+    if isinstance(value, bool) or not isinstance(value, (Real, str)):
+        message = f"{name} must be a size, got {value!r}; {_SIZE_FORMS}"
         raise TypeError(message)
-    number = _parse_text(name, value, limit_bytes) if isinstance(value, str) else _scale(value, limit_bytes)
-    if not 0 < number < float("inf"):
-        message = f"{name} must be a size above 0, got {value!r}; give a fraction, a percentage, bytes or text like '2GiB'"
+    amount, unit = _split(name, value) if isinstance(value, str) else (_number(value), "")
+    if not 0 < amount < math.inf:
+        message = f"{name} must be a size above 0, got {value!r}; {_SIZE_FORMS}"
         raise ValueError(message)
-    return max(1, int(number))
-
-
-def _scale(value: float, limit_bytes: int) -> float:
-    if value <= 1:
-        return value * limit_bytes
-    if value <= _PERCENT:
-        return value / _PERCENT * limit_bytes
-    return value
-
-
-def _parse_text(name: str, text: str, limit_bytes: int) -> float:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]*|%)\s*", text)
-    if match and match[2] == "%" and 0 < float(match[1]) <= _PERCENT:
-        return float(match[1]) / _PERCENT * limit_bytes
-    if match is None or match[2].lower() not in _UNITS:
-        message = f"{name} must be a size, got {text!r}; write it like '150MB', '2GiB' or '70%'"
+    if _is_slip(amount, unit):
+        message = (
+            f"{name} must be a percentage up to 100, or bytes from {SIZE_BYTES_MIN}, "
+            f"got {value!r}; {_SIZE_FORMS}"
+        )
         raise ValueError(message)
-    return float(match[1]) * _UNITS[match[2].lower()]
+    return max(1, round(_scale(amount, unit, limit_bytes)))
 
 
-def _check_count(name: str, value: object, *, least: int) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+def _split(name: str, text: str) -> tuple[float, str]:
+    match = re.fullmatch(r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*([a-zA-Z]*|%)\s*", text)
+    unit = match[2].lower() if match else ""
+    if match is None or unit not in {"", "%", *_UNITS}:
+        message = f"{name} must be a size, got {text!r}; {_SIZE_FORMS}"
+        raise ValueError(message)
+    whole = match[1].isdecimal()
+    return (int(match[1]) if whole else float(match[1])), unit
+
+
+def _number(value: Real) -> float:
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value)
+
+
+def _is_slip(amount: float, unit: str) -> bool:
+    return amount > _PERCENT and (unit == "%" or (not unit and amount < SIZE_BYTES_MIN))
+
+
+def _scale(amount: float, unit: str, limit_bytes: int) -> float:
+    if unit in _UNITS:
+        return amount * _UNITS[unit]
+    if unit == "%" or 1 < amount <= _PERCENT:
+        return amount * limit_bytes / _PERCENT
+    return amount * limit_bytes if amount <= 1 else amount
+
+
+def _check_count(name: str, value: object, *, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         message = f"{name} must be a whole number, got {value!r}; give {least} or more"
         raise TypeError(message)
-    if value.__index__() < least:
-        message = f"{name} must be {least} or more, got {value!r}; leave it out for the default"
+    count = operator.index(value)
+    if count < least:
+        message = f"{name} must be {least} or more, got {count}; leave it out for the default"
         raise ValueError(message)
+    return count
 
 
-def _check_seconds(name: str, value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _check_seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
         message = f"{name} must be a number of seconds, got {value!r}; leave it out for no limit"
         raise TypeError(message)
-    if not 0 < value < float("inf"):
+    seconds = float(value)
+    if not 0 < seconds < math.inf:
         message = f"{name} must be above 0 seconds, got {value!r}; leave it out for no limit"
         raise ValueError(message)
+    return seconds
+
+
+def _check_size(name: str, value: object) -> object:
+    parse_size(name, value, limit_bytes=GIB)
+    return value
 
 
 def _check_flag(name: str, value: object) -> None:
@@ -320,19 +365,79 @@ def _check_flag(name: str, value: object) -> None:
         raise TypeError(message)
 
 
-def _check_callable(name: str, value: object) -> None:
-    if value is not None and not callable(value):
+def _check_callable(name: str, value: object) -> object:
+    if not callable(value):
         message = f"{name} must be callable, got {value!r}; leave it out for none"
         raise TypeError(message)
+    return value
+
+
+def _check_start(name: str, value: object) -> object:
+    if value not in _STARTS:
+        raise ValueError(_unknown(name, value, _STARTS))
+    return value
+
+
+def _check_initargs(value: object) -> tuple[object, ...]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        message = f"initargs must be a tuple, got {value!r}; write ({value!r},) for one argument"
+        raise TypeError(message)
+    return tuple(value)
+
+
+_STARTS: Final = ("zygote", "loky")
+_FLAGS: Final = ("isolate", "share_host", "progress", "reuse")
+_OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
+    "max_workers": _check_count,
+    "max_in_flight": _check_count,
+    "max_tasks_per_worker": _check_count,
+    "inner_threads": _check_count,
+    "task_timeout": _check_seconds,
+    "max_worker_age": _check_seconds,
+    "warn_memory": _check_size,
+    "critical_memory": _check_size,
+    "task_memory": _check_size,
+    "max_worker_memory": _check_size,
+    "initializer": _check_callable,
+    "on_event": _check_callable,
+    "key": _check_callable,
+    "start": _check_start,
+}
+"""Settings that may be None, and the check of any other value."""
 
 
 def _check_built(config: Config) -> None:
-    for name in NOT_YET:
-        if getattr(config, name) not in (None, False, ()):
-            message = f"{name} is not built yet, got {getattr(config, name)!r}; leave it out in this version"
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name in NOT_YET and value is not field.default:
+            message = f"{field.name} is not built yet, got {value!r}; leave it out in this version"
             raise ValueError(message)
 
 
-def _unknown(what: str, name: object, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
-    return f"unknown {what}, got {name!r}; did you mean {near[0]!r}? known are {', '.join(sorted(known))}"
+def _check_marks(config: Config) -> None:
+    if config.warn_memory is None or config.critical_memory is None:
+        return
+    # Against two limits far apart, since only sizes of one kind can be compared without the host.
+    for limit_bytes in (GIB, 1024 * GIB):
+        warn = parse_size("warn_memory", config.warn_memory, limit_bytes=limit_bytes)
+        if warn < parse_size("critical_memory", config.critical_memory, limit_bytes=limit_bytes):
+            return
+    message = (
+        f"warn_memory must be below critical_memory, got {config.warn_memory!r} and "
+        f"{config.critical_memory!r}; both are sizes of memory in use"
+    )
+    raise ValueError(message)
+
+
+def _check_isolate(config: Config) -> None:
+    if config.isolate and "process" not in config.ladder:
+        message = (
+            f"isolate=True needs the process level, got levels={config.levels!r}; "
+            f"add 'process' or leave isolate out"
+        )
+        raise ValueError(message)
+
+
+def _unknown(what: str, name: object, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.0)
+    return f"unknown {what}, got {name!r}; did you mean {near[0]!r}? known are {', '.join(known)}"

@@ -1,8 +1,8 @@
 """The exceptions of this package, by whose fault they are.
 
-A caller's mistake is a `ValueError` or `TypeError`; what is here tells of trouble in the world: a task that cannot
-be finished, a level that cannot be had. Each keeps its facts as attributes and survives pickling. What a task
-itself raises is never wrapped: it is the task's result.
+A caller's mistake is a `ValueError` or `TypeError`; what is here tells of trouble in the world: a
+task that cannot be finished, a level that cannot be had. Each keeps its facts as attributes and
+survives pickling. What a task itself raises is never wrapped: it is the task's result.
 """
 
 from concurrent.futures import BrokenExecutor
@@ -10,6 +10,10 @@ from concurrent.futures import BrokenExecutor
 
 class AdaptiveExecError(Exception):
     """The root of every error that this package raises about the world."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Carry message, attributes and notes, whatever the arguments of the subclass are."""
+        return _rebuild, (type(self), self.args), self.__dict__
 
 
 class PoisonTaskError(AdaptiveExecError, BrokenExecutor):
@@ -40,19 +44,8 @@ class PoisonTaskError(AdaptiveExecError, BrokenExecutor):
         peak = "unknown" if peak_bytes is None else f"{peak_bytes} bytes"
         limit = "none" if limit_bytes is None else f"{limit_bytes} bytes"
         super().__init__(
-            f"task {index} ended its worker ({cause}) in each of {attempts} executions, peak {peak}, "
-            f"limit {limit}; run it alone to see why, or give it more memory"
-        )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (
-            type(self),
-            (self.index, self.cause),
-            {
-                "attempts": self.attempts,
-                "peak_bytes": self.peak_bytes,
-                "limit_bytes": self.limit_bytes,
-            },
+            f"task {index} ended its worker ({cause}) in each of {attempts} executions, "
+            f"peak {peak}, limit {limit}; run it alone to see why, or give it more memory"
         )
 
 
@@ -72,9 +65,6 @@ class WorkerLostError(AdaptiveExecError, BrokenExecutor):
             f"allow more with retries= or more memory"
         )
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), (self.index, self.cause), {})
-
 
 class TaskTimeoutError(AdaptiveExecError, TimeoutError):
     """A task ran longer than `task_timeout`.
@@ -92,12 +82,9 @@ class TaskTimeoutError(AdaptiveExecError, TimeoutError):
             f"raise task_timeout= or split the task"
         )
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), (self.index, self.limit_seconds), {})
-
 
 class TaskError(AdaptiveExecError):
-    """Stand-in for a task's exception, argument or result that could not be carried between processes.
+    """Stand-in for an exception, argument or result that could not be carried between processes.
 
     Attributes:
         type_name: Qualified name of what could not be carried, e.g. `"mymod.MyError"`.
@@ -111,23 +98,17 @@ class TaskError(AdaptiveExecError):
         self.traceback_text = traceback_text
         super().__init__(f"{type_name}: {text}")
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), (self.type_name, self.text, self.traceback_text), {})
 
-
-class WorkerTraceback(AdaptiveExecError):
+class WorkerTraceback(AdaptiveExecError):  # noqa: N818  # it carries a text, no error
     """Carries the traceback of the worker, as the `__cause__` of a task's exception."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         super().__init__(f'\n"""\n{text}"""')
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), (self.text,), {})
-
 
 class DriverError(AdaptiveExecError, BrokenExecutor):
-    """The loop that drives the executor failed; every open task ends with this error, its cause chained."""
+    """The loop that drives the executor failed; every open task ends with this, cause chained."""
 
 
 class InitializerError(AdaptiveExecError, BrokenExecutor):
@@ -141,11 +122,8 @@ class InitializerError(AdaptiveExecError, BrokenExecutor):
         self.text = text
         super().__init__(f"the initializer failed in a worker; mend it or leave it out:\n{text}")
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), (self.text,), {})
 
-
-def _rebuild(
-    kind: type[AdaptiveExecError], args: tuple[object, ...], facts: dict[str, object]
-) -> AdaptiveExecError:
-    return kind(*args, **facts)
+def _rebuild(kind: type[AdaptiveExecError], args: tuple[object, ...]) -> AdaptiveExecError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error

@@ -11,8 +11,10 @@ class Limit:
     """One limit that was found on this host.
 
     Attributes:
-        name: What it limits: `"memory"`, `"cores"`, `"processes"`, `"descriptors"`, `"address space"`.
-        value: The number; bytes for memory and address space, a count (perhaps fractional) otherwise.
+        name: What it limits: `"memory"`, `"cores"`, `"processes"`, `"descriptors"` or
+            `"address space"`.
+        value: The number; bytes for memory and address space, a count (perhaps fractional)
+            otherwise.
         source: Where it was read, e.g. `"cgroup v2 memory.max at /kubepods/x"` or `"RLIMIT_NPROC"`.
     """
 
@@ -33,10 +35,12 @@ class HostSnapshot:
         available_source: Where `available_bytes` was read.
         usable_cores: Whole cores this process may use, at least 1.
         cores_source: Where `usable_cores` was read.
-        free_processes: Processes or threads that may still be started; None when unlimited or unknown.
+        free_processes: Processes or threads that may still be started; None when unlimited or
+            unknown.
         free_descriptors: Descriptors that may still be opened; None when unlimited or unknown.
         oom_kills: The memory group's out-of-memory kills so far; None when unknown.
-        stall_percent: Share of the last 10 s in which tasks stalled on memory (PSI some avg10), 0-100; None when unknown.
+        stall_percent: Share of the last 10 s in which tasks stalled on memory (PSI some avg10),
+            0-100; None when unknown.
         limits: Every limit that was found, for people to read.
     """
 
