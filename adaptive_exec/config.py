@@ -257,7 +257,7 @@ def check_levels(levels: object) -> str | tuple[str, ...]:
 _LADDER: Final = ", ".join(LEVELS)
 _SIZE_FORMS: Final = "give a fraction up to 1, a percentage up to 100, bytes, or text like '2GiB'"
 _PERCENT: Final = 100
-_UNITS: Final = {"b": 1} | {
+_UNITS: Final[Mapping[str, int]] = {"b": 1} | {
     prefix.lower() + unit: base**power
     for power, prefix in enumerate("KMGT", start=1)
     for unit, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
@@ -270,7 +270,7 @@ def parse_size(name: str, value: object, *, limit_bytes: int) -> int:
     Args:
         name: The setting's name, for the error message.
         value: A number up to 1 is a fraction of the limit, above 1 to 100 a percentage, else bytes;
-            or text: such a number, or one with a unit: `"150MB"` (10^6), `"150MiB"` (2^20), `"70%"`.
+            or text: such a number, or one with a unit, as `"150MB"`, `"150MiB"`, `"70%"`.
         limit_bytes: The limit that fractions and percentages refer to.
 
     Returns:

@@ -100,7 +100,11 @@ class TaskError(AdaptiveExecError):
 
 
 class WorkerTraceback(AdaptiveExecError):  # noqa: N818  # it carries a text, no error
-    """Carries the traceback of the worker, as the `__cause__` of a task's exception."""
+    """Carries the traceback of the worker, as the `__cause__` of a task's exception.
+
+    Attributes:
+        text: The traceback as the worker printed it.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text

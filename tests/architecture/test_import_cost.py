@@ -1,0 +1,45 @@
+"""What `import adaptive_exec` may not bring along."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.house import ROOT
+
+HEAVY = (
+    "numpy", "pandas", "pyarrow", "joblib", "rich", "typer", "psutil", "loky", "cloudpickle",
+    "threadpoolctl", "filelock", "sqlite3", "multiprocessing", "asyncio", "subprocess",
+    "concurrent.futures.process",
+)  # fmt: skip
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    loaded = run("import sys, adaptive_exec; print(*sys.modules)").split()
+
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+@pytest.mark.parametrize("absent", ["psutil", "loky", "cloudpickle", "psutil loky cloudpickle"])
+def test_the_face_is_whole_without_optional_packages(absent: str):
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({absent.split()!r}))  # None makes an import fail
+import adaptive_exec
+for name in getattr(adaptive_exec, "__all__", ()):
+    getattr(adaptive_exec, name)
+"""
+    run(code)
