@@ -1,8 +1,9 @@
 """Make a real control group for one test, and take it away again.
 
-Each context manager makes one group directly below the mount of its controller (cgroup v1 or v2), sets its limit and
-yields a `RealGroup`. Where this host does not allow that, the test is skipped and the reason names the refusal. On the
-way out every member is killed and the folder removed, with bounded patience. Nothing here asserts anything.
+Each context manager makes one group directly below the mount of its controller (cgroup v1 or v2),
+sets its limit and yields a `RealGroup`. Where this host does not allow that, the test is skipped
+and the reason names the refusal. On the way out every member is killed and the folder removed, with
+bounded patience. Nothing here asserts anything.
 """
 
 import itertools
@@ -19,7 +20,8 @@ from typing import Final
 import pytest
 
 REMOVE_SECONDS: Final = 10.0
-"""Seconds a group may take to become empty after its members were killed (freeing takes about 1 s per 30 GB)."""
+"""Seconds a group may take to become empty after its members were killed (freeing takes about 1 s
+per 30 GB)."""
 REMOVE_POLL_SECONDS: Final = 0.01
 """Seconds between two tries to remove a group."""
 

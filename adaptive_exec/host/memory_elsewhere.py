@@ -1,0 +1,57 @@
+"""Reads memory where there is no `/proc` (macOS, Windows, Pyodide): psutil, else `os.sysconf`.
+
+psutil takes 30 ms to import, so it is loaded only when the files did not tell, and its absence is
+remembered.
+"""
+
+import os
+from functools import cache
+from types import ModuleType
+
+from adaptive_exec.core.snapshot import Limit
+from adaptive_exec.host.memory import Found
+
+
+def read_elsewhere() -> Found:
+    """Read total and available memory without `/proc`.
+
+    Returns:
+        What psutil says, else what `os.sysconf` says, else nothing.
+    """
+    psutil = _load_psutil()
+    return (_from_psutil(psutil) if psutil else None) or _from_sysconf()
+
+
+@cache
+def _load_psutil() -> ModuleType | None:
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return psutil
+
+
+def _from_psutil(psutil: ModuleType) -> Found | None:
+    try:
+        memory = psutil.virtual_memory()
+    except (OSError, RuntimeError, KeyError, ValueError):
+        # psutil without /proc on Linux, or with one it cannot parse.
+        return None
+    return Found(
+        (Limit("memory", int(memory.total), "psutil virtual_memory total"),),
+        (Limit("memory", int(memory.available), "psutil virtual_memory available"),),
+    )
+
+
+def _from_sysconf() -> Found:
+    return Found(_pages("SC_PHYS_PAGES"), _pages("SC_AVPHYS_PAGES"))
+
+
+def _pages(name: str) -> tuple[Limit, ...]:
+    if not hasattr(os, "sysconf"):
+        return ()
+    try:
+        size_bytes = os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return ()
+    return (Limit("memory", size_bytes, f"sysconf {name}"),) if size_bytes > 0 else ()

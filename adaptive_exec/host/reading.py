@@ -1,0 +1,95 @@
+"""Reads small text files of the kernel and finds numbers in them.
+
+Every function answers None where a file is missing, refused or not understood; none raises for what
+a file says.
+"""
+
+import os
+from typing import Final
+
+READ_BYTES: Final = 16 * 1024
+"""Bytes asked for in one read; every file but the mount table fits (memory.stat has 4 KiB)."""
+READ_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Bytes after which a file is taken as read; a mount table with 10,000 mounts has about 2 MiB."""
+
+
+def join(root: str, path: str) -> str:
+    """Put an absolute path below a root folder.
+
+    Args:
+        root: Folder that stands for `/`.
+        path: Absolute path.
+
+    Returns:
+        The path of the file to open.
+
+    >>> join("/", "/proc/meminfo"), join("/saved/", "/proc/meminfo")
+    ('/proc/meminfo', '/saved/proc/meminfo')
+    """
+    return root.rstrip("/") + path
+
+
+def read_file(path: str) -> bytes | None:
+    """Read a whole file, or None where that fails."""
+    # Bare descriptors: 6 us for a file of 1.5 KB in /proc; open() and its buffers take 15.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except (OSError, ValueError):
+        return None
+    try:
+        return _read_all(descriptor)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _read_all(descriptor: int) -> bytes:
+    text = part = os.read(descriptor, READ_BYTES)
+    while part and len(text) < READ_BYTES_MAX:
+        part = os.read(descriptor, READ_BYTES)
+        text += part
+    return text
+
+
+def read_number(path: str) -> int | None:
+    """Read a file that holds one whole number; None for `max` and everything else."""
+    return whole(read_file(path))
+
+
+def whole(text: bytes | None) -> int | None:
+    r"""Turn text into a whole number from 0, or None where it is not one.
+
+    >>> whole(b"512\n"), whole(b"max\n"), whole(b"-1\n")
+    (512, None, None)
+    """
+    try:
+        number = int(text or b"")
+    except ValueError:
+        return None
+    return number if number >= 0 else None
+
+
+def number_after(text: bytes | None, key: bytes) -> int | None:
+    r"""Find the number that follows a key at the start of a line.
+
+    Args:
+        text: Lines such as `oom_kill 3` or `MemTotal:  24684092 kB`.
+        key: The line's beginning with its separator, e.g. `b"oom_kill "`.
+
+    Returns:
+        The number without its unit, or None.
+
+    >>> number_after(b"total_dirty 1\ndirty 2\n", b"dirty ")
+    2
+    """
+    if text is None:
+        return None
+    lines = b"\n" + text
+    start = lines.find(b"\n" + key)
+    if start < 0:
+        return None
+    start += 1 + len(key)
+    end = lines.find(b"\n", start)
+    words = lines[start : end if end >= 0 else None].split(None, 1)
+    return whole(words[0]) if words else None

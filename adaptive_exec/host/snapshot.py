@@ -1,0 +1,111 @@
+"""Takes a snapshot of what this host affords: one look at memory, cores, processes and descriptors.
+
+Gathers what the neighbouring files read into one `HostSnapshot`. Keeps only what hardly changes,
+the folders of the own control groups, and finds them again when the process has moved. Decides
+nothing.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from adaptive_exec.core.snapshot import HostSnapshot, Limit
+from adaptive_exec.host.cgroup import Groups, find_groups
+from adaptive_exec.host.cpu import read_cores
+from adaptive_exec.host.memory import Found, read_memory, read_oom_kills, read_stall_percent
+from adaptive_exec.host.memory_elsewhere import read_elsewhere
+from adaptive_exec.host.own_limits import OwnLimits, OwnProcess
+from adaptive_exec.host.processes import read_processes
+from adaptive_exec.host.reading import join, read_file
+
+
+class HostProbe:
+    """Reads the host again and again, cheaply.
+
+    Facts that are not in files (affinity, the process's own limits, psutil) are read only where
+    `root` is `/`; a saved tree is given them. One probe may be used by several threads.
+
+    Args:
+        root: Folder that stands for `/`; `proc` and `sys/fs/cgroup` are read below it.
+        own: The process's own limits; None reads them where `root` is `/`, else there are none.
+        elsewhere: Asked for memory if the files do not tell; None asks psutil and `os.sysconf`
+            where `root` is `/`.
+    """
+
+    def __init__(
+        self,
+        root: str = "/",
+        *,
+        own: OwnLimits | None = None,
+        elsewhere: Callable[[], Found] | None = None,
+    ) -> None:
+        self._root = root
+        self._own = own
+        self._elsewhere = elsewhere or (read_elsewhere if root == "/" else Found)
+        self._process = OwnProcess()
+        self._known: tuple[bytes | None, Groups] | None = None
+
+    def take(self, now: float | None = None) -> HostSnapshot:
+        """Read everything once.
+
+        Args:
+            now: Monotonic seconds to mark the snapshot with; None asks the clock.
+
+        Returns:
+            The snapshot; what could not be read is assumed, and its source says so.
+        """
+        taken_at = time.monotonic() if now is None else now
+        own, groups = self._read_own(taken_at), self._find_groups()
+        memory = read_memory(self._root, groups.memory, own=own, elsewhere=self._elsewhere)
+        cores = read_cores(groups.cpu, own.cores)
+        processes = read_processes(groups.pids, own)
+        return HostSnapshot(
+            taken_at=taken_at,
+            limit_bytes=int(memory.limit.value),
+            limit_source=memory.limit.source,
+            available_bytes=int(memory.available.value),
+            available_source=memory.available.source,
+            usable_cores=cores.usable,
+            cores_source=cores.source,
+            free_processes=processes.free,
+            free_descriptors=own.free_descriptors,
+            oom_kills=read_oom_kills(groups.memory),
+            stall_percent=read_stall_percent(self._root, groups.memory),
+            limits=(*memory.limits, *cores.limits, *processes.limits, *_other_limits(own)),
+        )
+
+    def _read_own(self, now: float) -> OwnLimits:
+        if self._own is not None:
+            return self._own
+        return self._process.read(now) if self._root == "/" else OwnLimits()
+
+    def _find_groups(self) -> Groups:
+        memberships = read_file(join(self._root, "/proc/self/cgroup"))
+        known = self._known
+        if known is None or known[0] != memberships:
+            known = self._known = memberships, find_groups(self._root, memberships)
+        return known[1]
+
+
+_HERE: Final = HostProbe()
+
+
+def take_snapshot(root: str = "/", *, now: float | None = None) -> HostSnapshot:
+    """Read what this host affords.
+
+    Args:
+        root: Folder that stands for `/`; another one reads a saved tree.
+        now: Monotonic seconds to mark the snapshot with; None asks the clock.
+
+    Returns:
+        The snapshot; it never fails for a file that cannot be read.
+    """
+    return (_HERE if root == "/" else HostProbe(root)).take(now)
+
+
+def _other_limits(own: OwnLimits) -> list[Limit]:
+    named = (
+        ("address space", own.address_space_bytes, "RLIMIT_AS"),
+        ("descriptors", own.descriptors, "RLIMIT_NOFILE"),
+    )
+    return [Limit(name, value, source) for name, value, source in named if value is not None]
