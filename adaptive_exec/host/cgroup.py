@@ -9,8 +9,7 @@ Source: man 7 cgroups; man 5 proc; kernel Documentation/admin-guide/cgroup-v1 an
 """
 
 import os
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from adaptive_exec.host.reading import join, read_file
 
@@ -33,8 +32,7 @@ _CGROUP_FIELDS: Final = 3
 """Fields of a line of /proc/self/cgroup: hierarchy, controllers, path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """One folder of a control group that limits something.
 
     Attributes:
@@ -52,8 +50,7 @@ class Group:
         return f"cgroup v{self.version} {file_name} at {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
+class Groups(NamedTuple):
     """The groups that limit this process, each from its own group up to the topmost visible one.
 
     Attributes:
@@ -67,8 +64,7 @@ class Groups:
     pids: tuple[Group, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Mount:
+class _Mount(NamedTuple):
     version: int
     root: str
     folder: str

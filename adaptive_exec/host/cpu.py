@@ -10,16 +10,15 @@ Source: kernel Documentation/scheduler/sched-bwc.rst, cgroup-v2.rst; loky's `cpu
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from adaptive_exec.core.snapshot import Limit
 from adaptive_exec.host.cgroup import Group
 from adaptive_exec.host.reading import read_file, read_number, whole
 
 
-@dataclass(frozen=True, slots=True)
-class Cores:
+class Cores(NamedTuple):
     """What was found about cores.
 
     Attributes:

@@ -11,8 +11,7 @@ Source: kernel Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst;
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from adaptive_exec.config import GIB, KIB
 from adaptive_exec.core.snapshot import Limit
@@ -29,8 +28,7 @@ ASSUMED_FREE_FRACTION: Final = 0.5
 below the target."""
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """What was found about memory.
 
     Attributes:
@@ -44,8 +42,7 @@ class Memory:
     limits: tuple[Limit, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """Limits and rooms that one source told of; either may be empty.
 
     Attributes:
@@ -57,8 +54,7 @@ class Found:
     rooms: tuple[Limit, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     limits: tuple[str, ...]
     usage: str
     cache_prefixes: tuple[bytes, ...]

@@ -8,10 +8,9 @@ Source: man 2 getrlimit; kernel/fork.c (who is exempt from RLIMIT_NPROC).
 
 import os
 import sys
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import ModuleType
-from typing import Final
+from typing import Final, NamedTuple
 
 from adaptive_exec.core.snapshot import Limit
 from adaptive_exec.host.cpu import own_cores
@@ -36,8 +35,7 @@ _SIZE_COUNTS_SINCE: Final = (6, 2)
 """Linux version from which the size of /proc/self/fd is the number of descriptors."""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnLimits:
+class OwnLimits(NamedTuple):
     """What this process itself may use; None means unlimited or unknown.
 
     Attributes:

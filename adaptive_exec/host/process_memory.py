@@ -7,8 +7,7 @@ Source: man 5 proc; kernel Documentation/filesystems/proc.rst (`clear_refs`, `sm
 """
 
 import os
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from adaptive_exec.config import KIB
 from adaptive_exec.host.reading import number_after, read_file, whole
@@ -20,8 +19,7 @@ _START_FIELD: Final = 19
 22."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessMemory:
+class ProcessMemory(NamedTuple):
     """One process at one instant; None where it was not readable.
 
     Attributes:

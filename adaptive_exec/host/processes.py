@@ -5,7 +5,7 @@ still be refused for other reasons.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from adaptive_exec.core.snapshot import Limit
 from adaptive_exec.host.cgroup import Group
@@ -13,8 +13,7 @@ from adaptive_exec.host.own_limits import OwnLimits
 from adaptive_exec.host.reading import read_number
 
 
-@dataclass(frozen=True, slots=True)
-class Processes:
+class Processes(NamedTuple):
     """What was found about processes.
 
     Attributes:
