@@ -1,0 +1,143 @@
+"""The folder of a pass, `<runs>/<card>/<time>-<pid>/`: made for one pass only, and cleared without harm to live ones.
+
+A pass holds a lock on its folder for as long as it lives; the system frees it with the process, whatever ends that.
+Making a folder and clearing folders happen under one lock of the card, so that no folder is seen before it is locked.
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+CARD_LOCK_SECONDS: Final = 30.0
+"""Seconds to wait for the card's lock; it is held while folders are removed, which takes milliseconds each."""
+SAME_SECOND_MAX: Final = 10_000
+"""Folders that one process, or several with one number in different containers, may make in one second."""
+_FOLDER: Final = re.compile(r"\d{8}T\d{6}-(\d+)(-\d+)?")
+_LOCK: Final = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A folder that one live pass owns.
+
+    Attributes:
+        path: Its absolute path.
+        lock: What makes it owned.
+    """
+
+    path: Path
+    lock: FileLock
+
+    def release(self) -> None:
+        """Give up the ownership; the folder stays until somebody starts afresh."""
+        self.lock.release()
+
+
+def open_folder(runs: Path, card: str) -> RunFolder:
+    """Make and lock the folder of a new pass.
+
+    Args:
+        runs: Folder of all runs, made if it is not there.
+        card: Name of the card.
+
+    Returns:
+        The folder, owned.
+
+    Raises:
+        ValueError: The folder cannot be made.
+    """
+    try:
+        place = _card_folder(runs, card)
+        with _card_lock(place):
+            path = _make_unique(place)
+            lock = FileLock(path / _LOCK, timeout=CARD_LOCK_SECONDS)
+            lock.acquire()
+    except (OSError, Timeout) as error:
+        message = f"folder of runs cannot be used, got {str(runs)!r} ({error}); give another with --runs"
+        raise ValueError(message) from error
+    return RunFolder(path, lock)
+
+
+def clear_folders(runs: Path, card: str) -> int:
+    """Remove what finished or dead passes of a card left; never what a live one owns.
+
+    A process that goes on with another pass still owns its earlier ones: folders with its number are kept.
+
+    Args:
+        runs: Folder of all runs.
+        card: Name of the card.
+
+    Returns:
+        How many folders were removed.
+
+    Raises:
+        ValueError: A folder cannot be removed.
+    """
+    try:
+        place = _card_folder(runs, card)
+        with _card_lock(place):
+            return _clear(place)
+    except (OSError, Timeout) as error:
+        message = f"earlier runs cannot be removed, got {str(runs)!r} ({error}); remove them by hand"
+        raise ValueError(message) from error
+
+
+def _clear(place: Path) -> int:
+    owners = {_owner(path) for path in _folders(place) if not _is_free(path)}
+    removed = 0
+    for path in _folders(place):
+        if _owner(path) not in owners:
+            shutil.rmtree(path)
+            removed += 1
+    return removed
+
+
+def _card_folder(runs: Path, card: str) -> Path:
+    place = runs.absolute() / card
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _card_lock(place: Path) -> FileLock:
+    return FileLock(place / _LOCK, timeout=CARD_LOCK_SECONDS)
+
+
+def _make_unique(place: Path) -> Path:
+    name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+    for number in range(SAME_SECOND_MAX):
+        path = place / (f"{name}-{number}" if number else name)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    message = f"too many runs in one second under {place}"
+    raise OSError(message)
+
+
+def _folders(place: Path) -> Iterator[Path]:
+    for path in sorted(place.iterdir()):
+        if _FOLDER.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            yield path
+
+
+def _owner(path: Path) -> str:
+    found = _FOLDER.fullmatch(path.name)
+    assert found is not None
+    return found[1]
+
+
+def _is_free(path: Path) -> bool:
+    """Tell whether nobody owns a folder; nobody can begin to while the card's lock is held."""
+    try:
+        with FileLock(path / _LOCK, timeout=0):
+            return True
+    except Timeout:
+        return False

@@ -1,0 +1,188 @@
+"""The commands as typer sees them, and their mistakes as one line each.
+
+Nothing is decided here: options go as text to `options`, commands to `run` and `doctor`.
+"""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import typer
+
+from adaptive_exec.cli import exits
+from adaptive_exec.cli.options import program
+
+_HELP = """Run a batch on the best level that this host affords: processes, threads, or one after the other."""
+_EPILOG = (
+    "Exit codes: 0 all tasks have values, 1 some ended in their own error, 2 usage, "
+    "3 some have no outcome, 124 deadline, 130 interrupt, 143 termination."
+)
+
+app = typer.Typer(
+    help=_HELP,
+    epilog=_EPILOG,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: What follows the program's name.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        code = app(
+            args=list(arguments),
+            standalone_mode=False,
+            prog_name="adaptive-exec",
+            obj=arguments[1:],
+        )
+    except Exception as error:  # noqa: BLE001  # typer's and click's usage errors share no public base over versions
+        if hasattr(error, "format_message"):
+            return _refuse(error.format_message())
+        traceback.print_exc()
+        exits.note(f"adaptive-exec: failed ({type(error).__name__}: {error}); please report it")
+        return exits.NO_OUTCOME
+    except KeyboardInterrupt as stop:
+        return stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(message: str) -> int:
+    """Say in one line what was wrong with the command."""
+    text = " ".join(message.split()).rstrip(".")
+    hint = "" if "; " in text else "; see adaptive-exec run --help"
+    exits.note(f"{program().removesuffix(' run')}: {text}{hint}")
+    return exits.USAGE
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    *,
+    card: Annotated[str | None, typer.Argument(help="Name of the card; default: stdlib.")] = None,
+    count: Annotated[
+        str | None,
+        typer.Option("-c", "--count", metavar="COUNT", help="Tasks; negative: a random sample."),
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="S", help="Draw the same sample again.")
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("-o", "--once", help="One pass; else repeat until Ctrl-C.")
+    ] = False,
+    afresh: Annotated[
+        bool, typer.Option("-i", "--afresh", help="Remove what earlier runs left first.")
+    ] = False,
+    task_timeout: Annotated[
+        str | None,
+        typer.Option("-t", "--task-timeout", metavar="SECONDS", help="Seconds for one task."),
+    ] = None,
+    timings: Annotated[
+        bool, typer.Option("-T", "--timings", help="A line per task, and a summary.")
+    ] = False,
+    instances: Annotated[
+        str | None,
+        typer.Option("-n", "--instances", metavar="N", help="Instances started at once."),
+    ] = None,
+    instance: Annotated[str | None, typer.Option(hidden=True)] = None,
+    function: Annotated[
+        str | None, typer.Option(metavar="PKG.MOD:FN", help="Your function, instead of a card.")
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option("--input", metavar="FILE", help="CSV, JSON lines, Parquet, or lines."),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Its cell is the argument; else the record.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write .csv or .parquet here; one pass.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output.")] = False,
+    runs: Annotated[str, typer.Option(metavar="DIR", help="Folder of all runs.")] = "runs",
+    events: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Add a line of JSON per decision.")
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Seconds for the whole command.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show more of the log.")] = False,
+    levels: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Out of process,thread,sequential.")
+    ] = None,
+    max_workers: Annotated[
+        str | None, typer.Option(metavar="N", help="Most workers at once.")
+    ] = None,
+    max_in_flight: Annotated[
+        str | None, typer.Option(metavar="N", help="Most chunks with workers at once.")
+    ] = None,
+    target_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Workers are added up to here: 70%, 8GiB.")
+    ] = None,
+    warn_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="No more work is taken on from here.")
+    ] = None,
+    critical_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Workers are stopped from here.")
+    ] = None,
+    task_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="What one task takes; else measured.")
+    ] = None,
+    retries: Annotated[
+        str | None, typer.Option(metavar="N", help="Executions after a worker's death.")
+    ] = None,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="Never run a task in this process.")
+    ] = False,
+    max_tasks_per_worker: Annotated[
+        str | None, typer.Option(metavar="N", help="Then the worker is replaced.")
+    ] = None,
+    inner_threads: Annotated[
+        str | None, typer.Option(metavar="N", help="BLAS and OpenMP threads in a worker.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="HOW", help="Start of workers: zygote or loky.")
+    ] = None,
+) -> int:
+    """Run a card, or your own function over a table."""
+    given = locals()
+    del given["context"]
+    return _start(given, tuple(context.obj))
+
+
+def _start(given: Mapping[str, object], arguments: tuple[str, ...]) -> int:
+    from adaptive_exec.cli.options import make_options
+    from adaptive_exec.cli.run import prepare, run_prepared
+
+    try:
+        prepared = prepare(make_options(given, arguments))
+    except (ValueError, TypeError) as error:
+        return _refuse(str(error))
+    return run_prepared(prepared)
+
+
+@app.command()
+def doctor(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> int:
+    """Say what this host affords, and why."""
+    from adaptive_exec.cli.doctor import examine
+
+    return examine(as_json=as_json)
+
+
+@app.command()
+def version() -> int:
+    """Say which version this is."""
+    from adaptive_exec.cli.version import version_text
+
+    exits.say(version_text())
+    return 0

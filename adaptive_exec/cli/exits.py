@@ -1,0 +1,85 @@
+"""How a run ends: the exit codes, the signals and the deadline that stop it, and lines that outlive a closed pipe."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Final
+
+ALL_HAVE_VALUES: Final = 0
+SOME_FAILED: Final = 1
+USAGE: Final = 2
+NO_OUTCOME: Final = 3
+DEADLINE: Final = 124
+INTERRUPT: Final = 130
+TERMINATED: Final = 143
+"""Exit codes. Source: design; 124 as timeout(1), 130 and 143 as shells report SIGINT and SIGTERM."""
+
+SECOND_SIGNAL_SECONDS: Final = 1.0
+"""Seconds after a first stop before a second one ends the process at once; a terminal may send both at a time."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A run shall stop: by Ctrl-C, by termination or by its deadline.
+
+    Attributes:
+        code: The exit code that follows.
+    """
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+@contextlib.contextmanager
+def stops(deadline_seconds: float | None) -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and the deadline into `Stopped`, in the main thread, once.
+
+    SIGINT is taken even where a shell started this process with SIGINT ignored (as it does with `&` in a script):
+    whoever sends it wants the run to stop.
+
+    Args:
+        deadline_seconds: Seconds until the run is stopped; None is never.
+    """
+    codes = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
+    if deadline_seconds is not None:
+        codes[signal.SIGALRM] = DEADLINE
+    first: list[float] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        code = codes[signal.Signals(number)]
+        if not first:
+            first.append(time.monotonic())
+            raise Stopped(code)
+        if code != DEADLINE and time.monotonic() - first[0] > SECOND_SIGNAL_SECONDS:
+            os._exit(code)  # the workers end with this process
+
+    before = {number: signal.signal(number, stop) for number in codes}
+    if deadline_seconds is not None:
+        signal.setitimer(signal.ITIMER_REAL, deadline_seconds)
+    try:
+        yield
+    finally:
+        if deadline_seconds is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def say(line: str) -> None:
+    """Write a line to standard output; a reader that has gone away does not end the run."""
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def note(line: str) -> None:
+    """Write a line to standard error, for people, not for programs."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

@@ -1,0 +1,169 @@
+"""Several instances of one command at once: started, listened to, stopped and waited for together.
+
+Each is a process group of its own, so a signal reaches it by us alone; its lines come out whole, with its number in
+front. The exit code is the worst.
+"""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from adaptive_exec.cli import exits
+from adaptive_exec.cli.exits import note, say
+from adaptive_exec.cli.options import RunOptions
+
+LOOK_SECONDS: Final = 0.1
+"""Seconds between two looks at whether an instance has ended."""
+STOP_SECONDS: Final = 1.7
+"""Seconds from a stop to SIGKILL, so that all have ended within two."""
+DRAIN_SECONDS: Final = 1.0
+"""Seconds to read what is left after the last instance ended; its children may hold the pipe open."""
+READ_BYTES: Final = 65_536
+"""Bytes read at once."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """One of an instance's outputs, cut into lines.
+
+    Attributes:
+        prefix: Put before each line.
+        is_error: Whether it goes to standard error.
+        rest: The beginning of a line whose end has not come yet.
+    """
+
+    prefix: str
+    is_error: bool
+    rest: bytes = b""
+
+    def take(self, chunk: bytes) -> None:
+        """Write the lines that are whole."""
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        for line in lines:
+            self._write(line)
+
+    def finish(self) -> None:
+        """Write what is left."""
+        if self.rest:
+            self._write(self.rest)
+            self.rest = b""
+
+    def _write(self, line: bytes) -> None:
+        write = note if self.is_error else say
+        write(self.prefix + line.decode(errors="backslashreplace"))
+
+
+def run_instances(options: RunOptions) -> int:
+    """Run several instances and wait for all.
+
+    Args:
+        options: The options, with the number of instances.
+
+    Returns:
+        The worst exit code.
+    """
+    if os.name == "nt":
+        message = f"--instances needs POSIX, got {options.instances}; start them by hand"
+        raise ValueError(message)
+    crowd = _Crowd()
+    try:
+        for number in range(1, options.instances + 1):
+            crowd.start(number, options.arguments)
+        crowd.listen(until=None)
+    except KeyboardInterrupt as stop:
+        crowd.stop()
+        return stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT
+    finally:
+        crowd.kill()
+    return crowd.worst()
+
+
+class _Crowd:
+    """The instances that were started, and their outputs."""
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._selector = selectors.DefaultSelector()
+        self._refused = 0
+
+    def start(self, number: int, arguments: tuple[str, ...]) -> None:
+        main = Path(__file__).parents[1] / "__main__.py"
+        command = [sys.executable, "-P", str(main), "run", "--instance", str(number), *arguments]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                process_group=0,
+            )
+        except OSError as error:
+            self._refused += 1
+            note(f"[{number}] could not be started ({error}); start fewer at once")
+            return
+        self._processes.append(process)
+        for pipe, is_error in ((process.stdout, False), (process.stderr, True)):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+            self._selector.register(
+                pipe, selectors.EVENT_READ, Stream(prefix=f"[{number}] ", is_error=is_error)
+            )
+
+    def listen(self, *, until: float | None) -> None:
+        """Pass lines on until all have ended, or until a moment."""
+        ended_at: float | None = None
+        while self._selector.get_map():
+            for key, _ in self._selector.select(LOOK_SECONDS):
+                self._read(key.fileobj, key.data)
+            now = time.monotonic()
+            if ended_at is None and all(process.poll() is not None for process in self._processes):
+                ended_at = now
+            if (until is not None and now > until) or (ended_at and now > ended_at + DRAIN_SECONDS):
+                break
+        for key in list(self._selector.get_map().values()):
+            key.data.finish()
+        if until is None:
+            for process in self._processes:
+                process.wait()
+
+    def stop(self) -> None:
+        """Pass the stop on, let them say where they were, end those that do not."""
+        for process in self._processes:
+            _signal_group(process, signal.SIGINT)
+        self.listen(until=time.monotonic() + STOP_SECONDS)
+
+    def kill(self) -> None:
+        """End what still runs."""
+        for process in self._processes:
+            if process.poll() is None:
+                _signal_group(process, signal.SIGKILL)
+                process.wait()
+            for pipe in (process.stdout, process.stderr):
+                assert pipe is not None
+                pipe.close()
+        self._selector.close()
+
+    def worst(self) -> int:
+        codes = [process.returncode for process in self._processes]
+        codes += [exits.NO_OUTCOME] * bool(self._refused)
+        return max((128 - code if code < 0 else code for code in codes), default=0)
+
+    def _read(self, pipe: object, stream: Stream) -> None:
+        assert hasattr(pipe, "fileno")
+        chunk = os.read(pipe.fileno(), READ_BYTES)
+        if chunk:
+            stream.take(chunk)
+            return
+        stream.finish()
+        self._selector.unregister(pipe)  # type: ignore[arg-type]  # it was registered
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, number)

@@ -1,0 +1,284 @@
+"""One command `run`: check everything, then pass after pass, each into its own folder.
+
+`prepare` finds every mistake of the caller's before any worker starts; `run_prepared` does the work and says how it
+ended. Which level runs what is the executor's business.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from adaptive_exec.cards.batch import Batch, batch_of_card, batch_of_table
+from adaptive_exec.cards.card import DEFAULT_CARD, find_card
+from adaptive_exec.cards.folders import clear_folders, open_folder
+from adaptive_exec.cards.outputs import can_write_parquet, check_output, write_csv, write_table
+from adaptive_exec.cards.sample import Choice, draw_seed
+from adaptive_exec.cards.spool import Spool
+from adaptive_exec.cli import exits
+from adaptive_exec.cli.display import Display
+from adaptive_exec.cli.exits import note, say
+from adaptive_exec.cli.options import RunOptions, start_again
+from adaptive_exec.cli.tally import Feed, Tally, row_of, timing_line
+from adaptive_exec.config import make_config
+
+PASS_SECONDS_MIN: Final = 1.0
+"""Seconds from one pass to the next, so that a card of a few quick tasks does not fill the disk with folders."""
+PARTIAL_SECONDS: Final = 0.7
+"""Seconds of writing what a stopped pass has: all of it must end within two."""
+CSV_NAME: Final = "results.csv"
+PARQUET_NAME: Final = "results.parquet"
+PARTIAL_NAME: Final = "partial.csv"
+REPORT_NAME: Final = "report.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A command that was checked.
+
+    Attributes:
+        options: What was asked for.
+        batch: The first pass's batch.
+        seed: What its sample was drawn from.
+    """
+
+    options: RunOptions
+    batch: Batch
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a pass writes.
+
+    Attributes:
+        folder: On the disk that the tables will be on.
+        tables: The files to write.
+        is_own: Whether the folder belongs to this pass alone.
+    """
+
+    folder: Path
+    tables: tuple[Path, ...]
+    is_own: bool
+
+
+class Report(Protocol):
+    """What the executor says at the end."""
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Levels in the order they were used."""
+
+    @property
+    def workers(self) -> int:
+        """Most workers at once."""
+
+    @property
+    def degrades(self) -> int:
+        """Steps down."""
+
+
+def prepare(options: RunOptions) -> Prepared:
+    """Check everything that can be checked before any work.
+
+    Args:
+        options: What was asked for.
+
+    Returns:
+        The command, ready to run.
+
+    Raises:
+        ValueError: A mistake of the caller's; the message names it and the way out.
+        TypeError: The same, of the wrong kind.
+    """
+    if options.function is not None:
+        sys.path.insert(0, str(Path.cwd()))  # the user's module lies where the user is
+    make_config(options.settings)
+    if options.output is not None:
+        check_output(options.output, force=options.is_forced)
+    if options.events is not None:
+        _check_events(options.events)
+    seed = draw_seed() if options.seed is None else options.seed
+    return Prepared(options, _make_batch(options, seed), seed)
+
+
+def run_prepared(prepared: Prepared) -> int:
+    """Run a checked command to its end.
+
+    Args:
+        prepared: The command.
+
+    Returns:
+        The exit code.
+    """
+    options = prepared.options
+    _log_to_stderr(logging.INFO if options.is_verbose else logging.WARNING)
+    with exits.stops(options.deadline_seconds):
+        try:
+            if options.is_afresh and options.instance is None:
+                clear_folders(options.runs, prepared.batch.name)
+            if options.instances > 1 and options.instance is None:
+                from adaptive_exec.cli.instances import run_instances
+
+                return run_instances(options)
+            return _run_passes(prepared)
+        except (ValueError, OSError) as error:
+            note(f"adaptive-exec: {error}")
+            return exits.USAGE if isinstance(error, ValueError) else exits.NO_OUTCOME
+
+
+def _run_passes(prepared: Prepared) -> int:
+    options, batch, seed = prepared.options, prepared.batch, prepared.seed
+    while True:
+        began = time.monotonic()
+        code = _run_pass(options, batch, seed)
+        if options.is_once or code in {exits.DEADLINE, exits.INTERRUPT, exits.TERMINATED}:
+            return code
+        time.sleep(max(0.0, began + PASS_SECONDS_MIN - time.monotonic()))
+        seed = draw_seed() if options.seed is None else options.seed
+        batch = _make_batch(options, seed)
+
+
+def _run_pass(options: RunOptions, batch: Batch, seed: int) -> int:
+    with ExitStack() as stack:
+        place = _open_place(options, batch, stack)
+        spool = stack.enter_context(Spool(place.folder))
+        tally = Tally()
+        note(f"{batch.name}: loaded {batch.loaded}")
+        try:
+            report = _work(options, batch, spool, tally)
+        except KeyboardInterrupt as stop:
+            _say_stopped(options, batch, seed, tally)
+            _write_partial(place, batch, spool)
+            return stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT
+        _write(place, batch, spool, report)
+        return _say_end(options, batch, tally, report)
+
+
+def _open_place(options: RunOptions, batch: Batch, stack: ExitStack) -> Place:
+    if options.output is not None:
+        target = options.output.resolve()
+        return Place(folder=target.parent, tables=(target,), is_own=False)
+    folder = open_folder(options.runs, batch.name)
+    stack.callback(folder.release)
+    say(f"run folder: {folder.path}/")
+    names = (CSV_NAME, PARQUET_NAME) if can_write_parquet() else (CSV_NAME,)
+    return Place(folder.path, tuple(folder.path / name for name in names), is_own=True)
+
+
+def _work(options: RunOptions, batch: Batch, spool: Spool, tally: Tally) -> Report:
+    """Run the batch; every outcome becomes a row as it comes."""
+    from adaptive_exec import adaptive_executor
+
+    settings = {**batch.settings, **options.settings}
+    feed = Feed(batch)
+    with ExitStack() as stack:
+        if options.events is not None:
+            settings["on_event"] = stack.enter_context(_events_to(options.events))
+        executor = stack.enter_context(adaptive_executor(batch.total, **settings))
+        outcomes = executor.outcomes(batch.function, feed)
+        with Display(batch.name, executor.progress_now) as display:
+            for outcome in outcomes:
+                place, label = feed.close_task(outcome.index)
+                spool.add(outcome.index, row_of(batch, place, label, outcome))
+                tally.add(outcome, label)
+                if options.has_timings:
+                    say(timing_line(batch, place, label, outcome))
+                display.outcome()
+    tally.broken = feed.broken
+    return executor.report
+
+
+def _write(place: Place, batch: Batch, spool: Spool, report: Report) -> None:
+    columns = _columns(batch, spool)
+    for path in place.tables:
+        try:
+            write_table(spool, path, columns)
+        except (ImportError, MemoryError) as error:  # pyarrow needs 100 MB that may not be there
+            if path.name != PARQUET_NAME:
+                raise
+            note(f"{batch.name}: Parquet was not written ({type(error).__name__}: {error})")
+    if place.is_own:
+        (place.folder / REPORT_NAME).write_text(f"{report}\n", encoding="utf-8")
+
+
+def _write_partial(place: Place, batch: Batch, spool: Spool) -> None:
+    """Keep the rows of a stopped pass, as many as can be written in a moment."""
+    if not place.is_own:
+        return
+    path = place.folder / PARTIAL_NAME
+    write_csv(spool.rows(), path, _columns(batch, spool), seconds=PARTIAL_SECONDS)
+    note(f"{batch.name}: rows so far in {path}")
+
+
+def _columns(batch: Batch, spool: Spool) -> list[str]:
+    """Return the columns in an order that does not depend on who was first; the error is the last."""
+    if batch.columns is not None:
+        return list(batch.columns)
+    seen = [name for name in spool.columns if name not in {batch.key, "error"}]
+    return [batch.key, *seen, "error"]
+
+
+def _say_stopped(options: RunOptions, batch: Batch, seed: int, tally: Tally) -> None:
+    total = "an unknown number" if batch.total is None else str(batch.total)
+    again = start_again(options, seed if options.count is not None and options.count < 0 else None)
+    note(f"{tally.done} of {total} done; start again with: {again}")
+
+
+def _say_end(options: RunOptions, batch: Batch, tally: Tally, report: Report) -> int:
+    if tally.failed:
+        note(f"{batch.name}: {tally.failed} of {tally.done} failed, the first: {tally.first_error}")
+    if tally.broken is not None:
+        note(f"{batch.name}: input broke off after {tally.done} tasks ({tally.broken}); mend the file")
+    if options.has_timings:
+        for line in tally.timing_lines():
+            say(line)
+    say(f"{tally.done} tasks - {tally.timeouts} timeouts")
+    levels = " -> ".join(report.levels) or "none"
+    say(f"levels: {levels}, workers: {report.workers}, degrades: {report.degrades}")
+    return tally.exit_code(batch.total)
+
+
+def _make_batch(options: RunOptions, seed: int) -> Batch:
+    choice = Choice(options.count, seed)
+    if options.function is not None:
+        assert options.table is not None
+        return batch_of_table(options.function, options.table, options.column, choice)
+    return batch_of_card(find_card(options.card or DEFAULT_CARD), choice)
+
+
+def _check_events(path: Path) -> None:
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        message = f"events cannot be written, got {str(path)!r}; give a file in a folder that is there"
+        raise ValueError(message)
+
+
+@contextmanager
+def _events_to(path: Path) -> Iterator[Callable[[dict[str, object]], None]]:
+    """Give what adds a line of JSON per decision; several instances may add to one file."""
+    with path.open("a", encoding="utf-8", buffering=1) as file:
+
+        def add(event: dict[str, object]) -> None:
+            file.write(json.dumps(event, default=str) + "\n")
+
+        yield add
+
+
+class _ToStderr(logging.Handler):
+    """Writes plain lines to whatever standard error is now: a bar may have put itself in front of it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(self.format(record))
+
+
+def _log_to_stderr(severity: int) -> None:
+    logger = logging.getLogger("adaptive_exec")
+    logger.setLevel(severity)
+    logger.handlers = [_ToStderr()]
+    logger.propagate = False
