@@ -1,4 +1,4 @@
-"""Hypothesis profiles: `dev` while writing; `ci`, more examples and always the same, in `.ci/run`."""
+"""Hypothesis profiles: `dev` while writing; `ci`, more examples, always the same, in `.ci/run`."""
 
 import os
 
