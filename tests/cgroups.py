@@ -71,17 +71,18 @@ class RealGroup:
 
 
 @contextmanager
-def memory_group(limit_bytes: int) -> Iterator[RealGroup]:
+def memory_group(limit_bytes: int, *, inside: RealGroup | None = None) -> Iterator[RealGroup]:
     """Make a memory group with a hard limit.
 
     Args:
         limit_bytes: The limit, whole pages.
+        inside: Another memory group to make it in; None means directly below the mount.
 
     Yields:
         The group.
     """
     limits = {1: {"memory.limit_in_bytes": str(limit_bytes)}, 2: {"memory.max": str(limit_bytes)}}
-    with _group("memory", limits) as group:
+    with _group("memory", limits, inside=inside) as group:
         yield group
 
 
@@ -108,8 +109,10 @@ def cpu_group(quota_microseconds: int, period_microseconds: int = 100_000) -> It
 
 
 @contextmanager
-def _group(controller: str, limits: Mapping[int, Mapping[str, str]]) -> Iterator[RealGroup]:
-    group = _make(controller)
+def _group(
+    controller: str, limits: Mapping[int, Mapping[str, str]], *, inside: RealGroup | None = None
+) -> Iterator[RealGroup]:
+    group = _make(controller, inside)
     try:
         _set_limits(group, controller, limits[group.version])
         yield group
@@ -117,20 +120,20 @@ def _group(controller: str, limits: Mapping[int, Mapping[str, str]]) -> Iterator
         _remove(group)
 
 
-def _make(controller: str) -> RealGroup:
-    mount, version = _mount_of(controller)
-    name = f"/adaptive-exec-test-{os.getpid()}-{next(_numbers)}"
-    folder = mount / name[1:]
+def _make(controller: str, inside: RealGroup | None) -> RealGroup:
+    above = inside or RealGroup(*_mount_of(controller))
+    own = f"adaptive-exec-test-{os.getpid()}-{next(_numbers)}"
+    folder = above.folder / own
     try:
-        if version == 2:
-            _delegate(mount, controller)
+        if above.version == 2:
+            _delegate(above.folder, controller)
         folder.mkdir()
     except OSError as error:
         pytest.skip(f"needs a writable {controller} cgroup, got {error}")
-    return RealGroup(folder, name, version)
+    return RealGroup(folder, f"{above.name}/{own}", above.version)
 
 
-def _mount_of(controller: str) -> tuple[Path, int]:
+def _mount_of(controller: str) -> tuple[Path, str, int]:
     try:
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
     except OSError as error:
@@ -139,9 +142,9 @@ def _mount_of(controller: str) -> tuple[Path, int]:
         left, _, right = line.partition(" - ")
         kind, _, options = right.split(" ")
         if kind == "cgroup" and controller in options.split(","):
-            return Path(left.split(" ")[4]), 1
+            return Path(left.split(" ")[4]), "", 1
         if kind == "cgroup2" and _has_controller(Path(left.split(" ")[4]), controller):
-            return Path(left.split(" ")[4]), 2
+            return Path(left.split(" ")[4]), "", 2
     pytest.skip(f"needs a mounted {controller} cgroup, got none")
 
 

@@ -129,7 +129,7 @@ def _chain(mount: _Mount, inside: str, limit_file: str) -> tuple[Group, ...]:
 
 def _paths(memberships: bytes) -> dict[str, str]:
     paths: dict[str, str] = {}
-    for line in os.fsdecode(memberships).splitlines():
+    for line in os.fsdecode(memberships).split("\n"):
         fields = line.split(":", _CGROUP_FIELDS - 1)
         if len(fields) == _CGROUP_FIELDS:
             path = fields[2].removesuffix(" (deleted)")
@@ -139,7 +139,7 @@ def _paths(memberships: bytes) -> dict[str, str]:
 
 def _read_mounts(root: str) -> list[_Mount]:
     table = read_file(join(root, "/proc/self/mountinfo"))
-    mounts = [_parse_mount(root, line) for line in os.fsdecode(table or b"").splitlines()]
+    mounts = [_parse_mount(root, line) for line in os.fsdecode(table or b"").split("\n")]
     return [mount for mount in mounts if mount is not None] or _usual_mounts(root)
 
 

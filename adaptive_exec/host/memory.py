@@ -17,7 +17,7 @@ from adaptive_exec.config import GIB, KIB
 from adaptive_exec.core.snapshot import Limit
 from adaptive_exec.host.cgroup import Group
 from adaptive_exec.host.own_limits import OwnLimits
-from adaptive_exec.host.reading import join, number_after, read_file, read_number
+from adaptive_exec.host.reading import join, number_after, read_file, read_number, whole
 
 UNLIMITED_BYTES: Final = 2**62
 """Bytes from which a limit means none; cgroup v1 writes 2^63 rounded down to a page."""
@@ -183,9 +183,10 @@ def _read_own(root: str, own: OwnLimits) -> Found:
 
 
 def _own_limit(limit_bytes: int | None, pages: list[bytes], source: str) -> Found:
-    if sys.platform == "win32" or limit_bytes is None or not pages or not pages[0].isdigit():
+    taken_pages = whole(pages[0]) if pages else None
+    if sys.platform == "win32" or limit_bytes is None or taken_pages is None:
         return Found()
-    room = max(0, limit_bytes - int(pages[0]) * os.sysconf("SC_PAGE_SIZE"))
+    room = max(0, limit_bytes - taken_pages * os.sysconf("SC_PAGE_SIZE"))
     # It counts as a limit of memory too, or a small room under it would look like a full host.
     return Found((Limit("memory", limit_bytes, source),), (Limit("memory", room, source),))
 

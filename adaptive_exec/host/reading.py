@@ -12,6 +12,9 @@ READ_BYTES: Final = 16 * 1024
 READ_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes after which a file is taken as read; a mount table with 10,000 mounts has about 2 MiB."""
 
+NUMBER_MAX: Final = 2**64
+"""No number of the kernel is longer; a longer one is garbage, and too large for a float."""
+
 
 def join(root: str, path: str) -> str:
     """Put an absolute path below a root folder.
@@ -67,7 +70,7 @@ def whole(text: bytes | None) -> int | None:
         number = int(text or b"")
     except ValueError:
         return None
-    return number if number >= 0 else None
+    return number if 0 <= number < NUMBER_MAX else None
 
 
 def number_after(text: bytes | None, key: bytes) -> int | None:
