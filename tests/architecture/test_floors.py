@@ -19,7 +19,7 @@ FLOORS = (
 APART = FLOORS[2]
 """Groups that share a floor and may not know each other."""
 MAY_NEST = {"cli"}
-"""Groups that may import ours inside a function, to start fast; it counts for floors and circles."""
+"""Groups that may import ours inside a function, to start fast. It counts as at the top."""
 
 CORE_MAY_IMPORT = {
     "__future__", "bisect", "collections", "collections.abc", "dataclasses", "enum", "functools",
