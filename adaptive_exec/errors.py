@@ -111,6 +111,25 @@ class WorkerTraceback(AdaptiveExecError):  # noqa: N818  # it carries a text, no
         super().__init__(f'\n"""\n{text}"""')
 
 
+class LevelUnavailableError(AdaptiveExecError, BrokenExecutor):
+    """No level that the settings allow can run the task now.
+
+    Attributes:
+        level: The last level that was tried.
+        cause: What it failed with.
+    """
+
+    def __init__(self, level: str, cause: str) -> None:
+        self.level = level
+        self.cause = cause
+        super().__init__(
+            f"no level is left to run on, {level} failed ({cause}); allow more with levels= or isolate=False"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), (self.level, self.cause), {})
+
+
 class DriverError(AdaptiveExecError, BrokenExecutor):
     """The loop that drives the executor failed; every open task ends with this, cause chained."""
 

@@ -1,0 +1,89 @@
+"""How many tasks go into one message, and how many are asked of the caller's iterator.
+
+Chunks aim at CHUNK_SECONDS of work, at most double from one to the next, and shrink toward the end of the batch so
+that no worker idles behind a long one. Pure; memory's say is `core/governor`.
+"""
+
+from math import ceil
+
+from adaptive_exec.config import (
+    CHUNK_SECONDS,
+    CHUNK_TASKS_MAX,
+    HELD_BYTES_MAX,
+    HELD_TASKS_MAX,
+    INLINE_SECONDS,
+    PULL_TASKS_MAX,
+    SEND_BYTES_MAX,
+)
+from adaptive_exec.core.costs import Costs
+
+SHARE_CHUNK_SECONDS = 0.005
+"""Seconds of work in a chunk where a message costs next to nothing (threads) or a caller waits for each task (submit)."""
+CHUNKS_LEFT_PER_WORKER = 2
+"""Chunks that each worker should still find when one is cut. Source: guided self-scheduling (Polychronopoulos 1987)."""
+GROWTH = 2
+"""Factor; a chunk is at most this much longer than the last one."""
+LOOKAHEAD_CHUNKS = 2
+"""Chunks per worker that should be pulled and pending, so that none waits for the caller."""
+
+
+def target_seconds(level: str, *, single: bool) -> float:
+    """Say how much work a full chunk should hold at a level, in seconds."""
+    if level == "sequential":
+        return INLINE_SECONDS
+    return SHARE_CHUNK_SECONDS if single or level == "thread" else CHUNK_SECONDS
+
+
+def chunk_tasks(costs: Costs, left: int | None, workers: int, *, seconds: float) -> int:
+    """Choose the length of the next chunk.
+
+    Args:
+        costs: What is known of the batch's tasks.
+        left: Tasks not yet sent, None when unknown.
+        workers: Workers that share them.
+        seconds: Work that a full chunk should hold.
+
+    Returns:
+        Tasks, 1 to CHUNK_TASKS_MAX.
+    """
+    if costs.tasks == 0:
+        return 1
+    count = CHUNK_TASKS_MAX if costs.wall_seconds <= 0 else int(seconds / costs.wall_seconds)
+    count = min(count, GROWTH * max(1, costs.chunk_tasks), CHUNK_TASKS_MAX)
+    bytes_each = max(costs.sent_bytes, costs.result_bytes)
+    if bytes_each > 0:
+        count = min(count, int(SEND_BYTES_MAX / bytes_each))
+    if left is not None and workers > 1:
+        count = min(count, ceil(left / (CHUNKS_LEFT_PER_WORKER * workers)))
+    return max(1, count)
+
+
+def pull_tasks(
+    *, chunk: int, workers: int, pending: int, asked: int, outstanding: int, buffer_tasks: int | None
+) -> int:
+    """Say how many tasks to ask of the caller's iterator. Nothing said is back-pressure.
+
+    Args:
+        chunk: Length of the next chunk.
+        workers: Workers that are or will be there.
+        pending: Tasks here and not sent.
+        asked: Tasks asked for and not yet here.
+        outstanding: Tasks pulled whose result the caller has not taken.
+        buffer_tasks: Most outstanding tasks that the caller allows, None for no bound of the caller's.
+
+    Returns:
+        Tasks to ask for, 0 for none.
+    """
+    wanted = LOOKAHEAD_CHUNKS * workers * chunk
+    have = pending + asked
+    room = wanted - have
+    if room < chunk and have > 0 and buffer_tasks is None:
+        return 0
+    if buffer_tasks is not None:
+        room = min(room, buffer_tasks - outstanding - asked)
+    return max(0, min(room, PULL_TASKS_MAX))
+
+
+def holds_too_much(held_tasks: int, bytes_each: float) -> bool:
+    """Say whether finished results that nobody took fill their share of the parent."""
+    return held_tasks >= HELD_TASKS_MAX or held_tasks * bytes_each >= HELD_BYTES_MAX

@@ -1,0 +1,89 @@
+"""What a batch's tasks were measured to take, per task, learned chunk by chunk.
+
+The newest chunk weighs half, so that a change of the tasks' nature is seen within a few chunks. Decides nothing.
+"""
+
+from dataclasses import dataclass, replace
+
+from adaptive_exec.core.events import Usage
+
+NEWEST_WEIGHT = 0.5
+"""Share of the newest chunk in a learned mean (exponential smoothing)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Learned means of one batch; all per task.
+
+    Attributes:
+        tasks: Tasks measured so far.
+        isolated_tasks: Those of them that ran in a process of their own.
+        wall_seconds: Duration.
+        cpu_seconds: Processor time, None where unknown.
+        transport_seconds: Packing and unpacking, measured at the process level.
+        sent_bytes: Size of the arguments, measured at the process level.
+        result_bytes: Size of the result, measured at the process level.
+        peak_bytes: Highest growth of memory seen in any task, None when unknown.
+        chunk_tasks: Length of the last chunk that was measured.
+    """
+
+    tasks: int = 0
+    isolated_tasks: int = 0
+    wall_seconds: float = 0.0
+    cpu_seconds: float | None = None
+    transport_seconds: float = 0.0
+    sent_bytes: float = 0.0
+    result_bytes: float = 0.0
+    peak_bytes: int | None = None
+    chunk_tasks: int = 0
+
+
+def learn(before: Costs, usage: Usage, *, isolated: bool) -> Costs:
+    """Take a finished chunk into the means.
+
+    Args:
+        before: What was known.
+        usage: What the chunk took.
+        isolated: True when it ran in a process of its own, so that transport and peak are real.
+
+    Returns:
+        The new means; unchanged when no task of the chunk was finished.
+    """
+    count = usage.tasks
+    if count == 0:
+        return before
+    weight = NEWEST_WEIGHT if before.tasks else 1.0
+    after = replace(
+        before,
+        tasks=before.tasks + count,
+        wall_seconds=_mix(before.wall_seconds, usage.wall_seconds / count, weight),
+        cpu_seconds=_mix_known(before.cpu_seconds, usage.cpu_seconds, count, weight),
+        chunk_tasks=count,
+    )
+    if not isolated:
+        return after
+    weight = NEWEST_WEIGHT if before.isolated_tasks else 1.0
+    return replace(
+        after,
+        isolated_tasks=before.isolated_tasks + count,
+        transport_seconds=_mix(before.transport_seconds, usage.transport_seconds / count, weight),
+        sent_bytes=_mix(before.sent_bytes, usage.sent_bytes / count, weight),
+        result_bytes=_mix(before.result_bytes, usage.result_bytes / count, weight),
+        peak_bytes=_highest(before.peak_bytes, usage.peak_bytes),
+    )
+
+
+def _mix(old: float, new: float, weight: float) -> float:
+    return old + weight * (new - old)
+
+
+def _mix_known(old: float | None, total: float | None, count: int, weight: float) -> float | None:
+    if total is None:
+        return old
+    return total / count if old is None else _mix(old, total / count, weight)
+
+
+def _highest(old: int | None, new: int | None) -> int | None:
+    if old is None or new is None:
+        return new if old is None else old
+    return max(old, new)

@@ -1,0 +1,244 @@
+"""Everything that can happen to a run. Each event carries its own time, in monotonic seconds.
+
+Ids, counts, bytes and seconds only; arguments and results stay with the doers. Decides nothing.
+"""
+
+from dataclasses import dataclass
+
+from adaptive_exec.core.snapshot import HostSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a chunk's finished tasks took.
+
+    Attributes:
+        tasks: How many tasks these numbers are about.
+        wall_seconds: Sum of the tasks' durations.
+        cpu_seconds: Sum of their processor time; None where it cannot be read.
+        transport_seconds: Parent's and worker's time for packing and unpacking.
+        sent_bytes: Bytes of the arguments as sent.
+        result_bytes: Bytes of the results as received.
+        peak_bytes: Highest growth of the worker's memory in a task; None when unknown.
+        failed_tasks: Tasks that ended in an exception of their own.
+    """
+
+    tasks: int
+    wall_seconds: float
+    cpu_seconds: float | None = None
+    transport_seconds: float = 0.0
+    sent_bytes: int = 0
+    result_bytes: int = 0
+    peak_bytes: int | None = None
+    failed_tasks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOpened:
+    """A batch of calls was handed over.
+
+    Attributes:
+        batch: Its id.
+        tasks: Its length, None when unknown.
+        chunk_tasks: The chunk size that the caller asked for, None to leave it to the run.
+        buffer_tasks: Most tasks pulled whose result is not taken yet, None for the default.
+        single: True when tasks come one by one from `submit`, each with a caller of its own.
+        portable: False when the function cannot be sent to a process.
+    """
+
+    at: float
+    batch: int
+    tasks: int | None
+    chunk_tasks: int | None = None
+    buffer_tasks: int | None = None
+    single: bool = False
+    portable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TasksArrived:
+    """The next `count` tasks of a batch are here; their ids follow on from the last ones."""
+
+    at: float
+    batch: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputExhausted:
+    """No more tasks will come for this batch."""
+
+    at: float
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsTaken:
+    """The caller took `count` more results of this batch out of our hands."""
+
+    at: float
+    batch: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDropped:
+    """The caller wants no more of this batch: what has not begun never will."""
+
+    at: float
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """A worker that was ordered has reported for work."""
+
+    at: float
+    level: str
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartRefused:
+    """A worker that was ordered cannot be had.
+
+    Attributes:
+        error: What was raised, as `Type: text`.
+        lasting: True when trying again cannot help.
+    """
+
+    at: float
+    level: str
+    worker: int
+    error: str
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InitializerFailed:
+    """The user's initializer raised in a worker, so that level can run nothing."""
+
+    at: float
+    level: str
+    worker: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkProgressed:
+    """The next `count` tasks of a chunk are finished; the chunk goes on."""
+
+    at: float
+    chunk: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkDone:
+    """The worker is through with a chunk.
+
+    Attributes:
+        count: Tasks finished since the last progress; when fewer than were left, the others never began.
+        usage: What the whole chunk took.
+    """
+
+    at: float
+    chunk: int
+    count: int
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOverdue:
+    """A task has run longer than `task_timeout`.
+
+    Attributes:
+        index: The task.
+        ran_seconds: How long it has run.
+    """
+
+    at: float
+    chunk: int
+    index: int
+    ran_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker ended or stands still for good.
+
+    Attributes:
+        cause: `"signal 9"`, `"exit 3"`, `"out of memory (confirmed)"`, ...
+        running: Index of the task that ran at death; None when none had begun or it is unknown.
+        known: True when `running` can be relied on.
+        blameless: True when no task is to blame: our own hand, a lost starter, an outsider's stop.
+        memory: True when it died for memory.
+        unexplained: True for a SIGKILL that is neither ours nor the kernel's for memory.
+        peak_bytes: The worker's highest memory, None when unknown.
+    """
+
+    at: float
+    level: str
+    worker: int
+    cause: str
+    running: int | None = None
+    known: bool = True
+    blameless: bool = False
+    memory: bool = False
+    unexplained: bool = False
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelClosed:
+    """A level is down: no worker of it is left."""
+
+    at: float
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostSampled:
+    """The host was read."""
+
+    at: float
+    snapshot: HostSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The moment asked for by `SetTimer` has come."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The caller shuts down.
+
+    Attributes:
+        cancel: True when what has not begun never shall.
+    """
+
+    at: float
+    cancel: bool = False
+
+
+Event = (
+    BatchOpened
+    | TasksArrived
+    | InputExhausted
+    | ResultsTaken
+    | BatchDropped
+    | WorkerReady
+    | StartRefused
+    | InitializerFailed
+    | ChunkProgressed
+    | ChunkDone
+    | TaskOverdue
+    | WorkerLost
+    | LevelClosed
+    | HostSampled
+    | TimerFired
+    | StopRequested
+)

@@ -1,0 +1,68 @@
+"""Whom to blame for a dead worker, who runs again alone, and who is poison. Pure.
+
+What was finished before the death stays finished; what had not begun runs again unsuspected. Only the task that
+was running is a suspect. How a suspect is run alone is `core/run`.
+"""
+
+from dataclasses import dataclass, replace
+
+from adaptive_exec.core.events import WorkerLost
+
+UNEXPLAINED_EXTRA = 1
+"""Executions more that an unexplained SIGKILL allows: an outsider may have meant the worker, not the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A task that was running when its worker died.
+
+    Attributes:
+        batch: Its batch.
+        index: Its index in the batch.
+        deaths: Deaths that count against it.
+        executions: Times it was begun.
+        extra: Executions granted beyond `retries`.
+        since: Monotonic seconds of the first death.
+        cause: The last cause.
+        peak_bytes: Highest memory of its workers, None when unknown.
+    """
+
+    batch: int
+    index: int
+    deaths: int
+    executions: int
+    extra: int
+    since: float
+    cause: str
+    peak_bytes: int | None = None
+
+
+def accuse(before: Suspect | None, lost: WorkerLost, *, batch: int, index: int, alone: bool) -> Suspect:
+    """Enter a death against the task that was running.
+
+    Args:
+        before: The record so far, None for a first death.
+        lost: How the worker ended.
+        batch: The task's batch.
+        index: The task.
+        alone: True when the task ran with no other work beside it.
+
+    Returns:
+        The record with this death; one for memory while not alone is not counted.
+    """
+    record = before or Suspect(batch, index, 0, 0, 0, lost.at, lost.cause)
+    counts = alone or not lost.memory
+    peaks = [peak for peak in (record.peak_bytes, lost.peak_bytes) if peak is not None]
+    return replace(
+        record,
+        deaths=record.deaths + counts,
+        executions=record.executions + 1,
+        extra=max(record.extra, UNEXPLAINED_EXTRA * lost.unexplained),
+        cause=lost.cause,
+        peak_bytes=max(peaks) if peaks else None,
+    )
+
+
+def is_poison(suspect: Suspect, retries: int) -> bool:
+    """Say whether a suspect has killed its worker on every execution that it is allowed."""
+    return suspect.deaths > retries + suspect.extra

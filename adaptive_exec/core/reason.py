@@ -1,0 +1,103 @@
+"""Why a decision was taken: a code from a closed set, and the numbers behind it.
+
+Tests and scripts read the code; people read the sentence that `log` and `report` make of it. Decides nothing.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+Fact = int | float | str | None
+
+
+class Code(StrEnum):
+    """Every reason there is. A branch of a policy without a code here does not exist."""
+
+    # plan: where a batch starts
+    BATCH_SMALL = "batch_small"
+    BATCH_LARGE = "batch_large"
+    BATCH_UNSIZED = "batch_unsized"
+    ISOLATION_ASKED = "isolation_asked"
+    TIMEOUT_ASKED = "timeout_asked"
+    LEVEL_ASKED = "level_asked"
+    LEVEL_OPEN = "level_open"
+    LEVEL_SHUT = "level_shut"
+    MEMORY_SHORT = "memory_short"
+    FUNCTION_NOT_PORTABLE = "function_not_portable"
+    # workers: how many, and what became of them
+    MORE_WORK = "more_work"
+    START_REFUSED = "start_refused"
+    START_RETRIED = "start_retried"
+    WORKERS_MISSING = "workers_missing"
+    WORKER_DIED = "worker_died"
+    STARTER_LOST = "starter_lost"
+    TASKS_SERVED = "tasks_served"
+    NO_PROGRESS = "no_progress"
+    LEVEL_FAILED = "level_failed"
+    # moves: degrade, restore, and what measuring suggests
+    TASKS_TINY = "tasks_tiny"
+    TASKS_GREW = "tasks_grew"
+    TASKS_WAIT = "tasks_wait"
+    PAYLOAD_LARGE = "payload_large"
+    CALM = "calm"
+    TRIAL_PASSED = "trial_passed"
+    TRIAL_FAILED = "trial_failed"
+    NO_LEVEL_LEFT = "no_level_left"
+    # tasks
+    SUSPECT = "suspect"
+    POISON = "poison"
+    TASK_OVERDUE = "task_overdue"
+    NOT_ENFORCED = "not_enforced"
+    RETRIES_SPENT = "retries_spent"
+    NO_ISOLATION = "no_isolation"
+    INITIALIZER_FAILED = "initializer_failed"
+    # memory
+    MEMORY_NORMAL = "memory_normal"
+    MEMORY_WARN = "memory_warn"
+    MEMORY_CRITICAL = "memory_critical"
+    # the end
+    WORK_DONE = "work_done"
+    STOP_ASKED = "stop_asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A code and the facts that led to it, in the order in which people should read them."""
+
+    code: Code
+    facts: tuple[tuple[str, Fact], ...] = ()
+
+    def fact(self, name: str) -> Fact:
+        """Return the fact of that name, None when there is none."""
+        return dict(self.facts).get(name)
+
+
+def because(code: Code, **facts: Fact) -> Reason:
+    """Make a reason.
+
+    >>> because(Code.BATCH_SMALL, tasks=3).fact("tasks")
+    3
+    """
+    return Reason(code, tuple(facts.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Something that was decided, for the log, the events and the report.
+
+    Attributes:
+        at: Monotonic seconds.
+        event: What was decided, a past participle: `"planned"`, `"degraded"`, `"restored"`.
+        severity: `"debug"`, `"info"`, `"warning"` or `"error"`.
+        subject: What it is about: a level, a worker, a task.
+        reason: Why.
+        old: State before, `""` where it has none.
+        new: State after, `""` where it has none.
+    """
+
+    at: float
+    event: str
+    severity: str
+    subject: str
+    reason: Reason
+    old: str = ""
+    new: str = ""

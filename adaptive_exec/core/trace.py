@@ -1,0 +1,183 @@
+"""The bounded record of a run: every decision with its reason, and where the time went. Sums up to a RunReport.
+
+Fed by the driver with each event and what came of it. Decides nothing.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from adaptive_exec.config import TRACE_LENGTH
+from adaptive_exec.core.events import ChunkDone, Event, StartRefused, WorkerReady
+from adaptive_exec.core.instructions import Explain, Instruction, OpenLevel, SendChunk, StartWorkers
+from adaptive_exec.core.reason import Decision, Fact
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What an executor did so far and why; print it.
+
+    Attributes:
+        levels: The levels that ran tasks, in the order in which they came into use.
+        workers: Most workers there were at once.
+        window: Most chunks that were in flight at once.
+        tasks: Tasks finished.
+        failed_tasks: Those of them that ended in an exception of their own.
+        chunks: Messages sent to workers.
+        degrades: Steps to a safer level after a failure.
+        restores: Steps back.
+        compute_seconds: Sum of the tasks' durations.
+        transport_seconds: Packing and unpacking of arguments and results.
+        start_seconds: Sum of the waits for ordered workers.
+        memory_wait_seconds: Time under memory pressure.
+        peak_task_bytes: Highest growth of memory measured in a task, None when unknown.
+        decisions: Every decision, oldest first; at most TRACE_LENGTH.
+    """
+
+    levels: tuple[str, ...] = ()
+    workers: int = 0
+    window: int = 0
+    tasks: int = 0
+    failed_tasks: int = 0
+    chunks: int = 0
+    degrades: int = 0
+    restores: int = 0
+    compute_seconds: float = 0.0
+    transport_seconds: float = 0.0
+    start_seconds: float = 0.0
+    memory_wait_seconds: float = 0.0
+    peak_task_bytes: int | None = None
+    decisions: tuple[Decision, ...] = ()
+
+    def __str__(self) -> str:
+        peak = "unknown" if self.peak_task_bytes is None else f"{self.peak_task_bytes / MIB:.1f} MiB"
+        lines = [
+            f"{self.tasks} tasks, {self.failed_tasks} of them failed, in {self.chunks} chunks",
+            f"levels {' -> '.join(self.levels) or 'none'}, at most {self.workers} workers, window {self.window} chunks",
+            f"{self.degrades} degrades, {self.restores} restores",
+            f"time: compute {self.compute_seconds:.3f} s, transport {self.transport_seconds:.3f} s, "
+            f"start {self.start_seconds:.3f} s, waiting for memory {self.memory_wait_seconds:.3f} s",
+            f"highest memory of a task: {peak}",
+            "decisions:",
+        ]
+        first = self.decisions[0].at if self.decisions else 0.0
+        lines += [f"  {decision.at - first:9.3f} s  {describe(decision)}" for decision in self.decisions]
+        return "\n".join(lines)
+
+
+def describe(decision: Decision) -> str:
+    """Write a decision as one line: `<event>: <subject> <from> -> <to> reason=<code> <name>=<value> ...`."""
+    change = " -> ".join(part for part in (decision.old, decision.new) if part)
+    head = f"{decision.event}: {decision.subject}" + (f" {change}" if change else "")
+    return f"{head} reason={decision.reason.code}{_facts(decision.reason.facts)}"
+
+
+def _facts(facts: tuple[tuple[str, Fact], ...]) -> str:
+    return "".join(f" {name}={_text(name, value)}" for name, value in facts if value is not None)
+
+
+_BYTES = frozenset({"available", "limit", "warn", "critical", "peak", "payload"})
+_SECONDS = frozenset({"wait", "ran", "task_seconds", "transport_seconds"})
+
+
+def _text(name: str, value: Fact) -> str:
+    if name in _BYTES and isinstance(value, int) and value >= MIB:
+        return f"{value / MIB:.1f}MiB"
+    if name in _SECONDS:
+        return f"{value}s"
+    return f'"{value}"' if isinstance(value, str) and " " in value else str(value)
+
+
+@dataclass(slots=True)
+class Trace:
+    """Collects what a report needs, event by event."""
+
+    levels: list[str] = field(default_factory=list)
+    workers: int = 0
+    window: int = 0
+    tasks: int = 0
+    failed_tasks: int = 0
+    chunks: int = 0
+    degrades: int = 0
+    restores: int = 0
+    compute_seconds: float = 0.0
+    transport_seconds: float = 0.0
+    start_seconds: float = 0.0
+    memory_wait_seconds: float = 0.0
+    peak_task_bytes: int | None = None
+    decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=TRACE_LENGTH))
+    _ordered_at: dict[int, float] = field(default_factory=dict)
+    _tight_since: float | None = None
+
+    def see(self, event: Event, instructions: list[Instruction], in_flight: int, workers: int) -> None:
+        """Take in an event and what came of it.
+
+        Args:
+            event: What happened.
+            instructions: What the run ordered.
+            in_flight: Chunks out after it.
+            workers: Workers there or ordered after it.
+        """
+        self.window = max(self.window, in_flight)
+        self.workers = max(self.workers, workers)
+        match event:
+            case ChunkDone():
+                self._see_done(event)
+            case WorkerReady() | StartRefused():
+                self.start_seconds += event.at - self._ordered_at.pop(event.worker, event.at)
+            case _:
+                pass
+        for instruction in instructions:
+            self._see_instruction(event.at, instruction)
+
+    def report(self) -> RunReport:
+        """Sum up."""
+        return RunReport(
+            levels=tuple(self.levels),
+            workers=self.workers,
+            window=self.window,
+            tasks=self.tasks,
+            failed_tasks=self.failed_tasks,
+            chunks=self.chunks,
+            degrades=self.degrades,
+            restores=self.restores,
+            compute_seconds=self.compute_seconds,
+            transport_seconds=self.transport_seconds,
+            start_seconds=self.start_seconds,
+            memory_wait_seconds=self.memory_wait_seconds,
+            peak_task_bytes=self.peak_task_bytes,
+            decisions=tuple(self.decisions),
+        )
+
+    def _see_done(self, event: ChunkDone) -> None:
+        usage = event.usage
+        self.tasks += usage.tasks
+        self.failed_tasks += usage.failed_tasks
+        self.compute_seconds += usage.wall_seconds
+        self.transport_seconds += usage.transport_seconds
+        if usage.peak_bytes is not None:
+            self.peak_task_bytes = max(self.peak_task_bytes or 0, usage.peak_bytes)
+
+    def _see_instruction(self, at: float, instruction: Instruction) -> None:
+        match instruction:
+            case SendChunk():
+                self.chunks += 1
+                if instruction.level not in self.levels:
+                    self.levels.append(instruction.level)
+            case OpenLevel() | StartWorkers():
+                self._ordered_at.update(dict.fromkeys(instruction.workers, at))
+            case Explain():
+                self._see_decision(instruction.decision)
+            case _:
+                pass
+
+    def _see_decision(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+        self.degrades += decision.event == "degraded"
+        self.restores += decision.event == "restored"
+        if decision.event != "pressure":
+            return
+        if self._tight_since is not None:
+            self.memory_wait_seconds += decision.at - self._tight_since
+        self._tight_since = None if decision.new == "normal" else decision.at

@@ -1,0 +1,443 @@
+"""The loop: take an event, ask the Run, perform the instructions in order.
+
+One inbox feeds it; runners, callers and timers only put events in. A thread of its own drives while a level with
+workers is open; where none is needed or none can be started, the caller drives. Decides nothing.
+"""
+
+import atexit
+import contextlib
+import itertools
+import os
+import signal
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, assert_never
+
+from adaptive_exec.config import CLOSE_SECONDS, IDLE_WAIT_SECONDS, Config
+from adaptive_exec.core.events import (
+    ChunkDone,
+    Event,
+    HostSampled,
+    StartRefused,
+    StopRequested,
+    TimerFired,
+    WorkerLost,
+)
+from adaptive_exec.core.instructions import (
+    CloseLevel,
+    Deliver,
+    Explain,
+    FailTasks,
+    Finish,
+    FinishBatch,
+    Instruction,
+    KillWorker,
+    OpenLevel,
+    Pull,
+    ReadHost,
+    RetireWorker,
+    SendChunk,
+    SetTimer,
+    StartWorkers,
+)
+from adaptive_exec.core.reason import Reason
+from adaptive_exec.core.run import Run
+from adaptive_exec.core.snapshot import HostSnapshot
+from adaptive_exec.core.trace import Trace
+from adaptive_exec.errors import DriverError
+from adaptive_exec.levels.base import ChunkOrder, Results, Runner, Work
+from adaptive_exec.levels.sequential import SequentialRunner
+from adaptive_exec.levels.threads import start_thread
+from adaptive_exec.levels.waiter import Waiter
+from adaptive_exec.log import LOGGER, DecisionLog, as_event
+
+_names = itertools.count(1)
+
+
+class Calls(Protocol):
+    """The callers' side of a batch: its arguments, and where its outcomes go."""
+
+    work: Work
+
+    def ask(self, count: int) -> None:
+        """Pull up to `count` more tasks, or have the caller's thread do it."""
+
+    def items(self, start: int, stop: int) -> Sequence[Any]:
+        """Return the arguments of tasks `start` to `stop` - 1."""
+
+    def deliver(self, start: int, results: Results, level: str, attempt: int) -> None:
+        """Take outcomes, the first of which is task `start`'s."""
+
+    def fail(self, start: int, stop: int, reason: Reason) -> None:
+        """End tasks with one of our errors."""
+
+    def finish(self) -> None:
+        """Every task has its outcome."""
+
+    def abort(self, error: BaseException) -> None:
+        """End every open task with this error."""
+
+    def call_for_attention(self) -> None:
+        """Something lies ready for the thread that takes the results."""
+
+    def serve(self) -> bool:
+        """Do in the calling thread what lies ready for it; return False when nothing did."""
+
+
+Runners = dict[str, Callable[["Driver"], Runner]]
+"""How to make the runner of each level, by its name."""
+
+
+class Driver:
+    """Feeds events to a Run and performs its instructions.
+
+    Args:
+        config: The settings.
+        read_host: Takes a snapshot of the host.
+        runners: How to make each level's runner.
+    """
+
+    def __init__(self, config: Config, read_host: Callable[[], HostSnapshot], runners: Runners) -> None:
+        self.config = config
+        self.name = f"{os.getpid()}-{next(_names)}"
+        self.waiter = Waiter()
+        self.finished = threading.Event()
+        self.attention = threading.Event()
+        self.failure: DriverError | None = None
+        self.trace = Trace()
+        self._read_host = read_host
+        self._make = runners
+        self._runners: dict[str, Runner] = {}
+        self._run = Run(config, read_host())
+        self._log = DecisionLog(self.name)
+        self._inbox: deque[Event] = deque()
+        self._batches: dict[int, Calls] = {}
+        self._results: dict[int, Results] = {}
+        self._orders: dict[int, tuple[str, int]] = {}
+        self._lock = threading.Lock()
+        self._timer_at: float | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+        _drivers.add(self)
+
+    # what callers and runners say
+
+    @property
+    def is_threaded(self) -> bool:
+        """True while a thread of its own drives."""
+        return self._thread is not None
+
+    @property
+    def is_foreign(self) -> bool:
+        """True in a process that was forked from the one that made this driver."""
+        return self._pid != os.getpid()
+
+    def enter(self, batch: int, calls: Calls) -> None:
+        """Know a batch; its BatchOpened event follows."""
+        self._batches[batch] = calls
+
+    def post(self, event: Event) -> None:
+        """Report an event; safe from any thread, never waits."""
+        self._inbox.append(event)
+        self.waiter.wake()
+
+    def put_results(self, chunk: int, results: Results) -> None:
+        """Hand in results of a chunk, before the event that counts them."""
+        held = self._results.get(chunk)
+        if held is None:
+            self._results[chunk] = results
+        else:
+            held.values.extend(results.values)
+            if held.details is not None and results.details is not None:
+                held.details.extend(results.details)
+
+    def say(self, event: Event) -> None:
+        """Report an event, and drive where no thread does."""
+        self.post(event)
+        self.pump_if_alone()
+
+    def pump_if_alone(self) -> None:
+        """Drive from the calling thread where no thread of our own does."""
+        if self._thread is None:
+            self.pump()
+
+    def has_inline_work(self, batch: int) -> bool:
+        """Say whether a chunk of a batch lies ready for the thread that takes its results."""
+        runner = self._runners.get("sequential")
+        return isinstance(runner, SequentialRunner) and runner.has_work(batch)
+
+    def work_inline(self, batch: int) -> bool:
+        """Run one chunk of a batch in the calling thread; return False when none lay ready."""
+        runner = self._runners.get("sequential")
+        if not isinstance(runner, SequentialRunner) or not runner.work(batch):
+            return False
+        self.pump_if_alone()
+        return True
+
+    def wait_finished(self) -> None:
+        """Drive or wait until everything is done, serving what nobody else takes care of."""
+        while not self.finished.is_set():
+            self.attention.clear()
+            if any([calls.serve() for calls in list(self._batches.values())]):
+                continue
+            if self._thread is None:
+                self.step(IDLE_WAIT_SECONDS)
+            else:
+                self.attention.wait(IDLE_WAIT_SECONDS)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_SECONDS)
+
+    def stop(self, *, cancel: bool) -> None:
+        """Ask for the end; `finished` is set when it has come."""
+        self.say(StopRequested(time.monotonic(), cancel))
+
+    def post_stop(self) -> None:
+        """Ask for the end once all is done, from a place that may not wait or drive (a finalizer)."""
+        self.post(StopRequested(time.monotonic()))
+
+    # driving
+
+    def pump(self) -> None:
+        """Handle everything in the inbox, unless somebody else does so now."""
+        while self._inbox and not self.finished.is_set():
+            if not self._lock.acquire(blocking=False):
+                return
+            try:
+                with _no_interrupt():
+                    self._drain()
+            finally:
+                self._lock.release()
+
+    def step(self, seconds: float) -> None:
+        """Drive once from a caller's thread, for where no thread does: wait at most so long, then handle."""
+        if not self._inbox:
+            self.waiter.wait(min(seconds, self._until_timer()))
+        self._fire_timer()
+        self.pump()
+
+    def _drive(self) -> None:
+        """The thread's loop."""
+        while not self.finished.is_set():
+            due = self.waiter.wait(0.0 if self._inbox else self._until_tick())
+            with self._lock:
+                try:
+                    self._look_around(due)
+                except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever
+                    self._crash(error)
+            self.pump()
+        self.waiter.close()
+
+    def _look_around(self, due: list[tuple[Callable[[int], None], int]]) -> None:
+        for handler, bits in due:
+            handler(bits)
+        now = time.monotonic()
+        self._next_tick = min((at for at in self._ticks(now) if at is not None), default=None)
+        self._fire_timer()
+
+    _next_tick: float | None = None
+
+    def _ticks(self, now: float) -> Iterator[float | None]:
+        return (runner.tick(now) for runner in list(self._runners.values()))
+
+    def _until_tick(self) -> float:
+        until = self._until_timer()
+        if self._next_tick is not None:
+            until = min(until, self._next_tick - time.monotonic())
+        return max(0.0, until)
+
+    def _until_timer(self) -> float:
+        if self._timer_at is None:
+            return IDLE_WAIT_SECONDS
+        return min(IDLE_WAIT_SECONDS, max(0.0, self._timer_at - time.monotonic()))
+
+    def _fire_timer(self) -> None:
+        if self._timer_at is not None and time.monotonic() >= self._timer_at:
+            self._timer_at = None
+            self._inbox.append(TimerFired(time.monotonic()))
+
+    def _drain(self) -> None:
+        try:
+            while self._inbox:
+                event = self._inbox.popleft()
+                instructions = self._run.handle(event)
+                self.trace.see(event, instructions, len(self._run.flights), self._workers())
+                for instruction in instructions:
+                    self._perform(instruction)
+                self._forget(event)
+        except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever
+            self._crash(error)
+
+    def _forget(self, event: Event) -> None:
+        """Let go of what belongs to chunks that are over."""
+        if isinstance(event, ChunkDone):
+            self._orders.pop(event.chunk, None)
+            self._results.pop(event.chunk, None)
+        elif isinstance(event, WorkerLost):
+            for chunk in self._orders.keys() - self._run.flights.keys():
+                self._orders.pop(chunk)
+                self._results.pop(chunk, None)
+
+    def _workers(self) -> int:
+        return sum(roster.size for roster in self._run.rosters.values())
+
+    # performing
+
+    def _perform(self, instruction: Instruction) -> None:  # noqa: C901, PLR0912  # one arm for each instruction
+        match instruction:
+            case SendChunk():
+                self._send(instruction)
+            case Deliver():
+                self._deliver(instruction)
+            case Pull():
+                self._batches[instruction.batch].ask(instruction.count)
+            case SetTimer():
+                self._timer_at = instruction.at
+            case Explain():
+                self._explain(instruction)
+            case OpenLevel() | StartWorkers():
+                self._start(instruction.level, instruction.workers)
+            case CloseLevel():
+                self._runners[instruction.level].close()
+            case RetireWorker():
+                self._runners[instruction.level].retire(instruction.worker)
+            case KillWorker():
+                self._runners[instruction.level].kill(instruction.worker)
+            case FailTasks():
+                self._batches[instruction.batch].fail(instruction.start, instruction.stop, instruction.reason)
+            case FinishBatch():
+                self._batches.pop(instruction.batch).finish()
+            case ReadHost():
+                self._inbox.append(HostSampled(time.monotonic(), self._read_host()))
+            case Finish():
+                self._finish()
+            case _:
+                assert_never(instruction)
+
+    def _send(self, order: SendChunk) -> None:
+        calls = self._batches[order.batch]
+        self._orders[order.chunk] = (order.level, order.attempt)
+        items = calls.items(order.start, order.stop)
+        chunk = ChunkOrder(order.chunk, order.worker, order.start, order.attempt, items, calls.work)
+        self._runners[order.level].send(chunk)
+        if order.level == "sequential":
+            calls.call_for_attention()
+
+    def _deliver(self, order: Deliver) -> None:
+        level, attempt = self._orders[order.chunk]
+        held = self._results[order.chunk]
+        count = order.stop - order.start
+        if count == len(held.values):
+            results = self._results.pop(order.chunk)
+        else:
+            results = Results(held.values[:count], None if held.details is None else held.details[:count])
+            del held.values[:count]
+        self._batches[order.batch].deliver(order.start, results, level, attempt)
+
+    def _explain(self, order: Explain) -> None:
+        self._log.write(order.decision)
+        if self.config.on_event is None:
+            return
+        try:
+            self.config.on_event(as_event(order.decision))
+        except Exception:  # the user's own callback may raise anything; the run goes on
+            LOGGER.exception("on_event: the callback failed and is asked no more run=%s", self.name)
+            self.config = replace(self.config, on_event=None)
+
+    def _start(self, level: str, workers: Sequence[int]) -> None:
+        try:
+            if level != "sequential":
+                self._ensure_thread()
+            if level not in self._runners:
+                self._runners[level] = self._make[level](self)
+            self._runners[level].start(workers)
+        except (OSError, MemoryError, RuntimeError, ImportError) as error:
+            text = f"{type(error).__name__}: {error}"
+            lasting = isinstance(error, ImportError)
+            for worker in workers:
+                self._inbox.append(StartRefused(time.monotonic(), level, worker, text, lasting))
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None:
+            self._thread = start_thread(self._drive, f"adaptive-exec-driver-{self.name}")
+
+    def _finish(self) -> None:
+        self._runners.clear()
+        self.finished.set()
+        self.attention.set()
+        _drivers.discard(self)
+        if self._thread is None:
+            self.waiter.close()
+        self.waiter.wake()
+
+    def _crash(self, error: BaseException) -> None:
+        """End everything with the cause chained, so that nobody waits for ever."""
+        failure = DriverError(f"the executor's loop failed ({type(error).__name__}: {error}); please report this")
+        failure.__cause__ = error
+        self.failure = failure
+        for runner in self._runners.values():
+            with contextlib.suppress(Exception):
+                runner.abandon()
+        for calls in list(self._batches.values()):
+            calls.abort(failure)
+        self._batches.clear()
+        self._inbox.clear()
+        self._finish()
+
+    def snapshot_host(self) -> HostSnapshot:
+        """Return the last snapshot that the run judged."""
+        return self._run.host
+
+    def count_in_flight(self) -> int:
+        """Return how many chunks are with workers now."""
+        return len(self._run.flights)
+
+    def count_workers(self) -> int:
+        """Return how many workers there are now."""
+        return self._workers()
+
+    def runner(self, level: str) -> Runner | None:
+        """Return the runner of a level, None while it was never opened."""
+        return self._runners.get(level)
+
+
+@contextlib.contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Hold back Ctrl-C in the main thread while the run's state is being changed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[tuple[int, Any]] = []
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before):
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            before(*pressed[0])
+
+
+_drivers: "weakref.WeakSet[Driver]" = weakref.WeakSet()
+
+
+def _register_exit() -> None:
+    register = getattr(threading, "_register_atexit", atexit.register)
+    register(_stop_all)
+
+
+def _stop_all() -> None:
+    """Finish pending work before the interpreter goes, as `concurrent.futures` does."""
+    for driver in list(_drivers):
+        driver.stop(cancel=False)
+    for driver in list(_drivers):
+        driver.wait_finished()
+
+
+_register_exit()

@@ -1,0 +1,359 @@
+"""The front door: `adaptive_executor` and the `concurrent.futures.Executor` behind it.
+
+Builds the parts, checks what the caller gives, and owns no policy.
+"""
+
+import importlib
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sized
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any
+
+from adaptive_exec.calls import MapCalls, Pulled, Slices, SubmitCalls
+from adaptive_exec.config import Config, make_config
+from adaptive_exec.core.events import BatchOpened
+from adaptive_exec.core.trace import RunReport
+from adaptive_exec.driver import Driver
+from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.levels.base import FULL, ONE, STAR, PackedFunction, Work
+from adaptive_exec.levels.sequential import SequentialRunner
+from adaptive_exec.levels.thread import ThreadRunner
+from adaptive_exec.levels.transport import pack_function
+from adaptive_exec.results import OutcomeIterator, ResultIterator
+
+_SUBMITS = 0
+"""Id of the batch of all submitted calls."""
+_COPIED = (list, tuple, dict, set, frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an executor has come.
+
+    Attributes:
+        done: Tasks with an outcome.
+        failed: Those of them whose outcome is an exception of their own.
+        level: Where tasks ran last, `""` before the first.
+        workers: Workers there are now.
+        in_flight: Chunks that are with workers now.
+        memory_used_bytes: Memory in use under the limit at the last look.
+        memory_limit_bytes: The memory limit in force.
+    """
+
+    done: int
+    failed: int
+    level: str
+    workers: int
+    in_flight: int
+    memory_used_bytes: int
+    memory_limit_bytes: int
+
+
+def adaptive_executor(tasks: object = None, **settings: Any) -> "AdaptiveExecutor":
+    """Make an executor that runs on the best level that the host affords right now.
+
+    Args:
+        tasks: How much work will come, a hint: a sized collection (its length is read), a number, an iterable
+            without length or None. It is never consumed.
+        **settings: By the names of `Config`: levels, max_workers, task_timeout, ...
+
+    Returns:
+        The executor; use it in a `with` statement.
+
+    Raises:
+        TypeError: `tasks` has the wrong type, or a setting is unknown.
+        ValueError: A setting is out of range.
+
+    >>> with adaptive_executor(3) as ex:
+    ...     list(ex.map(abs, [-1, 2, -3]))
+    [1, 2, 3]
+    """
+    return AdaptiveExecutor(tasks, **settings)
+
+
+class AdaptiveExecutor(Executor):
+    """A `concurrent.futures.Executor` whose batches always finish; see `adaptive_executor`."""
+
+    def __init__(self, tasks: object = None, **settings: Any) -> None:
+        self._hint = count_tasks(tasks)
+        self._config = make_config(settings)
+        self._driver = Driver(self._config, take_snapshot, _runners(self._config))
+        self._submits: SubmitCalls | None = None
+        self._maps: weakref.WeakSet[MapCalls] = weakref.WeakSet()
+        self._next_batch = _SUBMITS + 1
+        self._is_shut = False
+        self._opening = threading.Lock()
+        self._finalizer = weakref.finalize(self, _let_finish, self._driver)
+        self._finalizer.atexit = False
+
+    # concurrent.futures.Executor
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Schedule `fn(*args, **kwargs)`; never waits while a thread can be started.
+
+        Args:
+            fn: What to call.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+
+        Returns:
+            A Future of its result.
+
+        Raises:
+            TypeError: `fn` is not callable.
+            RuntimeError: The executor is shut down, or belongs to the process this one was forked from.
+        """
+        _check_function(fn)
+        self._check_open()
+        return self._submit_calls().submit(fn, args, kwargs)
+
+    def map(  # type: ignore[override]  # more keywords than the base class of this Python has
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+    ) -> ResultIterator:
+        """Call `fn` with an item of each iterable, in parallel; results come in the order of the input.
+
+        Args:
+            fn: What to call.
+            *iterables: Inputs, pulled lazily, cut at the shortest.
+            timeout: Seconds from now in which every result must be there, None for no limit.
+            chunksize: Tasks per message; None to have it measured.
+            buffersize: Most tasks pulled whose result was not taken; None for a bound by count and bytes.
+
+        Returns:
+            An iterator of results. It raises a failed task's exception at its place and can be advanced past it.
+
+        Raises:
+            TypeError: `fn` is not callable, or an input is not iterable.
+            ValueError: `chunksize` or `buffersize` is below 1.
+            RuntimeError: The executor is shut down.
+        """
+        calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=True)
+        return ResultIterator(calls, timeout)
+
+    def map_unordered(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+    ) -> ResultIterator:
+        """Like `map`, but results come as they are finished."""
+        calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=False)
+        return ResultIterator(calls, timeout)
+
+    def outcomes(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+    ) -> OutcomeIterator:
+        """Like `map_unordered`, but yields an `Outcome` per task and never raises for one."""
+        calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=False, detailed=True)
+        return OutcomeIterator(calls, timeout)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # as in the base class
+        """Take no more work; finish what was taken on and free every resource.
+
+        Args:
+            wait: Return only when all is done; else at once, and the work goes on.
+            cancel_futures: Cancel what has not begun.
+        """
+        with self._opening:
+            first, self._is_shut = not self._is_shut, True
+        if self._driver.is_foreign:
+            return
+        if cancel_futures:
+            self._cancel()
+        if first:
+            if self._submits is not None:
+                self._submits.close()
+            self._driver.stop(cancel=cancel_futures)
+        elif cancel_futures:
+            self._driver.stop(cancel=True)
+        if wait:
+            self._driver.wait_finished()
+
+    # more than the base class
+
+    @property
+    def report(self) -> RunReport:
+        """What was done so far and why; print it."""
+        return self._driver.trace.report()
+
+    def progress_now(self) -> Progress:
+        """Say how far the executor has come."""
+        trace, host = self._driver.trace, self._driver.snapshot_host()
+        return Progress(
+            done=trace.tasks,
+            failed=trace.failed_tasks,
+            level=trace.levels[-1] if trace.levels else "",
+            workers=self._driver.count_workers(),
+            in_flight=self._driver.count_in_flight(),
+            memory_used_bytes=host.used_bytes,
+            memory_limit_bytes=host.limit_bytes,
+        )
+
+    def _cancel(self) -> None:
+        if self._submits is not None:
+            self._submits.cancel()
+        for calls in list(self._maps):
+            calls.cancel()
+
+    def _check_open(self) -> None:
+        if self._driver.is_foreign:
+            message = "this executor was made in another process; make a new one after a fork"
+            raise RuntimeError(message)
+        if self._driver.failure is not None:
+            raise self._driver.failure
+        if self._is_shut:
+            message = "cannot schedule new futures after shutdown"
+            raise RuntimeError(message)
+
+    def _submit_calls(self) -> SubmitCalls:
+        with self._opening:
+            self._check_open()
+            if self._submits is None:
+                work = Work(_SUBMITS, FULL, None, timeout_seconds=self._config.task_timeout)
+                self._submits = SubmitCalls(self._driver, work)
+                self._driver.enter(_SUBMITS, self._submits)
+                self._driver.say(BatchOpened(time.monotonic(), _SUBMITS, self._hint, single=True))
+        return self._submits
+
+    def _open_map(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        chunksize: int | None,
+        buffersize: int | None,
+        *,
+        in_order: bool,
+        detailed: bool = False,
+    ) -> MapCalls:
+        _check_function(fn)
+        _check_sizes(chunksize, buffersize)
+        source, is_easy = _make_source(iterables)
+        style = ONE if len(iterables) == 1 else STAR
+        packed = pack_function(fn) if "process" in self._config.ladder else None
+        with self._opening:
+            self._check_open()
+            batch, self._next_batch = self._next_batch, self._next_batch + 1
+            work = Work(batch, style, fn, packed, detailed, self._config.task_timeout)
+            calls = MapCalls(self._driver, work, source, is_easy=is_easy, in_order=in_order)
+            self._maps.add(calls)
+            self._driver.enter(batch, calls)
+        self._driver.say(
+            BatchOpened(
+                time.monotonic(),
+                batch,
+                _count_input(iterables, self._hint),
+                chunk_tasks=chunksize,
+                buffer_tasks=buffersize,
+                portable=packed is not None,
+            )
+        )
+        calls.serve_pulls()
+        return calls
+
+
+def count_tasks(tasks: object) -> int | None:
+    """Read the hint that `adaptive_executor` gets; never consumes it.
+
+    Returns:
+        The number of tasks, None when it cannot be known.
+
+    Raises:
+        TypeError: It is neither a collection, an iterable, a whole number nor None.
+        ValueError: It is a negative number.
+
+    >>> count_tasks([10, 20]), count_tasks(7), count_tasks(iter(()))
+    (2, 7, None)
+    """
+    if tasks is None:
+        return None
+    if isinstance(tasks, (bool, str, bytes)):
+        raise TypeError(_HINT_ERROR.format(tasks))
+    if isinstance(tasks, Sized):
+        return len(tasks)
+    if hasattr(tasks, "__index__"):
+        return _check_number(tasks.__index__())
+    if isinstance(tasks, Iterable):
+        return None
+    raise TypeError(_HINT_ERROR.format(tasks))
+
+
+_HINT_ERROR = "tasks must be a collection, an iterable or a number of tasks, got {!r}; leave it out when unknown"
+
+
+def _check_number(number: int) -> int:
+    if number < 0:
+        message = f"tasks must be 0 or more, got {number}; leave it out when unknown"
+        raise ValueError(message)
+    return number
+
+
+def _check_function(fn: object) -> None:
+    if not callable(fn):
+        message = f"fn must be callable, got {fn!r}; pass the function itself, not its result"
+        raise TypeError(message)
+
+
+def _check_sizes(chunksize: object, buffersize: object) -> None:
+    for name, value in (("chunksize", chunksize), ("buffersize", buffersize)):
+        if value is None:
+            continue
+        if not isinstance(value, int):
+            message = f"{name} must be an integer or None, got {value!r}; leave it out to have it measured"
+            raise TypeError(message)
+        if value < 1:
+            message = f"{name} must be >= 1, got {value}; leave it out to have it measured"
+            raise ValueError(message)
+
+
+def _make_source(iterables: tuple[Iterable[Any], ...]) -> tuple[Slices | Pulled, bool]:
+    """Return the source of a map's arguments, and whether any thread may pull from it."""
+    if len(iterables) == 1:
+        (items,) = iterables
+        if isinstance(items, range) or type(items) is tuple:
+            return Slices(items), True
+        if type(items) in _COPIED:
+            return Slices(list(items)), True
+        return Pulled(iter(items)), False
+    copies = [list(items) if type(items) in _COPIED else items for items in iterables]
+    is_easy = all(type(items) in (list, range) for items in copies)
+    return Pulled(iter(zip(*copies))), is_easy  # noqa: B905  # cut at the shortest, as in map
+
+
+def _count_input(iterables: tuple[Iterable[Any], ...], hint: int | None) -> int | None:
+    lengths = [len(items) for items in iterables if isinstance(items, Sized)]
+    return min(lengths, default=hint)
+
+
+def _runners(config: Config) -> dict[str, Any]:
+    first = (config.initializer, config.initargs)
+    return {
+        "sequential": lambda driver: SequentialRunner(driver, *first),
+        "thread": lambda driver: ThreadRunner(driver, *first),
+        "process": lambda driver: _process_runner(driver, config),
+    }
+
+
+def _process_runner(driver: Driver, config: Config) -> Any:
+    process = importlib.import_module("adaptive_exec.levels.process")
+    return process.ProcessRunner(driver, driver.waiter, config)
+
+
+def _let_finish(driver: Driver) -> None:
+    """An executor was dropped without shutdown: let its work finish, then free everything."""
+    if not driver.is_foreign:
+        driver.post_stop()

@@ -1,0 +1,136 @@
+"""The contract of a level: what the driver may ask of a runner, and what comes back.
+
+A runner does what it is told and reports everything that happens as events; it never decides. What a level can do is
+declared in its traits, and expectations follow traits, never names.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from adaptive_exec.core.events import Event
+
+ONE, STAR, FULL = 0, 1, 2
+"""How an item of a chunk is called: `fn(item)`, `fn(*item)`, or item is `(fn, args, kwargs)`."""
+
+
+class Failure:
+    """A task's own exception, in the place of its value."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a level can do.
+
+    Attributes:
+        isolates_crashes: A task that ends its worker does not end the caller.
+        can_kill: A running task can be stopped.
+        shares_memory: Arguments and results are not copied.
+        parallel_python: Python code of two tasks runs at the same time.
+    """
+
+    isolates_crashes: bool
+    can_kill: bool
+    shares_memory: bool
+    parallel_python: bool
+
+
+@dataclass(slots=True)
+class Work:
+    """The callable side of a batch, shared by all of its chunks.
+
+    Attributes:
+        batch: The batch's id.
+        style: ONE, STAR or FULL.
+        function: What to call; None with FULL, where each item brings its own.
+        packed: The function as it travels to processes; None when it cannot, or with FULL.
+        detailed: True when the caller wants seconds and bytes of each task.
+        timeout_seconds: `task_timeout`, None for none.
+    """
+
+    batch: int
+    style: int
+    function: Callable[..., Any] | None
+    packed: "PackedFunction | None" = None
+    detailed: bool = False
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFunction:
+    """A function as bytes.
+
+    Attributes:
+        payload: Its pickle.
+        by_value: True when it needs cloudpickle to be loaded.
+    """
+
+    payload: bytes
+    by_value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkOrder:
+    """A chunk with its real arguments, on the way to a worker."""
+
+    chunk: int
+    worker: int
+    start: int
+    attempt: int
+    items: Sequence[Any]
+    work: Work
+
+
+@dataclass(slots=True)
+class Results:
+    """Outcomes of tasks that follow on from each other.
+
+    Attributes:
+        values: A value or a `Failure` for each.
+        details: `(wall seconds, cpu seconds, peak bytes or None)` for each, None when nobody asked.
+    """
+
+    values: list[Any]
+    details: list[tuple[float, float | None, int | None]] | None = field(default=None)
+
+
+class Outlet(Protocol):
+    """Where a runner reports to; safe from any thread."""
+
+    def post(self, event: Event) -> None:
+        """Report an event."""
+
+    def put_results(self, chunk: int, results: Results) -> None:
+        """Hand in results, before the event that counts them."""
+
+
+class Runner(Protocol):
+    """The doer of a level. Called by one driver at a time; none of these waits."""
+
+    traits: Traits
+
+    def start(self, workers: Sequence[int]) -> None:
+        """Start workers; each answers with WorkerReady or StartRefused."""
+
+    def send(self, order: ChunkOrder) -> None:
+        """Give a chunk to an idle worker."""
+
+    def retire(self, worker: int) -> None:
+        """Let an idle worker end."""
+
+    def kill(self, worker: int) -> None:
+        """Kill a worker, where the traits say so; WorkerLost answers."""
+
+    def close(self) -> None:
+        """End all workers; LevelClosed answers, within a bound."""
+
+    def abandon(self) -> None:
+        """End everything at once, without events: the driver has failed."""
+
+    def tick(self, now: float) -> float | None:
+        """Look after what comes by itself; return when to look again, None for never."""

@@ -1,0 +1,137 @@
+"""The sequential level: the caller's own thread, or one thread beside it for tasks that came by `submit`.
+
+It always works. A chunk is worked on for a bounded time and the rest goes back, so that the run looks at the world
+between two bites. Does not decide anything.
+"""
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from adaptive_exec.config import INLINE_SECONDS
+from adaptive_exec.core.events import ChunkDone, InitializerFailed, LevelClosed, Usage, WorkerReady
+from adaptive_exec.levels.base import FULL, ChunkOrder, Failure, Outlet, Results, Traits
+from adaptive_exec.levels.tasks import run_tasks
+from adaptive_exec.levels.threads import start_thread
+
+LEVEL = "sequential"
+FIRST_BITE_TASKS = 16
+"""Tasks run before the clock is read for the first time; the next bite is twice as long."""
+BITE_TASKS_MAX = 1024
+"""Tasks in a bite at most, so that tasks that suddenly grow a thousandfold are seen within a second."""
+
+
+class SequentialRunner:
+    """Runs chunks in whichever thread calls `work`.
+
+    Args:
+        outlet: Where events go.
+        initializer: Called once before the first task, None for none.
+        initargs: Its arguments.
+    """
+
+    traits = Traits(isolates_crashes=False, can_kill=False, shares_memory=True, parallel_python=False)
+
+    def __init__(
+        self, outlet: Outlet, initializer: Callable[..., Any] | None = None, initargs: tuple[Any, ...] = ()
+    ) -> None:
+        self._outlet = outlet
+        self._initializer = initializer
+        self._initargs = initargs
+        self._orders: dict[int, deque[ChunkOrder]] = {}
+
+    def start(self, workers: Sequence[int]) -> None:
+        """Be ready: nothing has to be started."""
+        if self._initializer is not None and not self._initialize(workers[0]):
+            return
+        for worker in workers:
+            self._outlet.post(WorkerReady(time.monotonic(), LEVEL, worker))
+
+    def send(self, order: ChunkOrder) -> None:
+        """Lay a chunk ready for the thread that works for its batch; `submit`'s go to a thread of their own."""
+        self._orders.setdefault(order.work.batch, deque()).append(order)
+        if order.work.style == FULL:
+            self._work_beside(order.work.batch)
+
+    def has_work(self, batch: int) -> bool:
+        """Say whether a chunk of this batch lies ready."""
+        return bool(self._orders.get(batch))
+
+    def work(self, batch: int) -> bool:
+        """Run one chunk of a batch in the calling thread.
+
+        Args:
+            batch: The batch.
+
+        Returns:
+            False when none lay ready.
+        """
+        try:
+            order = self._orders[batch].popleft()
+        except (KeyError, IndexError):
+            return False
+        results = Results([])
+        before, cpu_before = time.perf_counter(), time.thread_time()
+        try:
+            self._work_for_a_while(order, results)
+        finally:
+            wall, cpu = time.perf_counter() - before, time.thread_time() - cpu_before
+            self._report(order, results, wall, cpu)
+        return True
+
+    def retire(self, worker: int) -> None:
+        """Nothing: there is no worker but the caller."""
+
+    def kill(self, worker: int) -> None:
+        """Nothing: the caller cannot be killed."""
+
+    def close(self) -> None:
+        """Close; nothing has to end."""
+        self._outlet.post(LevelClosed(time.monotonic(), LEVEL))
+
+    def abandon(self) -> None:
+        """Let go of everything at once, without a word."""
+        self._orders.clear()
+
+    def tick(self, now: float) -> float | None:
+        """Nothing comes by itself."""
+        del now
+        return None
+
+    def _initialize(self, worker: int) -> bool:
+        assert self._initializer is not None, "asked only where there is one"
+        initializer, self._initializer = self._initializer, None
+        try:
+            initializer(*self._initargs)
+        except BaseException:  # noqa: BLE001  # whatever the user's code raises breaks the level
+            text = traceback.format_exc()
+            self._outlet.post(InitializerFailed(time.monotonic(), LEVEL, worker, text))
+            return False
+        return True
+
+    def _work_beside(self, batch: int) -> None:
+        try:
+            start_thread(self.work, "adaptive-exec-submit", batch)
+        except (RuntimeError, MemoryError):
+            return  # stays laid ready: whoever called submit works it off, at once
+
+    @staticmethod
+    def _work_for_a_while(order: ChunkOrder, results: Results) -> None:
+        end = time.perf_counter() + INLINE_SECONDS
+        bite, at = FIRST_BITE_TASKS, 0
+        while at < len(order.items):
+            run_tasks(order.work, order.items[at : at + bite], results)
+            at += bite
+            bite = min(2 * bite, BITE_TASKS_MAX)
+            if time.perf_counter() > end:
+                return
+
+    def _report(self, order: ChunkOrder, results: Results, wall: float, cpu: float) -> None:
+        count = len(results.values)
+        failed = sum(1 for value in results.values if value.__class__ is Failure)
+        self._outlet.put_results(order.chunk, results)
+        self._outlet.post(
+            ChunkDone(time.monotonic(), order.chunk, count, Usage(count, wall, cpu, failed_tasks=failed))
+        )

@@ -1,0 +1,90 @@
+"""Run the tasks of a chunk one after the other: the innermost loop, the same at every level.
+
+A task's own exception is a result. Nothing here knows of levels, events or transport.
+"""
+
+import opcode
+from collections.abc import Callable, Sequence
+from time import perf_counter, thread_time
+from typing import Any
+
+from adaptive_exec.levels.base import FULL, ONE, Failure, Results, Work
+
+_RAISE = opcode.opmap["RAISE_VARARGS"]
+
+
+def run_tasks(work: Work, items: Sequence[Any], results: Results) -> None:
+    """Run every item and append its outcome to `results`.
+
+    Args:
+        work: What to call, and how.
+        items: One per task.
+        results: Grows by one outcome per task.
+
+    Raises:
+        KeyboardInterrupt: The user pressed Ctrl-C, which reaches tasks in the main thread only. The task that it
+            met has no outcome then; the ones before have theirs.
+    """
+    if work.detailed:
+        _run_detailed(work, items, results)
+    elif work.style == ONE:
+        _run_ones(_function(work), items, results.values)
+    else:
+        _run_calls(work, items, results.values)
+
+
+def call_item(work: Work, item: Any) -> Any:
+    """Call one item; its exception passes."""
+    if work.style == ONE:
+        return _function(work)(item)
+    if work.style == FULL:
+        function, args, kwargs = item
+        return function(*args, **kwargs)
+    return _function(work)(*item)
+
+
+def _run_ones(function: Callable[[Any], Any], items: Sequence[Any], values: list[Any]) -> None:
+    append = values.append
+    for item in items:
+        try:
+            append(function(item))
+        except BaseException as error:  # noqa: BLE001  # whatever the task raises is its result
+            append(_fail(error))
+
+
+def _run_calls(work: Work, items: Sequence[Any], values: list[Any]) -> None:
+    for item in items:
+        try:
+            values.append(call_item(work, item))
+        except BaseException as error:  # noqa: BLE001  # whatever the task raises is its result
+            values.append(_fail(error))
+
+
+def _run_detailed(work: Work, items: Sequence[Any], results: Results) -> None:
+    details = results.details if results.details is not None else []
+    results.details = details
+    for item in items:
+        cpu_before, before = thread_time(), perf_counter()
+        _run_calls(work, (item,), results.values)
+        details.append((perf_counter() - before, thread_time() - cpu_before, None))
+
+
+def _fail(error: BaseException) -> Failure:
+    if isinstance(error, KeyboardInterrupt) and not _was_raised_by_code(error):
+        raise error
+    return Failure(error)
+
+
+def _was_raised_by_code(error: BaseException) -> bool:
+    """Tell a `raise` statement from the signal, which interrupts at an instruction of any other kind."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return False
+    return trace.tb_frame.f_code.co_code[trace.tb_lasti] == _RAISE
+
+
+def _function(work: Work) -> Callable[..., Any]:
+    assert work.function is not None, "only FULL work comes without a function"
+    return work.function

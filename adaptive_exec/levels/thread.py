@@ -1,0 +1,123 @@
+"""The thread level: threads are started first and fed later, so that no task runs twice when a start is refused.
+
+Does not decide how many there are, and cannot kill one that runs.
+"""
+
+import queue
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from adaptive_exec.config import IDLE_WAIT_SECONDS
+from adaptive_exec.core.events import (
+    ChunkDone,
+    InitializerFailed,
+    LevelClosed,
+    StartRefused,
+    Usage,
+    WorkerReady,
+)
+from adaptive_exec.levels.base import ChunkOrder, Failure, Outlet, Results, Traits
+from adaptive_exec.levels.tasks import run_tasks
+from adaptive_exec.levels.threads import start_thread
+
+LEVEL = "thread"
+
+
+class ThreadRunner:
+    """Runs chunks on threads of this process.
+
+    Args:
+        outlet: Where events go.
+        initializer: Called first in each thread, None for none.
+        initargs: Its arguments.
+    """
+
+    traits = Traits(isolates_crashes=False, can_kill=False, shares_memory=True, parallel_python=False)
+
+    def __init__(
+        self, outlet: Outlet, initializer: Callable[..., Any] | None = None, initargs: tuple[Any, ...] = ()
+    ) -> None:
+        self._outlet = outlet
+        self._initializer = initializer
+        self._initargs = initargs
+        self._orders: dict[int, queue.SimpleQueue[ChunkOrder | None]] = {}
+
+    def start(self, workers: Sequence[int]) -> None:
+        """Start threads; each answers with WorkerReady or StartRefused."""
+        for worker in workers:
+            orders: queue.SimpleQueue[ChunkOrder | None] = queue.SimpleQueue()
+            try:
+                self._start_one(worker, orders)
+            except (RuntimeError, MemoryError, OSError) as error:
+                text = f"{type(error).__name__}: {error}"
+                self._outlet.post(StartRefused(time.monotonic(), LEVEL, worker, text))
+            else:
+                self._orders[worker] = orders
+
+    def send(self, order: ChunkOrder) -> None:
+        """Give a chunk to an idle thread."""
+        self._orders[order.worker].put(order)
+
+    def retire(self, worker: int) -> None:
+        """Let an idle thread end."""
+        self._orders.pop(worker).put(None)
+
+    def kill(self, worker: int) -> None:
+        """Nothing: a thread cannot be killed."""
+
+    def close(self) -> None:
+        """Let all threads end when they are through; LevelClosed answers at once, as idle threads hold nothing."""
+        for worker in list(self._orders):
+            self.retire(worker)
+        self._outlet.post(LevelClosed(time.monotonic(), LEVEL))
+
+    def abandon(self) -> None:
+        """Let go of everything at once, without a word."""
+        for worker in list(self._orders):
+            self.retire(worker)
+
+    def tick(self, now: float) -> float | None:
+        """Nothing comes by itself."""
+        del now
+        return None
+
+    def _start_one(self, worker: int, orders: "queue.SimpleQueue[ChunkOrder | None]") -> None:
+        start_thread(self._serve, f"adaptive-exec-{worker}", worker, orders)
+
+    def _serve(self, worker: int, orders: "queue.SimpleQueue[ChunkOrder | None]") -> None:
+        if not self._initialize(worker):
+            return
+        self._outlet.post(WorkerReady(time.monotonic(), LEVEL, worker))
+        while True:
+            try:
+                order = orders.get(timeout=IDLE_WAIT_SECONDS)
+            except queue.Empty:
+                continue
+            if order is None:
+                return
+            self._run(order)
+            del order
+
+    def _initialize(self, worker: int) -> bool:
+        if self._initializer is None:
+            return True
+        try:
+            self._initializer(*self._initargs)
+        except BaseException:  # noqa: BLE001  # whatever the user's code raises breaks the level
+            text = traceback.format_exc()
+            self._outlet.post(InitializerFailed(time.monotonic(), LEVEL, worker, text))
+            return False
+        return True
+
+    def _run(self, order: ChunkOrder) -> None:
+        results = Results([])
+        cpu, wall = time.thread_time(), time.perf_counter()
+        run_tasks(order.work, order.items, results)
+        wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
+        failed = sum(1 for value in results.values if value.__class__ is Failure)
+        count = len(results.values)
+        usage = Usage(count, wall, cpu, failed_tasks=failed)
+        self._outlet.put_results(order.chunk, results)
+        self._outlet.post(ChunkDone(time.monotonic(), order.chunk, count, usage))

@@ -1,0 +1,57 @@
+"""Start a thread without ever hanging on one that could not boot.
+
+`threading.Thread.start` waits without a bound for the new thread to report; a MemoryError while it boots never does.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from adaptive_exec.config import START_SECONDS, THREAD_STACK_BYTES
+
+_stack_lock = threading.Lock()
+
+
+def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading.Thread:
+    """Start a daemon thread; where its stack is refused, try once more with a small one.
+
+    Args:
+        target: What it runs.
+        name: Its name.
+        *args: Arguments of `target`.
+
+    Returns:
+        The running thread.
+
+    Raises:
+        RuntimeError: No thread can be started.
+        MemoryError: There is no memory for one.
+    """
+    try:
+        return _start(target, name, args)
+    except (RuntimeError, MemoryError):
+        with _stack_lock:
+            usual = threading.stack_size(THREAD_STACK_BYTES)
+            try:
+                return _start(target, name, args)
+            finally:
+                threading.stack_size(usual)
+
+
+class _Booted(threading.Event):
+    """The event by which a thread says that it runs, waited for with a bound."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return super().wait(START_SECONDS if timeout is None else timeout)
+
+
+def _start(target: Callable[..., Any], name: str, args: tuple[Any, ...]) -> threading.Thread:
+    thread = threading.Thread(target=target, name=name, args=args, daemon=True)
+    booted = _Booted()
+    if hasattr(thread, "_started"):
+        thread._started = booted  # noqa: SLF001  # the only way to bound Thread.start; same in 3.11 to 3.14
+    thread.start()
+    if hasattr(thread, "_started") and not booted.is_set():
+        message = "a thread was started but did not boot"
+        raise MemoryError(message)
+    return thread

@@ -1,0 +1,92 @@
+"""Decisions become log lines: one line, only on change, repeats rate-limited and counted.
+
+The phrases that people already grep for begin the lines of a degrade; all other lines follow one form. The library
+never configures logging. Decides nothing about the run.
+"""
+
+import logging
+from dataclasses import dataclass, field
+
+from adaptive_exec.core.reason import Code, Decision
+from adaptive_exec.core.trace import describe
+
+LOGGER = logging.getLogger("adaptive_exec")
+REPEAT_SECONDS = 5.0
+"""Seconds in which lines of the same event and reason are written once; the next says how many were held back."""
+REPEAT_FREE = 5
+"""Lines of the same event and reason that are written in such a span before the others are held back."""
+
+_SEVERITIES = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_POOLS = {"process": "ProcessPoolExecutor", "thread": "ThreadPoolExecutor"}
+_NEXT = {"thread": "trying ThreadPoolExecutor", "sequential": "using sequential processing", "": "no level is left"}
+
+
+@dataclass(slots=True)
+class DecisionLog:
+    """Writes the decisions of one executor.
+
+    Attributes:
+        run: Short name of the executor, in every line.
+    """
+
+    run: str
+    _fell_from_process: bool = False
+    _counts: dict[tuple[str, Code], list[float]] = field(default_factory=dict)
+
+    def write(self, decision: Decision) -> None:
+        """Write a decision as one line, unless too many like it were just written."""
+        severity = _SEVERITIES[decision.severity]
+        if not LOGGER.isEnabledFor(severity):
+            return
+        held = self._held_back(decision)
+        if held is None:
+            return
+        more = f" held_back={held}" if held else ""
+        facts = {"event": decision.event, "code": str(decision.reason.code), **dict(decision.reason.facts)}
+        line = f"{self._line(decision)} run={self.run}{more}"
+        LOGGER.log(severity, "%s", line, extra={"adaptive_exec": facts})
+
+    def _line(self, decision: Decision) -> str:
+        if decision.event != "degraded" or decision.old not in _POOLS:
+            return describe(decision)
+        error = decision.reason.fact("error") or decision.reason.code
+        also = "also " if decision.old == "thread" and self._fell_from_process else ""
+        self._fell_from_process |= decision.old == "process"
+        phrase = f"-- {_POOLS[decision.old]} {also}failed ({error}), {_NEXT[decision.new]}"
+        return f"{phrase} reason={decision.reason.code} workers={decision.reason.fact('workers')}"
+
+    def _held_back(self, decision: Decision) -> int | None:
+        """Count a line; return how many like it were held back before, None when this one is."""
+        key = (decision.event, decision.reason.code)
+        since, written, held = self._counts.get(key, [decision.at, 0.0, 0.0])
+        if decision.at - since > REPEAT_SECONDS:
+            since, written = decision.at, 0.0
+        if written >= REPEAT_FREE:
+            self._counts[key] = [since, written, held + 1]
+            return None
+        self._counts[key] = [since, written + 1, 0.0]
+        return int(held)
+
+
+def as_event(decision: Decision) -> dict[str, object]:
+    """Write a decision as the dictionary that `on_event` and `--events` get.
+
+    Returns:
+        `at` (monotonic seconds), `event`, `severity`, `subject`, `old`, `new`, `reason` (the code) and its facts
+        under `facts`.
+    """
+    return {
+        "at": decision.at,
+        "event": decision.event,
+        "severity": decision.severity,
+        "subject": decision.subject,
+        "old": decision.old,
+        "new": decision.new,
+        "reason": str(decision.reason.code),
+        "facts": dict(decision.reason.facts),
+    }
