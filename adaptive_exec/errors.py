@@ -123,11 +123,9 @@ class LevelUnavailableError(AdaptiveExecError, BrokenExecutor):
         self.level = level
         self.cause = cause
         super().__init__(
-            f"no level is left to run on, {level} failed ({cause}); allow more with levels= or isolate=False"
+            f"no level is left to run on, {level} failed ({cause}); "
+            f"allow more with levels= or isolate=False"
         )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), (self.level, self.cause), {})
 
 
 class DriverError(AdaptiveExecError, BrokenExecutor):

@@ -15,6 +15,7 @@ EXAMPLES = [
     errors.TaskTimeoutError(4, 2.5),
     errors.TaskError("mymod.MyError", "bad", "Traceback ..."),
     errors.WorkerTraceback("Traceback ..."),
+    errors.LevelUnavailableError("process", "OSError: [Errno 12] Cannot allocate memory"),
     errors.DriverError("the driver stopped"),
     errors.InitializerError("Traceback ..."),
 ]

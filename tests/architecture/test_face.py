@@ -16,7 +16,9 @@ needs_face = pytest.mark.skipif(not NAMES, reason="the face has no names yet")
 
 @needs_face
 def test_the_names_are_sorted_and_each_stands_once():
-    assert list(NAMES) == sorted(set(NAMES))
+    names = [name for name in NAMES if not name.startswith("__")]
+
+    assert names == sorted(set(names))
 
 
 @needs_face

@@ -13,7 +13,7 @@ FLOORS = (
     {"core"},
     {"levels", "host", "journal", "ledger", "log", "sim"},
     {"driver"},
-    {"executor", "guard", "supervise"},
+    {"executor", "calls", "results", "guard", "supervise"},
     {"", "__main__", "clients", "cards", "cli", "report"},
 )
 APART = FLOORS[2]
