@@ -1,5 +1,6 @@
 """The README says what the code does: its settings, its commands, its examples, its promises."""
 
+import ast
 import dataclasses
 import inspect
 import os
@@ -43,6 +44,13 @@ def test_a_setting_stands_with_its_default_and_its_option(name: str):
     assert option in {"", "--" + name.replace("_", "-")}
     assert ("not yet" in text) == (name in NOT_YET)
     assert source
+
+
+def test_the_options_are_those_of_the_command():
+    tree = ast.parse((ROOT / "adaptive_exec/cli/app.py").read_text(encoding="utf-8"))
+    parameters = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+
+    assert {name for name, row in rows("Settings").items() if row[4]} == parameters & set(FIELDS)
 
 
 def test_every_promise_names_tests_that_exist_or_says_that_none_holds_it():
