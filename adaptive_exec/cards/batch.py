@@ -1,7 +1,7 @@
-"""A batch that is ready to run: what a card, or a function and a table, come to once everything was checked.
+"""A batch that is ready to run: a card, or a function and a table, once everything was checked.
 
-Making one imports the function, opens the input and draws the sample; a mistake of the caller's shows here, before
-any worker starts.
+Making one imports the function, opens the input and draws the sample; a mistake of the caller's
+shows here, before any worker starts.
 """
 
 import re
@@ -58,6 +58,7 @@ def batch_of_card(card: Card, choice: Choice) -> Batch:
     found = load_function(card.tasks)()
     assert isinstance(found, list)
     name_of = load_function(card.label)
+    source = load_function(card.source)()
     total, tasks = choose(choice, len(found), lambda: found)
     return Batch(
         name=card.name,
@@ -65,7 +66,7 @@ def batch_of_card(card: Card, choice: Choice) -> Batch:
         tasks=tasks,
         total=total,
         label=lambda _, task: str(name_of(task)),
-        loaded=f"{len(found)} {card.unit} from {load_function(card.source)()}{_limited(choice, total)}",
+        loaded=f"{len(found)} {card.unit} from {source}{_limited(choice, total)}",
         key=card.columns[0],
         columns=card.columns,
         settings=card.settings,

@@ -1,7 +1,7 @@
-"""What a card is, which cards there are, and how a `package.module:function` reference becomes a function.
+"""What a card is, which there are, and how `package.module:function` becomes a function.
 
-A card describes a batch: where its tasks come from, the function, the columns of a row, the settings of the run.
-Cards know nothing of levels or workers.
+A card describes a batch: where its tasks come from, the function, the columns of a row, the
+settings of the run. Cards know nothing of levels or workers.
 """
 
 import difflib
@@ -27,7 +27,8 @@ class Card:
         label: Reference of a function that names a task for people and for its row.
         source: Reference of a function without arguments that says where the tasks come from.
         unit: What a task is called, in the plural.
-        columns: Columns of a row, in order; the first one holds the task's label, the last one its error.
+        columns: Columns of a row, in order; the first one holds the task's label, the last one its
+            error.
         settings: Settings of the executor, by name; options of the command line win over them.
     """
 
@@ -79,7 +80,10 @@ def load_function(reference: str) -> Callable[..., object]:
     """
     function = load_object(reference)
     if not callable(function):
-        message = f"function must be callable, got {reference!r}, which is {type(function).__name__}; name a function"
+        message = (
+            f"function must be callable, got {reference!r}, which is "
+            f"{type(function).__name__}; name a function"
+        )
         raise TypeError(message)
     return function
 
@@ -98,7 +102,10 @@ def load_object(reference: str) -> object:
     """
     module_name, colon, path = reference.partition(":")
     if not (colon and module_name and path) or module_name.startswith("."):
-        message = f"function must be package.module:function, got {reference!r}; write it like 'mymodule:work'"
+        message = (
+            f"function must be package.module:function, got {reference!r}; write it like "
+            "'mymodule:work'"
+        )
         raise ValueError(message)
     found: object = _load_module(module_name, reference)
     for name in path.split("."):

@@ -1,7 +1,8 @@
-"""The folder of a pass, `<runs>/<card>/<time>-<pid>/`: made for one pass only, and cleared without harm to live ones.
+"""The folder of a pass, `<runs>/<card>/<time>-<pid>/`: its own, and cleared only when it is dead.
 
-A pass holds a lock on its folder for as long as it lives; the system frees it with the process, whatever ends that.
-Making a folder and clearing folders happen under one lock of the card, so that no folder is seen before it is locked.
+A pass holds a lock on its folder for as long as it lives; the system frees it with the process,
+whatever ends that. Making a folder and clearing folders happen under one lock of the card, so that
+no folder is seen before it is locked.
 """
 
 import os
@@ -16,9 +17,11 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 CARD_LOCK_SECONDS: Final = 30.0
-"""Seconds to wait for the card's lock; it is held while folders are removed, which takes milliseconds each."""
+"""Seconds to wait for the card's lock; it is held while folders are removed, which takes
+milliseconds each."""
 SAME_SECOND_MAX: Final = 10_000
-"""Folders that one process, or several with one number in different containers, may make in one second."""
+"""Folders that one process, or several with one number in different containers, may make in one
+second."""
 _FOLDER: Final = re.compile(r"\d{8}T\d{6}-(\d+)(-\d+)?")
 _LOCK: Final = ".lock"
 
@@ -60,7 +63,9 @@ def open_folder(runs: Path, card: str) -> RunFolder:
             lock = FileLock(path / _LOCK, timeout=CARD_LOCK_SECONDS)
             lock.acquire()
     except (OSError, Timeout) as error:
-        message = f"folder of runs cannot be used, got {str(runs)!r} ({error}); give another with --runs"
+        message = (
+            f"folder of runs cannot be used, got {str(runs)!r} ({error}); give another with --runs"
+        )
         raise ValueError(message) from error
     return RunFolder(path, lock)
 
@@ -68,7 +73,8 @@ def open_folder(runs: Path, card: str) -> RunFolder:
 def clear_folders(runs: Path, card: str) -> int:
     """Remove what finished or dead passes of a card left; never what a live one owns.
 
-    A process that goes on with another pass still owns its earlier ones: folders with its number are kept.
+    A process that goes on with another pass still owns its earlier ones: folders with its number
+    are kept.
 
     Args:
         runs: Folder of all runs.
@@ -85,7 +91,9 @@ def clear_folders(runs: Path, card: str) -> int:
         with _card_lock(place):
             return _clear(place)
     except (OSError, Timeout) as error:
-        message = f"earlier runs cannot be removed, got {str(runs)!r} ({error}); remove them by hand"
+        message = (
+            f"earlier runs cannot be removed, got {str(runs)!r} ({error}); remove them by hand"
+        )
         raise ValueError(message) from error
 
 

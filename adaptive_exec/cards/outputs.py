@@ -1,7 +1,8 @@
 """Writing rows to a file that is either whole or not there: CSV, and Parquet where pyarrow is.
 
-Rows come from a spool, in the order of the tasks, so the bytes are the same at every level and number of workers.
-A file is written beside its place and moved there at the end; moving is what makes it visible.
+Rows come from a spool, in the order of the tasks, so the bytes are the same at every level and
+number of workers. A file is written beside its place and moved there at the end; moving is what
+makes it visible.
 """
 
 import csv
@@ -36,7 +37,10 @@ def check_output(path: Path, *, force: bool) -> None:
         message = f"output must end in {', '.join(SUFFIXES)}, got {str(path)!r}; rename it"
         raise ValueError(message)
     if path.suffix.lower() != ".csv" and not can_write_parquet():
-        message = f"Parquet needs pyarrow, got output {str(path)!r}; install adaptive-exec[tables], or write .csv"
+        message = (
+            f"Parquet needs pyarrow, got output {str(path)!r}; install adaptive-exec[tables], "
+            "or write .csv"
+        )
         raise ValueError(message)
     if path.exists() and not path.is_file():
         message = f"output is not a regular file, got {str(path)!r}; give another name"
@@ -45,7 +49,10 @@ def check_output(path: Path, *, force: bool) -> None:
         message = f"output exists, got {str(path)!r}; give another name, or --force to replace it"
         raise ValueError(message)
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        message = f"output folder is not there or not writable, got {str(path.parent)!r}; make it, or give another"
+        message = (
+            f"output folder is not there or not writable, got {str(path.parent)!r}; make it, "
+            "or give another"
+        )
         raise ValueError(message)
 
 
@@ -123,7 +130,7 @@ def _cast(kind: type) -> Callable[[object], object]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Give a place beside `path` to write to; move it there at the end, or remove it if anything went wrong."""
+    """Give a place beside `path`; move it there at the end, or remove it if anything failed."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part

@@ -1,7 +1,7 @@
 """What a function returned, turned into a row of plain cells; this part runs in the workers.
 
-A cell is None or a plain bool, int, float or str, so that a row costs little to send, is the same at every level, and
-can be written to any table. What has no row is the task's own error.
+A cell is None or a plain bool, int, float or str, so that a row costs little to send, is the same
+at every level, and can be written to any table. What has no row is the task's own error.
 """
 
 import json
@@ -42,7 +42,8 @@ def make_row(value: object) -> Row:
     """Make a row of what a function returned.
 
     Args:
-        value: A mapping, whose keys become columns, or anything else, which becomes the column `value`.
+        value: A mapping, whose keys become columns, or anything else, which becomes the column
+            `value`.
 
     Returns:
         Plain cells by column.
@@ -59,7 +60,8 @@ def make_cell(value: object) -> Cell:
     """Make a plain cell of any value.
 
     Args:
-        value: Plain values stay, NumPy scalars become Python's, lists and dictionaries become JSON, sets sorted JSON.
+        value: Plain values stay, NumPy scalars become Python's, lists and dictionaries become JSON,
+            sets sorted JSON.
 
     Returns:
         None, bool, int, float or str.
@@ -68,7 +70,7 @@ def make_cell(value: object) -> Cell:
         UnicodeEncodeError: A text cannot be written as UTF-8.
     """
     if isinstance(value, str):
-        value.encode()  # a lone surrogate is found here, in the task that made it, and not by the writer
+        value.encode()  # a lone surrogate fails here, in the task that made it, not in the writer
     if type(value) in _PLAIN:
         return value  # type: ignore[return-value]  # exactly one of the plain types
     for base in _BASES:

@@ -1,6 +1,7 @@
-"""Which tasks of a batch run: the first so many, or a random sample of so many, in the order of the input.
+"""Which tasks of a batch run: the first so many, or a random sample, in the order of the input.
 
-Pure but for the seed that is drawn when none is given; the seed is told, so that any sample can be had again.
+Pure but for the seed that is drawn when none is given; the seed is told, so that any sample can be
+had again.
 """
 
 import itertools
@@ -25,7 +26,10 @@ class Choice:
 
     def __post_init__(self) -> None:
         if self.count == 0:
-            message = "count must not be 0, got 0; give -c 3 for the first three, -c -3 for a random sample"
+            message = (
+                "count must not be 0, got 0; give -c 3 for the first three, -c -3 for a "
+                "random sample"
+            )
             raise ValueError(message)
 
     @property
@@ -50,7 +54,8 @@ def choose(
         tasks: Opens the input.
 
     Returns:
-        How many were chosen, None where it is not known; and what yields them, each with its place in the input.
+        How many were chosen, None where it is not known; and what yields them, each with its place
+        in the input.
     """
     if choice.count is None:
         return total, lambda: iter(enumerate(tasks()))

@@ -1,8 +1,8 @@
 """Rows that come in any order, kept on disk and read back in the order of the tasks.
 
-Memory stays flat however far the outcomes run ahead of a slow task. The two files have no name, so nothing is left
-over whatever ends the process. The columns are learned on the way: in the order in which the tasks, by number, show
-them first, so they do not depend on which task was finished first.
+Memory stays flat however far the outcomes run ahead of a slow task. The two files have no name, so
+nothing is left over whatever ends the process. The columns are learned on the way: in the order in
+which the tasks, by number, show them first, so they do not depend on which task was finished first.
 """
 
 import pickle

@@ -1,8 +1,9 @@
 """The default card: measure every source file of the standard library of the Python that runs.
 
-Real work on input that every Python machine has: bound by the interpreter lock, heavy-tailed, and with a file that
-does not parse (one is shipped, so it is always so). Such a file is a row with an error, not a failure of the task.
-Tests of the standard library are left out: many installations lack them.
+Real work on input that every Python machine has: bound by the interpreter lock, heavy-tailed, and
+with a file that does not parse (one is shipped, so it is always so). Such a file is a row with an
+error, not a failure of the task. Tests of the standard library are left out: many installations
+lack them.
 """
 
 import ast
@@ -14,9 +15,15 @@ from typing import Final, NamedTuple
 
 from adaptive_exec.cards.card import DEFAULT_CARD, Card
 
-LEFT_OUT: Final = frozenset(
-    {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__", "lib-dynload"}
-)
+LEFT_OUT: Final = frozenset({
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idle_test",
+    "__pycache__",
+    "lib-dynload",
+})
 """Folders that are not the library's own code, or that some installations leave out."""
 ZLIB_LEVEL: Final = 6
 """zlib's default, written out so that the sizes do not follow a change of the default."""
@@ -68,7 +75,10 @@ def sources() -> list[Source]:
         if not LEFT_OUT.intersection((relative := path.relative_to(root)).parts) and path.is_file()
     ]
     if not found:
-        message = f"no source files of the standard library, got {root}; use a Python that has them, or --function"
+        message = (
+            f"no source files of the standard library, got {root}; use a Python that has them, "
+            "or --function"
+        )
         raise ValueError(message)
     return sorted([*found, Source(SHIPPED_NAME, str(SHIPPED))])
 
@@ -95,7 +105,8 @@ def measure(source: Source) -> dict[str, object]:
         source: The file.
 
     Returns:
-        A row: a value for each of `COLUMNS`; where the file does not parse, only its sizes and the error.
+        A row: a value for each of `COLUMNS`; where the file does not parse, only its sizes and the
+        error.
     """
     text = Path(source.path).read_bytes()
     row: dict[str, object] = dict.fromkeys(COLUMNS)
@@ -106,7 +117,11 @@ def measure(source: Source) -> dict[str, object]:
     try:
         tree = ast.parse(text, source.name)
         code = compile(tree, source.name, "exec", dont_inherit=True, optimize=0)
-    except (SyntaxError, ValueError, RecursionError) as error:  # ValueError: null bytes, or bytes that do not decode
+    except (
+        SyntaxError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: null bytes, or bytes that do not decode
         row["error"] = _describe(error)
         return row
     row["bytecode_bytes"] = _bytecode_bytes(code)
@@ -115,7 +130,7 @@ def measure(source: Source) -> dict[str, object]:
 
 
 class _Block:
-    """A function, or the module's own lines, and the decisions in it that are not in a function of its own."""
+    """A function, or the module's own lines, and the decisions that are directly in it."""
 
     __slots__ = ("branches", "lines", "name")
 

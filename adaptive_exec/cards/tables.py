@@ -1,8 +1,8 @@
 """Reading the user's table, lazily: CSV, JSON lines, Parquet, or a list of lines.
 
-The parent reads records and no more; turning a record into the function's argument is left to the worker, so a bad
-record is the error of its own task and not the end of the run. What can be known beforehand (a missing file, a missing
-column, an unknown form) is refused before any work.
+The parent reads records and no more; turning a record into the function's argument is left to the
+worker, so a bad record is the error of its own task and not the end of the run. What can be known
+beforehand (a missing file, a missing column, an unknown form) is refused before any work.
 """
 
 import csv
@@ -19,14 +19,24 @@ from adaptive_exec.cards.rows import unchanged
 COUNT_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of a file up to which its records are counted before the run: about a second of reading."""
 FIELD_BYTES_MAX: Final = 256 * 1024 * 1024
-"""Bytes of the longest field of a CSV file; the csv module's own bound, 128 KiB, is too small for texts."""
+"""Bytes of the longest field of a CSV file; the csv module's own bound, 128 KiB, is too small for
+texts."""
 PARQUET_ROWS: Final = 1024
 """Rows of a Parquet file read at once."""
 FORMS: Final = {
-    ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines", ".parquet": "Parquet", ".pq": "Parquet",
-}  # fmt: skip
+    ".csv": "CSV",
+    ".jsonl": "JSON lines",
+    ".ndjson": "JSON lines",
+    ".parquet": "Parquet",
+    ".pq": "Parquet",
+}
 """Form by suffix; any other suffix is a list of lines."""
-REFUSED: Final = {".json": "JSON lines (.jsonl)", ".xlsx": "CSV", ".tsv": "CSV", ".gz": "uncompressed"}
+REFUSED: Final = {
+    ".json": "JSON lines (.jsonl)",
+    ".xlsx": "CSV",
+    ".tsv": "CSV",
+    ".gz": "uncompressed",
+}
 """Suffixes that look like a table but are none of the forms, and what to write instead."""
 
 
@@ -54,26 +64,36 @@ def open_table(path: Path, column: str | None) -> Table:
 
     Args:
         path: The file; its suffix tells the form.
-        column: The column whose cell is the function's argument; None passes the whole record as a dictionary.
+        column: The column whose cell is the function's argument; None passes the whole record as a
+            dictionary.
 
     Returns:
         The table.
 
     Raises:
-        ValueError: The file, its form or the column is not there; the message names it and the way out.
+        ValueError: The file, its form or the column is not there; the message names it and the way
+            out.
     """
     if not path.is_file():
         what = "is not a regular file" if path.exists() else "does not exist"
-        message = f"input {what}, got {str(path)!r}; give the path of a CSV, JSON lines, Parquet or text file"
+        message = (
+            f"input {what}, got {str(path)!r}; give the path of a CSV, JSON lines, Parquet or "
+            "text file"
+        )
         raise ValueError(message)
     if path.suffix.lower() in REFUSED:
-        message = f"input has no form that is read, got {str(path)!r}; write it as {REFUSED[path.suffix.lower()]}"
+        message = (
+            f"input has no form that is read, got {str(path)!r}; write it as "
+            f"{REFUSED[path.suffix.lower()]}"
+        )
         raise ValueError(message)
     form = FORMS.get(path.suffix.lower(), "lines")
     try:
         return _OPENERS[form](path, column)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        message = f"input cannot be read as {form}, got {str(path)!r} ({error}); mend it, or give another"
+        message = (
+            f"input cannot be read as {form}, got {str(path)!r} ({error}); mend it, or give another"
+        )
         raise ValueError(message) from error
 
 
@@ -93,10 +113,14 @@ class DecodeCsv:
         """Return the function's argument."""
         assert isinstance(record, list)
         if len(record) != len(self.header):
-            message = f"record must have {len(self.header)} cells like the header, got {len(record)}; mend the file"
+            message = (
+                f"record must have {len(self.header)} cells like the header, got "
+                f"{len(record)}; mend the file"
+            )
             raise ValueError(message)
         for cell in record:
-            cell.encode()  # bytes that are not UTF-8 were carried as surrogates; they end here, in their own task
+            # Bytes that are not UTF-8 were carried as surrogates; they end here, in their own task.
+            cell.encode()
         if self.place is not None:
             return record[self.place]
         return dict(zip(self.header, record, strict=True))
@@ -142,7 +166,10 @@ def _open_csv(path: Path, column: str | None) -> Table:
     with path.open(encoding="utf-8-sig", newline="") as file:
         header = tuple(next(csv.reader(file), ()))
     if not header:
-        message = f"input has no header line, got {str(path)!r}; write the names of the columns in its first line"
+        message = (
+            f"input has no header line, got {str(path)!r}; write the names of the columns in "
+            "its first line"
+        )
         raise ValueError(message)
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
@@ -161,7 +188,10 @@ def _open_json(path: Path, column: str | None) -> Table:
         try:
             value = json.loads(first)
         except ValueError as error:
-            message = f"input is not JSON lines, got {first[:80]!r} in {str(path)!r} ({error}); one object per line"
+            message = (
+                f"input is not JSON lines, got {first[:80]!r} in {str(path)!r} ({error}); one "
+                "object per line"
+            )
             raise ValueError(message) from error
         if column is not None:
             _place(column, list(value) if isinstance(value, dict) else [], path)
@@ -170,7 +200,10 @@ def _open_json(path: Path, column: str | None) -> Table:
 
 def _open_lines(path: Path, column: str | None) -> Table:
     if column is not None:
-        message = f"a list of lines has no columns, got column {column!r} for {str(path)!r}; leave --column out"
+        message = (
+            f"a list of lines has no columns, got column {column!r} for {str(path)!r}; leave "
+            "--column out"
+        )
         raise ValueError(message)
 
     def records() -> Iterator[bytes]:
@@ -181,7 +214,9 @@ def _open_lines(path: Path, column: str | None) -> Table:
 
 def _open_parquet(path: Path, column: str | None) -> Table:
     if importlib.util.find_spec("pyarrow") is None:
-        message = f"Parquet needs pyarrow, got {str(path)!r}; install adaptive-exec[tables], or give CSV"
+        message = (
+            f"Parquet needs pyarrow, got {str(path)!r}; install adaptive-exec[tables], or give CSV"
+        )
         raise ValueError(message)
     from pyarrow import parquet
 
@@ -198,7 +233,12 @@ def _open_parquet(path: Path, column: str | None) -> Table:
     return Table(path, "Parquet", records, unchanged, count)
 
 
-_OPENERS: Final = {"CSV": _open_csv, "JSON lines": _open_json, "Parquet": _open_parquet, "lines": _open_lines}
+_OPENERS: Final = {
+    "CSV": _open_csv,
+    "JSON lines": _open_json,
+    "Parquet": _open_parquet,
+    "lines": _open_lines,
+}
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -214,7 +254,11 @@ def _place(column: str, names: list[str], path: Path) -> int:
     if column in names:
         return names.index(column)
     near = difflib.get_close_matches(column, names, n=1, cutoff=0.0)
-    hint = f"did you mean {near[0]!r}? there are {', '.join(names[:20])}" if near else "it has no columns"
+    hint = (
+        f"did you mean {near[0]!r}? there are {', '.join(names[:20])}"
+        if near
+        else "it has no columns"
+    )
     message = f"input has no column, got {column!r} for {str(path)!r}; {hint}"
     raise ValueError(message)
 

@@ -12,7 +12,7 @@ import typer
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.options import program
 
-_HELP = """Run a batch on the best level that this host affords: processes, threads, or one after the other."""
+_HELP = "Run a batch on the best level that this host affords: processes, threads, one by one."
 _EPILOG = (
     "Exit codes: 0 all tasks have values, 1 some ended in their own error, 2 usage, "
     "3 some have no outcome, 124 deadline, 130 interrupt, 143 termination."
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -170,8 +171,7 @@ def _start(given: Mapping[str, object], arguments: tuple[str, ...]) -> int:
 
 @app.command()
 def doctor(
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    *, as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False
 ) -> int:
     """Say what this host affords, and why."""
     from adaptive_exec.cli.doctor import examine

@@ -1,7 +1,8 @@
 """What people see while a pass runs: a bar on a terminal, else a plain line every few seconds.
 
-Everything goes to standard error; standard output belongs to results. A thread looks at the progress a few times a
-second; where no thread can be started, the display moves on with each outcome instead.
+Everything goes to standard error; standard output belongs to results. A thread looks at the
+progress a few times a second; where no thread can be started, the display moves on with each
+outcome instead.
 """
 
 import sys
@@ -34,10 +35,6 @@ class Progress(Protocol):
         """Tasks that ended in an error."""
 
     @property
-    def total(self) -> int | None:
-        """Tasks in all."""
-
-    @property
     def level(self) -> str:
         """The present level."""
 
@@ -57,7 +54,7 @@ class Progress(Protocol):
 class Face(Protocol):
     """A way to show progress."""
 
-    def show(self, progress: Progress, text: str, *, is_last: bool) -> None:
+    def show(self, done: int, text: str, *, is_last: bool) -> None:
         """Show where the batch is."""
 
     def close(self) -> None:
@@ -69,15 +66,17 @@ class Display:
 
     Args:
         name: What is running.
+        total: How many tasks there are; None where it is not known.
         look: Returns the progress now.
     """
 
-    def __init__(self, name: str, look: Callable[[], Progress]) -> None:
+    def __init__(self, name: str, total: int | None, look: Callable[[], Progress]) -> None:
         self._name = name
+        self._total = total
         self._look = look
         self._began = time.monotonic()
         self._has_said_start = False
-        self._face: Face = _make_face(name)
+        self._face: Face = _make_face(name, total)
         self._turn = threading.Lock()
         self._end = threading.Event()
         self._thread: threading.Thread | None = threading.Thread(
@@ -119,28 +118,30 @@ class Display:
             return
         try:
             progress = self._look()
-            if not self._has_said_start and progress.workers:
+            if not self._has_said_start and progress.level and progress.workers:
                 self._has_said_start = True
-                note(start_text(self._name, progress))
+                note(start_text(self._name, self._total, progress))
             elapsed = time.monotonic() - self._began
-            self._face.show(progress, progress_text(progress, elapsed), is_last=is_last)
+            text = progress_text(progress, self._total, elapsed)
+            self._face.show(progress.done, text, is_last=is_last)
         finally:
             self._turn.release()
 
 
-def start_text(name: str, progress: Progress) -> str:
+def start_text(name: str, total: int | None, progress: Progress) -> str:
     """Say where a batch begins to run."""
-    many = "tasks" if progress.total is None else f"{progress.total} tasks"
+    many = "tasks" if total is None else f"{total} tasks"
     limit = size_text(progress.memory_limit_bytes)
-    return f"{name}: running {many} at level {progress.level}, workers={progress.workers}, memory limit {limit}"
+    place = f"level {progress.level}, workers={progress.workers}"
+    return f"{name}: running {many} at {place}, memory limit {limit}"
 
 
-def progress_text(progress: Progress, elapsed_seconds: float) -> str:
+def progress_text(progress: Progress, total: int | None, elapsed_seconds: float) -> str:
     """Say how fast a batch is, when it will end, where it runs and what it takes."""
     rate = progress.done / elapsed_seconds if elapsed_seconds > 0 else 0.0
     parts = [f"{rate:.1f}/s"]
-    if progress.total is not None and rate > 0:
-        parts.append(f"ETA {time_text((progress.total - progress.done) / rate)}")
+    if total is not None and rate > 0:
+        parts.append(f"ETA {time_text((total - progress.done) / rate)}")
     if progress.failed:
         parts.append(f"{progress.failed} failed")
     parts.append(f"{progress.level} x{progress.workers}")
@@ -171,17 +172,17 @@ def size_text(size_bytes: float) -> str:
 class _Lines:
     """A line every few seconds."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, total: int | None) -> None:
         self._name = name
+        self._of = "" if total is None else f" of {total}"
         self._shown = time.monotonic()
 
-    def show(self, progress: Progress, text: str, *, is_last: bool) -> None:
+    def show(self, done: int, text: str, *, is_last: bool) -> None:
         now = time.monotonic()
         if is_last or now - self._shown < LINE_SECONDS:
             return
         self._shown = now
-        of = "" if progress.total is None else f" of {progress.total}"
-        note(f"{self._name}: {progress.done}{of} done  {text}")
+        note(f"{self._name}: {done}{self._of} done  {text}")
 
     def close(self) -> None:
         pass
@@ -190,7 +191,7 @@ class _Lines:
 class _Bar:
     """A bar that rich draws."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, total: int | None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -203,17 +204,16 @@ class _Bar:
             auto_refresh=False,
             redirect_stdout=sys.stdout.isatty(),
         )
-        self._task = self._bar.add_task(name, total=None, text="")
+        self._task = self._bar.add_task(name, total=total, text="")
         self._bar.start()
 
-    def show(self, progress: Progress, text: str, *, is_last: bool) -> None:
-        del is_last
-        total, done = progress.total, progress.done
-        self._bar.update(self._task, total=total, completed=done, text=text, refresh=True)
+    def show(self, done: int, text: str, *, is_last: bool) -> None:
+        del is_last  # a bar looks the same at the end
+        self._bar.update(self._task, completed=done, text=text, refresh=True)
 
     def close(self) -> None:
         self._bar.stop()
 
 
-def _make_face(name: str) -> Face:
-    return _Bar(name) if sys.stderr.isatty() else _Lines(name)
+def _make_face(name: str, total: int | None) -> Face:
+    return _Bar(name, total) if sys.stderr.isatty() else _Lines(name, total)

@@ -1,4 +1,4 @@
-"""How a run ends: the exit codes, the signals and the deadline that stop it, and lines that outlive a closed pipe."""
+"""How a run ends: exit codes, signals and the deadline, and lines that outlive a closed pipe."""
 
 import contextlib
 import os
@@ -16,10 +16,12 @@ NO_OUTCOME: Final = 3
 DEADLINE: Final = 124
 INTERRUPT: Final = 130
 TERMINATED: Final = 143
-"""Exit codes. Source: design; 124 as timeout(1), 130 and 143 as shells report SIGINT and SIGTERM."""
+"""Exit codes. Source: design; 124 as timeout(1), 130 and 143 as shells report SIGINT and
+SIGTERM."""
 
 SECOND_SIGNAL_SECONDS: Final = 1.0
-"""Seconds after a first stop before a second one ends the process at once; a terminal may send both at a time."""
+"""Seconds after a first stop before a second one ends the process at once; a terminal may send both
+at a time."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -38,8 +40,8 @@ class Stopped(KeyboardInterrupt):
 def stops(deadline_seconds: float | None) -> Iterator[None]:
     """Turn SIGINT, SIGTERM and the deadline into `Stopped`, in the main thread, once.
 
-    SIGINT is taken even where a shell started this process with SIGINT ignored (as it does with `&` in a script):
-    whoever sends it wants the run to stop.
+    SIGINT is taken even where a shell started this process with SIGINT ignored (as it does with `&`
+    in a script): whoever sends it wants the run to stop.
 
     Args:
         deadline_seconds: Seconds until the run is stopped; None is never.

@@ -1,7 +1,7 @@
 """Several instances of one command at once: started, listened to, stopped and waited for together.
 
-Each is a process group of its own, so a signal reaches it by us alone; its lines come out whole, with its number in
-front. The exit code is the worst.
+Each is a process group of its own, so a signal reaches it by us alone; its lines come out whole,
+with its number in front. The exit code is the worst.
 """
 
 import os
@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.exits import note, say
@@ -23,7 +23,8 @@ LOOK_SECONDS: Final = 0.1
 STOP_SECONDS: Final = 1.7
 """Seconds from a stop to SIGKILL, so that all have ended within two."""
 DRAIN_SECONDS: Final = 1.0
-"""Seconds to read what is left after the last instance ended; its children may hold the pipe open."""
+"""Seconds to read what is left after the last instance ended; its children may hold the pipe
+open."""
 READ_BYTES: Final = 65_536
 """Bytes read at once."""
 
@@ -161,7 +162,7 @@ class _Crowd:
             stream.take(chunk)
             return
         stream.finish()
-        self._selector.unregister(pipe)  # type: ignore[arg-type]  # it was registered
+        self._selector.unregister(pipe)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

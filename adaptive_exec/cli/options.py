@@ -1,4 +1,4 @@
-"""The options of `run`, from text to checked values; each mistake is one line that names the value and the way out."""
+"""The options of `run`, from text to checked values; a mistake is one line naming the value."""
 
 import os
 import shlex
@@ -10,8 +10,8 @@ from typing import Final
 INSTANCES_MAX: Final = 256
 """Instances that one command starts; more is most likely a slip."""
 PROGRAM_VARIABLE: Final = "ADAPTIVE_EXEC_PROGRAM"
-"""Environment variable by which run_card.sh says how it was called, for the lines that tell how to start again."""
-
+"""Environment variable by which run_card.sh says how it was called, for the lines that tell how to
+start again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,8 @@ def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> Run
         The options.
 
     Raises:
-        ValueError: A text is no number, a number is out of range, or two options contradict each other.
+        ValueError: A text is no number, a number is out of range, or two options contradict each
+            other.
     """
     texts = {name: value for name, value in given.items() if isinstance(value, str)}
     flags = {name: value for name, value in given.items() if isinstance(value, bool)}
@@ -118,14 +119,19 @@ def _check_function(options: RunOptions) -> None:
     if options.function is None:
         for name, value in (("--input", options.table), ("--column", options.column)):
             if value is not None:
-                message = f"{name} needs --function, got {str(value)!r}; add --function mymodule:work"
+                message = (
+                    f"{name} needs --function, got {str(value)!r}; add --function mymodule:work"
+                )
                 raise ValueError(message)
         return
     if options.table is None:
         message = f"--function needs --input, got {options.function!r}; add --input FILE"
         raise ValueError(message)
     if options.card is not None:
-        message = f"a card has its own function, got card {options.card!r} and --function {options.function!r}; leave one out"
+        message = (
+            f"a card has its own function, got card {options.card!r} and --function "
+            f"{options.function!r}; leave one out"
+        )
         raise ValueError(message)
 
 
@@ -173,7 +179,9 @@ def seconds(name: str, text: str | None) -> float | None:
         return None
     number = _number(text)
     if number is None or not 0 < number < float("inf"):
-        message = f"{name} must be a number of seconds above 0, got {text!r}; write it like {name} 2.5"
+        message = (
+            f"{name} must be a number of seconds above 0, got {text!r}; write it like {name} 2.5"
+        )
         raise ValueError(message)
     return number
 
@@ -220,7 +228,7 @@ def _levels(_name: str, text: str) -> object:
 
 
 def _size(_name: str, text: str) -> object:
-    """Read a number as a number, so that `70` is a percentage as in Python; text with a unit stays text."""
+    """Read a number as a number: `70` is a percentage, as in Python; with a unit it stays text."""
     number = _number(text)
     return text if number is None else number
 

@@ -1,7 +1,8 @@
 """Tell whether the Python that runs this file can run the package from its clone.
 
-Exit code 0: it can; 1: a dependency is missing or too old, which is printed. Reads the dependencies from
-pyproject.toml, so they stand in one place. Run as a file, by run_card.sh, before anything is installed.
+Exit code 0: it can; 1: a dependency is missing or too old, which is printed. Reads the dependencies
+from pyproject.toml, so they stand in one place. Run as a file, by run_card.sh, before anything is
+installed.
 """
 
 import re

@@ -1,7 +1,7 @@
 """One command `run`: check everything, then pass after pass, each into its own folder.
 
-`prepare` finds every mistake of the caller's before any worker starts; `run_prepared` does the work and says how it
-ended. Which level runs what is the executor's business.
+`prepare` finds every mistake of the caller's before any worker starts; `run_prepared` does the work
+and says how it ended. Which level runs what is the executor's business.
 """
 
 import json
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final
 
 from adaptive_exec.cards.batch import Batch, batch_of_card, batch_of_table
 from adaptive_exec.cards.card import DEFAULT_CARD, find_card
@@ -27,9 +27,12 @@ from adaptive_exec.cli.exits import note, say
 from adaptive_exec.cli.options import RunOptions, start_again
 from adaptive_exec.cli.tally import Feed, Tally, row_of, timing_line
 from adaptive_exec.config import make_config
+from adaptive_exec.core.trace import RunReport
+from adaptive_exec.executor import adaptive_executor
 
 PASS_SECONDS_MIN: Final = 1.0
-"""Seconds from one pass to the next, so that a card of a few quick tasks does not fill the disk with folders."""
+"""Seconds from one pass to the next, so that a card of a few quick tasks does not fill the disk
+with folders."""
 PARTIAL_SECONDS: Final = 0.7
 """Seconds of writing what a stopped pass has: all of it must end within two."""
 CSV_NAME: Final = "results.csv"
@@ -66,22 +69,6 @@ class Place:
     folder: Path
     tables: tuple[Path, ...]
     is_own: bool
-
-
-class Report(Protocol):
-    """What the executor says at the end."""
-
-    @property
-    def levels(self) -> tuple[str, ...]:
-        """Levels in the order they were used."""
-
-    @property
-    def workers(self) -> int:
-        """Most workers at once."""
-
-    @property
-    def degrades(self) -> int:
-        """Steps down."""
 
 
 def prepare(options: RunOptions) -> Prepared:
@@ -172,30 +159,29 @@ def _open_place(options: RunOptions, batch: Batch, stack: ExitStack) -> Place:
     return Place(folder.path, tuple(folder.path / name for name in names), is_own=True)
 
 
-def _work(options: RunOptions, batch: Batch, spool: Spool, tally: Tally) -> Report:
+def _work(options: RunOptions, batch: Batch, spool: Spool, tally: Tally) -> RunReport:
     """Run the batch; every outcome becomes a row as it comes."""
-    from adaptive_exec import adaptive_executor
-
-    settings = {**batch.settings, **options.settings}
+    settings: dict[str, Any] = {**batch.settings, **options.settings}
     feed = Feed(batch)
     with ExitStack() as stack:
         if options.events is not None:
             settings["on_event"] = stack.enter_context(_events_to(options.events))
         executor = stack.enter_context(adaptive_executor(batch.total, **settings))
         outcomes = executor.outcomes(batch.function, feed)
-        with Display(batch.name, executor.progress_now) as display:
-            for outcome in outcomes:
-                place, label = feed.close_task(outcome.index)
-                spool.add(outcome.index, row_of(batch, place, label, outcome))
-                tally.add(outcome, label)
-                if options.has_timings:
-                    say(timing_line(batch, place, label, outcome))
-                display.outcome()
+        display = stack.enter_context(Display(batch.name, batch.total, executor.progress_now))
+        for outcome in outcomes:
+            place, label = feed.close_task(outcome.index)
+            spool.add(outcome.index, row_of(batch, place, label, outcome))
+            tally.add(outcome, label)
+            if options.has_timings:
+                say(timing_line(batch, place, label, outcome))
+            display.outcome()
+    tally.stop()
     tally.broken = feed.broken
     return executor.report
 
 
-def _write(place: Place, batch: Batch, spool: Spool, report: Report) -> None:
+def _write(place: Place, batch: Batch, spool: Spool, report: RunReport) -> None:
     columns = _columns(batch, spool)
     for path in place.tables:
         try:
@@ -218,7 +204,7 @@ def _write_partial(place: Place, batch: Batch, spool: Spool) -> None:
 
 
 def _columns(batch: Batch, spool: Spool) -> list[str]:
-    """Return the columns in an order that does not depend on who was first; the error is the last."""
+    """Return the columns in an order that does not depend on who was first."""
     if batch.columns is not None:
         return list(batch.columns)
     seen = [name for name in spool.columns if name not in {batch.key, "error"}]
@@ -231,11 +217,14 @@ def _say_stopped(options: RunOptions, batch: Batch, seed: int, tally: Tally) -> 
     note(f"{tally.done} of {total} done; start again with: {again}")
 
 
-def _say_end(options: RunOptions, batch: Batch, tally: Tally, report: Report) -> int:
+def _say_end(options: RunOptions, batch: Batch, tally: Tally, report: RunReport) -> int:
     if tally.failed:
         note(f"{batch.name}: {tally.failed} of {tally.done} failed, the first: {tally.first_error}")
     if tally.broken is not None:
-        note(f"{batch.name}: input broke off after {tally.done} tasks ({tally.broken}); mend the file")
+        note(
+            f"{batch.name}: input broke off after {tally.done} tasks ({tally.broken}); mend "
+            "the file"
+        )
     if options.has_timings:
         for line in tally.timing_lines():
             say(line)
@@ -255,7 +244,9 @@ def _make_batch(options: RunOptions, seed: int) -> Batch:
 
 def _check_events(path: Path) -> None:
     if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        message = f"events cannot be written, got {str(path)!r}; give a file in a folder that is there"
+        message = (
+            f"events cannot be written, got {str(path)!r}; give a file in a folder that is there"
+        )
         raise ValueError(message)
 
 
@@ -271,7 +262,7 @@ def _events_to(path: Path) -> Iterator[Callable[[dict[str, object]], None]]:
 
 
 class _ToStderr(logging.Handler):
-    """Writes plain lines to whatever standard error is now: a bar may have put itself in front of it."""
+    """Writes plain lines to whatever standard error is now: a bar may stand in front of it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         note(self.format(record))

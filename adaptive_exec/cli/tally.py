@@ -1,4 +1,4 @@
-"""What a pass came to: counts, times, the first error; and the row of a task that has no row of its own."""
+"""What a pass came to: counts, times, the first error; and rows of tasks that gave none."""
 
 import heapq
 import time
@@ -43,9 +43,10 @@ class Outcome(Protocol):
 
 
 class Feed:
-    """The tasks of a batch on their way to the executor; remembers the labels of those that are open.
+    """The tasks of a batch on their way to the executor, and the labels of those that are open.
 
-    A record that cannot be read ends the batch there: `broken` says why, and what was read before still runs.
+    A record that cannot be read ends the batch there: `broken` says why, and what was read before
+    still runs.
 
     Args:
         batch: The batch.
@@ -82,12 +83,12 @@ class Tally:
         self.broken: Exception | None = None
         self.work_seconds = 0.0
         self._slowest: list[tuple[float, str]] = []
+        self.wall_seconds = 0.0
         self._began = time.monotonic()
 
-    @property
-    def wall_seconds(self) -> float:
-        """Seconds since the pass began."""
-        return time.monotonic() - self._began
+    def stop(self) -> None:
+        """Stop the clock: what follows is writing."""
+        self.wall_seconds = time.monotonic() - self._began
 
     def add(self, outcome: Outcome, label: str) -> None:
         """Count one outcome."""
@@ -119,15 +120,12 @@ class Tally:
         slowest = ", ".join(
             f"{label} {took:.3f} s" for took, label in sorted(self._slowest, reverse=True)
         )
-        return [
-            f"timing: {self.done} tasks in {self.wall_seconds:.2f} s, work {self.work_seconds:.2f} s, "
-            f"mean {mean:.3f} s",
-            f"slowest: {slowest or 'none'}",
-        ]
+        took = f"{self.wall_seconds:.2f} s, work {self.work_seconds:.2f} s, mean {mean:.3f} s"
+        return [f"timing: {self.done} tasks in {took}", f"slowest: {slowest or 'none'}"]
 
 
 def timing_line(batch: Batch, place: int, label: str, outcome: Outcome) -> str:
-    """Return the line of one task: card, place, label, seconds, level, and the error if it has one."""
+    """Return the line of one task: card, place, label, seconds, level, and its error if any."""
     took = "? s" if outcome.wall_seconds is None else f"{outcome.wall_seconds:.3f} s"
     line = f"{batch.name}[{place}] - {label} - {took} - {outcome.level or 'no level'}"
     return line if outcome.error is None else f"{line} - {error_text(outcome.error)}"

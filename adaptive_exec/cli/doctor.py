@@ -1,0 +1,171 @@
+"""What this host affords and why: limits with their sources, starts tried for real, plans.
+
+Reads and tries, decides nothing: the plans are the executor's own for batches of a few sizes.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from adaptive_exec.cli.display import size_text
+from adaptive_exec.cli.exits import ALL_HAVE_VALUES, say
+from adaptive_exec.config import LEVELS, Config
+from adaptive_exec.core.plan import BatchShape, make_plan
+from adaptive_exec.core.snapshot import HostSnapshot, Limit
+from adaptive_exec.executor import adaptive_executor
+from adaptive_exec.host.snapshot import take_snapshot
+
+PLAN_TASKS: Final = (1, 3, 10, 1000)
+"""Sizes of the batches that plans are shown for: below and above the small batch, and many."""
+STARTS: Final = ("zygote", "loky")
+"""Ways to start process workers."""
+_IN_BYTES: Final = frozenset({"memory", "address space"})
+
+
+@dataclass(frozen=True, slots=True)
+class StartTry:
+    """What came of starting a worker and running one task on it.
+
+    Attributes:
+        level: The level.
+        start: How its workers start, `""` where there is only one way.
+        works: Whether the task came back.
+        seconds: From opening to closing.
+        error: Why it did not, `""` if it did.
+    """
+
+    level: str
+    start: str
+    works: bool
+    seconds: float
+    error: str
+
+
+def examine(*, as_json: bool) -> int:
+    """Print what this host affords.
+
+    Args:
+        as_json: One JSON object instead of text.
+
+    Returns:
+        The exit code.
+    """
+    snapshot = take_snapshot()
+    tries = list(_try_starts())
+    plans = plan_rows(snapshot, Config())
+    if as_json:
+        found = {
+            "snapshot": asdict(snapshot),
+            "starts": [asdict(one) for one in tries],
+            "plans": plans,
+        }
+        say(json.dumps(found, indent=2, default=str))
+        return ALL_HAVE_VALUES
+    for line in [*_host_lines(snapshot), "", *_start_lines(tries), "", *_plan_lines(plans)]:
+        say(line)
+    return ALL_HAVE_VALUES
+
+
+def plan_rows(snapshot: HostSnapshot, config: Config) -> list[dict[str, object]]:
+    """Return the plan for batches of a few sizes.
+
+    Args:
+        snapshot: What the host affords.
+        config: The settings.
+
+    Returns:
+        Rows of tasks, level, workers, reason and the facts behind it.
+    """
+    rows: list[dict[str, object]] = []
+    for tasks in PLAN_TASKS:
+        plan = make_plan(BatchShape(tasks), snapshot, config)
+        reason = plan.reason
+        rows.append({
+            "tasks": tasks,
+            "level": plan.level,
+            "workers": plan.workers,
+            "reason": str(reason.code),
+            "facts": dict(reason.facts),
+        })
+    return rows
+
+
+def _try_starts() -> Iterator[StartTry]:
+    logging.getLogger("adaptive_exec").setLevel(
+        logging.CRITICAL + 1
+    )  # what fails is shown in its row
+    for level in LEVELS:
+        for start in STARTS if level == "process" else ("",):
+            yield _try_start(level, start)
+
+
+def _try_start(level: str, start: str) -> StartTry:
+    began = time.monotonic()
+    error = ""
+    settings: dict[str, Any] = {"levels": level, "max_workers": 1}
+    if start:
+        settings["start"] = start
+    try:
+        with adaptive_executor(1, **settings) as executor:
+            for outcome in executor.outcomes(abs, [-1]):
+                error = "" if outcome.error is None else _one_line(outcome.error)
+    except Exception as failure:  # noqa: BLE001  # a start may fail in any way; that is what is asked
+        error = _one_line(failure)
+    return StartTry(level, start, not error, time.monotonic() - began, error)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _host_lines(snapshot: HostSnapshot) -> list[str]:
+    facts = [
+        ("memory limit", size_text(snapshot.limit_bytes), snapshot.limit_source),
+        ("memory available", size_text(snapshot.available_bytes), snapshot.available_source),
+        ("usable cores", str(snapshot.usable_cores), snapshot.cores_source),
+        ("free processes", _count_text(snapshot.free_processes), ""),
+        ("free descriptors", _count_text(snapshot.free_descriptors), ""),
+        ("out-of-memory kills", _count_text(snapshot.oom_kills), ""),
+    ]
+    limits = [(limit.name, _limit_text(limit), limit.source) for limit in snapshot.limits]
+    return ["This host affords", *_table(facts), "", "Limits that were found", *_table(limits)]
+
+
+def _start_lines(tries: list[StartTry]) -> list[str]:
+    rows = [
+        (
+            f"{one.level} ({one.start})" if one.start else one.level,
+            f"works, {one.seconds:.2f} s" if one.works else "fails",
+            one.error,
+        )
+        for one in tries
+    ]
+    return ["Levels, tried with one task", *_table(rows)]
+
+
+def _plan_lines(plans: list[dict[str, object]]) -> list[str]:
+    rows = [
+        (
+            f"{plan['tasks']} tasks",
+            f"{plan['level']}, workers={plan['workers']}",
+            f"{plan['reason']}",
+        )
+        for plan in plans
+    ]
+    return ["Plans, with the settings' defaults", *_table(rows)]
+
+
+def _table(rows: list[tuple[str, str, str]]) -> list[str]:
+    widths = [max((len(row[place]) for row in rows), default=0) for place in (0, 1)]
+    return [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows]
+
+
+def _count_text(number: int | None) -> str:
+    return "unlimited or unknown" if number is None else str(number)
+
+
+def _limit_text(limit: Limit) -> str:
+    return size_text(limit.value) if limit.name in _IN_BYTES else f"{limit.value:g}"
