@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 ALL_HAVE_VALUES: Final = 0
 SOME_FAILED: Final = 1
@@ -69,6 +69,18 @@ def stops(deadline_seconds: float | None) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now: a thread that runs a task can not be stopped, and would be waited for.
+
+    Args:
+        code: The exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def say(line: str) -> None:

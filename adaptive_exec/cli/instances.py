@@ -4,6 +4,7 @@ Each is a process group of its own, so a signal reaches it by us alone; its line
 with its number in front. The exit code is the worst.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -25,6 +26,8 @@ STOP_SECONDS: Final = 1.7
 DRAIN_SECONDS: Final = 1.0
 """Seconds to read what is left after the last instance ended; its children may hold the pipe
 open."""
+PR_SET_PDEATHSIG: Final = 1
+"""Source: linux/prctl.h."""
 READ_BYTES: Final = 65_536
 """Bytes read at once."""
 
@@ -83,6 +86,16 @@ def run_instances(options: RunOptions) -> int:
     finally:
         crowd.kill()
     return crowd.worst()
+
+
+def end_with_parent() -> None:
+    """Ask Linux to send this instance SIGTERM when the command that started it is gone."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 class _Crowd:

@@ -218,7 +218,8 @@ def start_again(options: RunOptions, seed: int | None) -> str:
         seed: The seed that was drawn, where one was.
     """
     added = [] if seed is None or options.seed is not None else ["--seed", str(seed)]
-    return f"{program()} {shlex.join([*options.arguments, *added])}".rstrip()
+    own = options.arguments[2:] if options.instance is not None else options.arguments
+    return f"{program()} {shlex.join([*own, *added])}".rstrip()
 
 
 def _levels(_name: str, text: str) -> object:

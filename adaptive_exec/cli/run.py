@@ -8,9 +8,10 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,13 +29,15 @@ from adaptive_exec.cli.options import RunOptions, start_again
 from adaptive_exec.cli.tally import Feed, Tally, row_of, timing_line
 from adaptive_exec.config import make_config
 from adaptive_exec.core.trace import RunReport
-from adaptive_exec.executor import adaptive_executor
+from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor
 
 PASS_SECONDS_MIN: Final = 1.0
 """Seconds from one pass to the next, so that a card of a few quick tasks does not fill the disk
 with folders."""
-PARTIAL_SECONDS: Final = 0.7
-"""Seconds of writing what a stopped pass has: all of it must end within two."""
+CLOSE_SECONDS: Final = 0.8
+"""Seconds a stopped pass gives its workers to end; what then still runs ends with this process."""
+PARTIAL_SECONDS: Final = 0.5
+"""Seconds of writing the rows of a stopped pass: with all else a stop must take less than two."""
 CSV_NAME: Final = "results.csv"
 PARQUET_NAME: Final = "results.parquet"
 PARTIAL_NAME: Final = "partial.csv"
@@ -105,6 +108,10 @@ def run_prepared(prepared: Prepared) -> int:
         The exit code.
     """
     options = prepared.options
+    if options.instance is not None:
+        from adaptive_exec.cli.instances import end_with_parent
+
+        end_with_parent()
     _log_to_stderr(logging.INFO if options.is_verbose else logging.WARNING)
     with exits.stops(options.deadline_seconds):
         try:
@@ -115,6 +122,9 @@ def run_prepared(prepared: Prepared) -> int:
 
                 return run_instances(options)
             return _run_passes(prepared)
+        except exits.Stopped as stop:  # between two passes; within one it is said how far it came
+            note(f"stopped; start again with: {start_again(options, None)}")
+            return stop.code
         except (ValueError, OSError) as error:
             note(f"adaptive-exec: {error}")
             return exits.USAGE if isinstance(error, ValueError) else exits.NO_OUTCOME
@@ -125,7 +135,7 @@ def _run_passes(prepared: Prepared) -> int:
     while True:
         began = time.monotonic()
         code = _run_pass(options, batch, seed)
-        if options.is_once or code in {exits.DEADLINE, exits.INTERRUPT, exits.TERMINATED}:
+        if options.is_once:
             return code
         time.sleep(max(0.0, began + PASS_SECONDS_MIN - time.monotonic()))
         seed = draw_seed() if options.seed is None else options.seed
@@ -143,7 +153,7 @@ def _run_pass(options: RunOptions, batch: Batch, seed: int) -> int:
         except KeyboardInterrupt as stop:
             _say_stopped(options, batch, seed, tally)
             _write_partial(place, batch, spool)
-            return stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT
+            exits.leave(stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT)
         _write(place, batch, spool, report)
         return _say_end(options, batch, tally, report)
 
@@ -166,7 +176,8 @@ def _work(options: RunOptions, batch: Batch, spool: Spool, tally: Tally) -> RunR
     with ExitStack() as stack:
         if options.events is not None:
             settings["on_event"] = stack.enter_context(_events_to(options.events))
-        executor = stack.enter_context(adaptive_executor(batch.total, **settings))
+        executor = adaptive_executor(batch.total, **settings)
+        stack.push(_closing(executor))
         outcomes = executor.outcomes(batch.function, feed)
         display = stack.enter_context(Display(batch.name, batch.total, executor.progress_now))
         for outcome in outcomes:
@@ -179,6 +190,22 @@ def _work(options: RunOptions, batch: Batch, spool: Spool, tally: Tally) -> RunR
     tally.stop()
     tally.broken = feed.broken
     return executor.report
+
+
+def _closing(executor: AdaptiveExecutor) -> Callable[..., None]:
+    """Return what closes the executor: with its work done, or in a moment if it was stopped."""
+
+    def close(kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        if kind is None or not issubclass(kind, KeyboardInterrupt):
+            executor.shutdown(cancel_futures=kind is not None)
+            return
+        executor.shutdown(wait=False, cancel_futures=True)
+        closer = threading.Thread(target=executor.shutdown, daemon=True)
+        with suppress(RuntimeError, MemoryError):  # no thread to be had, so nothing to wait with
+            closer.start()
+            closer.join(CLOSE_SECONDS)
+
+    return close
 
 
 def _write(place: Place, batch: Batch, spool: Spool, report: RunReport) -> None:
