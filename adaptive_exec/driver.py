@@ -22,6 +22,7 @@ from adaptive_exec.core.events import (
     ChunkDone,
     Event,
     HostSampled,
+    LevelClosed,
     StartRefused,
     StopRequested,
     TimerFired,
@@ -49,7 +50,7 @@ from adaptive_exec.core.run import Run
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.trace import Trace
 from adaptive_exec.errors import DriverError
-from adaptive_exec.levels.base import ChunkOrder, Results, Runner, Work
+from adaptive_exec.levels.base import CannotStartError, ChunkOrder, Results, Runner, Work
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.threads import start_thread
 from adaptive_exec.levels.waiter import Waiter
@@ -301,7 +302,7 @@ class Driver:
             case OpenLevel() | StartWorkers():
                 self._start(instruction.level, instruction.workers)
             case CloseLevel():
-                self._runners[instruction.level].close()
+                self._close(instruction.level)
             case RetireWorker():
                 self._runners[instruction.level].retire(instruction.worker)
             case KillWorker():
@@ -356,9 +357,15 @@ class Driver:
             self._runners[level].start(workers)
         except (OSError, MemoryError, RuntimeError, ImportError) as error:
             text = f"{type(error).__name__}: {error}"
-            lasting = isinstance(error, ImportError)
+            lasting = isinstance(error, (ImportError, CannotStartError))
             for worker in workers:
                 self._inbox.append(StartRefused(time.monotonic(), level, worker, text, lasting))
+
+    def _close(self, level: str) -> None:
+        if level in self._runners:
+            self._runners[level].close()
+        else:
+            self._inbox.append(LevelClosed(time.monotonic(), level))
 
     def _ensure_thread(self) -> None:
         if self._thread is None:

@@ -3,7 +3,6 @@
 Builds the parts, checks what the caller gives, and owns no policy.
 """
 
-import importlib
 import threading
 import time
 import weakref
@@ -18,10 +17,10 @@ from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.driver import Driver
 from adaptive_exec.host.snapshot import take_snapshot
-from adaptive_exec.levels.base import FULL, ONE, STAR, PackedFunction, Work
+from adaptive_exec.levels.base import FULL, ONE, STAR, Work
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
-from adaptive_exec.levels.transport import pack_function
+from adaptive_exec.levels.wire import pack_function
 from adaptive_exec.results import OutcomeIterator, ResultIterator
 
 _SUBMITS = 0
@@ -80,7 +79,8 @@ class AdaptiveExecutor(Executor):
     def __init__(self, tasks: object = None, **settings: Any) -> None:
         self._hint = count_tasks(tasks)
         self._config = make_config(settings)
-        self._driver = Driver(self._config, take_snapshot, _runners(self._config))
+        self._preload: dict[int, bytes] = {}
+        self._driver = Driver(self._config, take_snapshot, _runners(self._config, self._preload))
         self._submits: SubmitCalls | None = None
         self._maps: weakref.WeakSet[MapCalls] = weakref.WeakSet()
         self._next_batch = _SUBMITS + 1
@@ -251,6 +251,9 @@ class AdaptiveExecutor(Executor):
             work = Work(batch, style, fn, packed, detailed, self._config.task_timeout)
             calls = MapCalls(self._driver, work, source, is_easy=is_easy, in_order=in_order)
             self._maps.add(calls)
+            self._preload.clear()
+            if packed is not None:
+                self._preload[batch] = packed
             self._driver.enter(batch, calls)
         self._driver.say(
             BatchOpened(
@@ -339,18 +342,20 @@ def _count_input(iterables: tuple[Iterable[Any], ...], hint: int | None) -> int 
     return min(lengths, default=hint)
 
 
-def _runners(config: Config) -> dict[str, Any]:
+def _runners(config: Config, preload: dict[int, bytes]) -> dict[str, Any]:
     first = (config.initializer, config.initargs)
     return {
         "sequential": lambda driver: SequentialRunner(driver, *first),
         "thread": lambda driver: ThreadRunner(driver, *first),
-        "process": lambda driver: _process_runner(driver, config),
+        "process": lambda driver: _process_runner(driver, config, preload),
     }
 
 
-def _process_runner(driver: Driver, config: Config) -> Any:
-    process = importlib.import_module("adaptive_exec.levels.process")
-    return process.ProcessRunner(driver, driver.waiter, config)
+def _process_runner(driver: Driver, config: Config, preload: dict[int, bytes]) -> Any:
+    from adaptive_exec.levels.process import ProcessRunner  # noqa: PLC0415  # hosts without sockets have no such level
+
+    cores = driver.snapshot_host().usable_cores
+    return ProcessRunner(driver, driver.waiter, config, cores, preload)
 
 
 def _let_finish(driver: Driver) -> None:

@@ -164,6 +164,25 @@ class TaskOverdue:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionRefused:
+    """A worker cannot load the function of a chunk's batch; nothing of the chunk was begun."""
+
+    at: float
+    chunk: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStalled:
+    """A worker stands still for no fault of its task: it was stopped from outside."""
+
+    at: float
+    level: str
+    worker: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerLost:
     """A worker ended or stands still for good.
 

@@ -23,6 +23,10 @@ class Failure:
         self.error = error
 
 
+class CannotStartError(RuntimeError):
+    """A level cannot start workers here, and trying again cannot help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What a level can do.
@@ -56,22 +60,9 @@ class Work:
     batch: int
     style: int
     function: Callable[..., Any] | None
-    packed: "PackedFunction | None" = None
+    packed: bytes | None = None
     detailed: bool = False
     timeout_seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PackedFunction:
-    """A function as bytes.
-
-    Attributes:
-        payload: Its pickle.
-        by_value: True when it needs cloudpickle to be loaded.
-    """
-
-    payload: bytes
-    by_value: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,466 @@
+"""The process level: workers in processes of their own, supervised one by one.
+
+One socket per worker, no queue threads; the driver's thread reads and writes, and never blocks. A dead worker costs
+that worker: what it had finished is kept, what ran at its death is known. Does not decide who runs again.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adaptive_exec.config import CLOSE_SECONDS, TICK_SECONDS, Config
+from adaptive_exec.core.events import (
+    ChunkDone,
+    ChunkProgressed,
+    FunctionRefused,
+    InitializerFailed,
+    LevelClosed,
+    StartRefused,
+    TaskOverdue,
+    Usage,
+    WorkerLost,
+    WorkerReady,
+)
+from adaptive_exec.errors import TaskError, WorkerTraceback
+from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Results, Traits
+from adaptive_exec.levels.slate import Slate
+from adaptive_exec.levels.starter import Seat, Starter
+from adaptive_exec.levels.waiter import Waiter
+from adaptive_exec.levels.wire import (
+    CHUNK,
+    END,
+    ERROR,
+    FUNCTION,
+    HELLO,
+    RESULTS,
+    SKIPPED,
+    STAND_IN,
+    UNLOADED,
+    Frame,
+    Incoming,
+    Outgoing,
+    Packed,
+    Unpacker,
+    frame_parts,
+    loads,
+    pack,
+    read_frames,
+)
+from adaptive_exec.levels.zygote import ZygoteStarter
+
+LEVEL = "process"
+
+
+class Member:
+    """One worker process, as the parent sees it."""
+
+    def __init__(self, worker: int, seat: Seat) -> None:
+        self.worker = worker
+        self.link = seat.link
+        self.slate: Slate | None = seat.slate
+        self.incoming = Incoming(seat.link)
+        self.outgoing = Outgoing(seat.link)
+        self.functions: set[int] = set()
+        self.pid = 0
+        self.order: ChunkOrder | None = None
+        self.refused: dict[int, BaseException] = {}
+        self.next = 0
+        self.half = 0
+        self.read_bytes = 0
+        self.sent_bytes = 0
+        self.result_bytes = 0
+        self.transport_seconds = 0.0
+        self.is_retiring = False
+        self.is_gone = False
+        self.gone_at = 0.0
+        self.is_overdue = False
+        self.wants_write = False
+
+
+class ProcessRunner:
+    """Runs chunks in worker processes.
+
+    Args:
+        outlet: Where events go.
+        waiter: Where descriptors are watched.
+        config: Uses start, initializer, initargs, inner_threads, max_workers.
+        cores: Usable cores, for the share of inner threads.
+        preload: The newest batch's packed function by its id, for a zygote to load before it forks.
+    """
+
+    traits = Traits(isolates_crashes=True, can_kill=True, shares_memory=False, parallel_python=True)
+
+    def __init__(
+        self, outlet: Outlet, waiter: Waiter, config: Config, cores: int, preload: Mapping[int, bytes]
+    ) -> None:
+        self._outlet = outlet
+        self._waiter = waiter
+        self._config = config
+        self._cores = cores
+        self._members: dict[int, Member] = {}
+        self._starter: Starter | None = None
+        self._preload = preload
+        self._bare = False
+        self._is_closing = False
+
+    # orders
+
+    def start(self, workers: Sequence[int]) -> None:
+        """Start workers; each answers with WorkerReady or StartRefused."""
+        self._is_closing = False
+        if self._starter is None:
+            self._starter = self._open_starter(len(workers))
+        for worker in workers:
+            try:
+                seat = self._starter.start(worker)
+                member = Member(worker, seat)
+                self._waiter.watch(seat.link.fileno(), lambda bits, member=member: self._on_ready(member, bits))
+            except (OSError, MemoryError, RuntimeError) as error:
+                self.on_refused(worker, f"{type(error).__name__}: {error}")
+            else:
+                self._members[worker] = member
+
+    def send(self, order: ChunkOrder) -> None:
+        """Give a chunk to an idle worker."""
+        member = self._members[order.worker]
+        before = time.perf_counter()
+        member.order = order
+        member.next = order.start
+        member.half ^= 1
+        member.read_bytes = member.result_bytes = 0
+        member.is_overdue = False
+        packed, member.refused = pack_items(order)
+        work = order.work
+        if work.style != FULL and work.batch not in member.functions:
+            member.functions.add(work.batch)
+            assert work.packed is not None, "only portable batches come to processes"
+            member.outgoing.put(frame_parts((FUNCTION, work.batch), work.packed))
+        timed = work.timeout_seconds is not None
+        head = (
+            CHUNK, order.chunk, work.batch, work.style, work.detailed, order.start, timed,
+            packed.lengths, packed.counts,
+        )  # fmt: skip
+        member.outgoing.put(frame_parts(head, b"".join(packed.pieces), packed.buffers))
+        member.sent_bytes = packed.size()
+        self._flush(member)
+        member.transport_seconds = time.perf_counter() - before
+
+    def retire(self, worker: int) -> None:
+        """Let an idle worker end."""
+        member = self._members[worker]
+        member.is_retiring = True
+        member.outgoing.put(frame_parts((END,)))
+        self._flush(member)
+
+    def kill(self, worker: int) -> None:
+        """Kill a worker with all it has started; WorkerLost answers."""
+        if self._starter is not None and worker in self._members:
+            self._starter.kill(worker)
+
+    def close(self) -> None:
+        """End all workers; LevelClosed answers."""
+        self._is_closing = True
+        for worker in list(self._members):
+            self.retire(worker)
+        if self._starter is None:
+            self.on_closed()
+        else:
+            self._starter.quit()
+
+    def abandon(self) -> None:
+        """Kill everything at once, without a word."""
+        for member in self._members.values():
+            self._release(member)
+        self._members.clear()
+        if self._starter is not None:
+            self._starter.abandon()
+            self._starter = None
+
+    def tick(self, now: float) -> float | None:
+        """Read what was published, look for overdue tasks, and keep the bounds."""
+        again = [self._starter.tick(now)] if self._starter is not None else []
+        for member in list(self._members.values()):
+            if member.order is not None:
+                self._read_slate(member)
+                self._look_for_overdue(member)
+                again.append(now + TICK_SECONDS)
+            if member.is_gone:
+                again.append(self._wait_for_end(member, now))
+        return min((at for at in again if at is not None), default=None)
+
+    # what the starter reports
+
+    def on_started(self, worker: int, pid: int) -> None:
+        """A worker is there; with an initializer it says hello itself."""
+        member = self._members.get(worker)
+        if member is None:
+            return
+        member.pid = pid
+        if self._starter is not None:
+            member.functions |= self._starter.functions
+        if self._config.initializer is None:
+            self._outlet.post(WorkerReady(time.monotonic(), LEVEL, worker))
+
+    def on_refused(self, worker: int, error: str) -> None:
+        """A worker that was ordered cannot be had."""
+        member = self._members.pop(worker, None)
+        if member is not None:
+            self._release(member)
+        self._outlet.post(StartRefused(time.monotonic(), LEVEL, worker, error))
+
+    def on_ended(self, worker: int, status: int | None) -> None:
+        """A worker has ended: keep what it finished, name what it ran, report."""
+        member = self._members.pop(worker, None)
+        if member is None:
+            return
+        self._read_all(member)
+        running = None if member.slate is None else member.slate.running()
+        known = member.slate is not None
+        self._release(member)
+        if member.is_retiring and member.order is None:
+            return
+        if not member.pid:
+            self._outlet.post(StartRefused(time.monotonic(), LEVEL, worker, f"the worker ended by {describe(status)}"))
+            return
+        self._outlet.post(
+            WorkerLost(
+                time.monotonic(),
+                LEVEL,
+                worker,
+                describe(status),
+                running=running if member.order is not None else None,
+                known=known or member.order is None,
+                unexplained=status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL,
+            )
+        )
+
+    def on_lost(self, cause: str) -> None:
+        """The zygote is gone, and its workers with it: nobody's fault."""
+        starter, self._starter = self._starter, None
+        if starter is not None and starter.should_be_bare:
+            self._bare = True
+        members, self._members = self._members, {}
+        for worker, member in members.items():
+            self._read_all(member)
+            running = None if member.slate is None else member.slate.running()
+            self._release(member)
+            now = time.monotonic()
+            if member.pid:
+                text = f"its starter was lost ({cause})"
+                self._outlet.post(WorkerLost(now, LEVEL, worker, text, running=running, blameless=True))
+            else:
+                self._outlet.post(StartRefused(now, LEVEL, worker, f"the starter of workers ended by {cause}"))
+        if self._is_closing:
+            self.on_closed()
+
+    def on_closed(self) -> None:
+        """The starter has ended as it was told."""
+        self._starter = None
+        for member in self._members.values():
+            self._release(member)
+        self._members.clear()
+        self._outlet.post(LevelClosed(time.monotonic(), LEVEL))
+
+    # reading
+
+    def _on_ready(self, member: Member, bits: int) -> None:
+        del bits
+        if member.worker in self._members:
+            self._read_all(member)
+            self._flush(member)
+
+    def _read_all(self, member: Member) -> None:
+        if member.is_gone:
+            return
+        frames, is_gone = member.incoming.read()
+        for frame in frames:
+            self._on_frame(member, frame)
+        if is_gone:
+            member.is_gone = True
+            member.gone_at = time.monotonic()
+            self._waiter.forget(member.link.fileno())
+        self._read_slate(member)
+
+    def _read_slate(self, member: Member) -> None:
+        """Take in what the worker has published of its present chunk."""
+        order, slate = member.order, member.slate
+        if order is None or slate is None:
+            return
+        filled = slate.filled(member.half)
+        if filled <= member.read_bytes:
+            return
+        memory = slate.read(member.half, member.read_bytes, filled)
+        member.read_bytes = filled
+        count = 0
+        for frame in read_frames(memory):
+            if frame.head[1] != order.chunk:
+                return
+            count += self._take_results(member, frame)
+        if count:
+            self._outlet.post(ChunkProgressed(time.monotonic(), order.chunk, count))
+
+    def _on_frame(self, member: Member, frame: Frame) -> None:
+        kind = frame.head[0]
+        if kind == RESULTS:
+            self._on_results(member, frame)
+        elif kind == HELLO:
+            self._on_hello(member, frame.head[2])
+        elif kind == UNLOADED and member.order is not None:
+            chunk, member.order = member.order.chunk, None
+            self._outlet.post(FunctionRefused(time.monotonic(), chunk, str(frame.head[2])))
+
+    def _on_hello(self, member: Member, error: str) -> None:
+        now = time.monotonic()
+        if error:
+            member.is_retiring = True
+            self._outlet.post(InitializerFailed(now, LEVEL, member.worker, error))
+        else:
+            self._outlet.post(WorkerReady(now, LEVEL, member.worker))
+
+    def _on_results(self, member: Member, frame: Frame) -> None:
+        order, usage = member.order, frame.head[7]
+        if order is None or frame.head[1] != order.chunk:
+            return
+        self._read_slate(member)
+        count = self._take_results(member, frame)
+        if usage is None:
+            self._outlet.post(ChunkProgressed(time.monotonic(), order.chunk, count))
+            return
+        tasks, wall, cpu, transport, peak, failed = usage
+        member.order = None
+        self._outlet.post(
+            ChunkDone(
+                time.monotonic(),
+                order.chunk,
+                count,
+                Usage(
+                    tasks=tasks + len(member.refused),
+                    wall_seconds=wall,
+                    cpu_seconds=cpu,
+                    transport_seconds=member.transport_seconds + transport,
+                    sent_bytes=member.sent_bytes,
+                    result_bytes=member.result_bytes,
+                    peak_bytes=peak,
+                    failed_tasks=failed + len(member.refused),
+                ),
+            )
+        )
+
+    def _take_results(self, member: Member, frame: Frame) -> int:
+        """Unpack the outcomes in a frame and hand them in; return how many they are."""
+        assert member.order is not None, "results come for an order"
+        before = time.perf_counter()
+        results = unpack_results(frame, member.refused)
+        self._outlet.put_results(member.order.chunk, results)
+        member.next += len(results.values)
+        member.result_bytes += len(frame.body) + sum(map(len, frame.buffers))
+        member.transport_seconds += time.perf_counter() - before
+        return len(results.values)
+
+    # looking after
+
+    def _look_for_overdue(self, member: Member) -> None:
+        order, slate = member.order, member.slate
+        if order is None or slate is None or order.work.timeout_seconds is None or member.is_overdue:
+            return
+        index = slate.running()
+        ran_seconds = (time.monotonic_ns() - slate.running_since_ns()) / 1e9
+        if index is None or ran_seconds <= order.work.timeout_seconds or slate.running() != index:
+            return
+        member.is_overdue = True
+        self._outlet.post(TaskOverdue(time.monotonic(), order.chunk, index, ran_seconds))
+
+    def _wait_for_end(self, member: Member, now: float) -> float:
+        """A worker has closed its socket: it must end within a bound, or is killed."""
+        if now - member.gone_at >= CLOSE_SECONDS:
+            self.kill(member.worker)
+            member.gone_at = now
+        return member.gone_at + CLOSE_SECONDS
+
+    def _flush(self, member: Member) -> None:
+        try:
+            is_sent = member.outgoing.flush()
+        except OSError:
+            return  # it is gone; its end is reported by the starter
+        if member.wants_write == is_sent:
+            member.wants_write = not is_sent
+            self._waiter.want_write(member.link.fileno(), wanted=not is_sent)
+
+    def _release(self, member: Member) -> None:
+        if not member.is_gone:
+            self._waiter.forget(member.link.fileno())
+        member.link.close()
+        if member.slate is not None:
+            member.slate.close()
+            member.slate = None
+
+    def _open_starter(self, workers: int) -> Starter:
+        functions = {} if self._bare else dict(self._preload)
+        inner = self._config.inner_threads or max(1, self._cores // max(1, workers))
+        return ZygoteStarter(
+            self, self._waiter, functions, first=self._pack_initializer(), inner_threads=inner
+        )
+
+    def _pack_initializer(self) -> bytes | None:
+        if self._config.initializer is None:
+            return None
+        try:
+            return pack((self._config.initializer, self._config.initargs), [])
+        except Exception as error:
+            message = f"the initializer cannot be sent to processes ({type(error).__name__}: {error})"
+            raise CannotStartError(message) from error
+
+
+def pack_items(order: ChunkOrder) -> tuple[Packed, dict[int, BaseException]]:
+    """Pack the arguments of a chunk's tasks; those that cannot be packed are returned apart, by index."""
+    packed = Packed()
+    refused: dict[int, BaseException] = {}
+    for index, item in enumerate(order.items, order.start):
+        try:
+            packed.add(item)
+        except BaseException as error:  # noqa: BLE001  # an argument's own pickling may raise anything
+            refused[index] = error
+            packed.skip()
+    return packed, refused
+
+
+def unpack_results(frame: Frame, refused: dict[int, BaseException]) -> Results:
+    """Read the outcomes in a RESULTS frame; one that cannot be unpacked is that task's error."""
+    _, _, start, lengths, counts, statuses, details, _ = frame.head
+    unpacker = Unpacker(lengths, counts, frame)
+    values: list[Any] = []
+    for offset in range(len(lengths)):
+        status = statuses[offset] if statuses else 0
+        if status == SKIPPED:
+            unpacker.skip()
+            values.append(Failure(refused[start + offset]))
+            continue
+        try:
+            value = unpacker.take()
+            values.append(_failure(status, value) if status else value)
+        except BaseException as error:  # noqa: BLE001  # a result's own unpickling may raise anything
+            values.append(Failure(error))
+    return Results(values, details)
+
+
+def _failure(status: int, value: Any) -> Failure:
+    if status == ERROR:
+        error, text = loads(value)
+        error.__cause__ = WorkerTraceback(text)
+        return Failure(error)
+    assert status == STAND_IN, "the worker sends no other"
+    type_name, message, text = value
+    stand_in = TaskError(type_name, message, text)
+    stand_in.__cause__ = WorkerTraceback(text)
+    return Failure(stand_in)
+
+
+def describe(status: int | None) -> str:
+    """Write a wait status as people say it: `"signal 9"`, `"exit 3"`."""
+    if status is None:
+        return "an unknown cause"
+    if os.WIFSIGNALED(status):
+        return f"signal {os.WTERMSIG(status)}"
+    return f"exit {os.WEXITSTATUS(status)}"

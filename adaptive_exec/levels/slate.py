@@ -1,0 +1,91 @@
+"""A piece of memory that a worker shares with its parent: which task runs, and what is finished.
+
+The worker writes, the parent reads, at any time and also after the worker's death, so that a dead worker's finished
+results are kept and the task that was running is known. Results of one chunk lie in one half, of the next in the
+other, so that the parent may still read the last while the worker fills the next. Decides nothing.
+"""
+
+import mmap
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Buffer
+
+HEADER_BYTES = 64
+"""Bytes before the two halves: eight numbers of 8 bytes, a cache line."""
+_RUNNING, _SINCE, _FILLED = 0, 1, 2
+
+
+class Slate:
+    """The shared piece.
+
+    Args:
+        descriptor: An open memory file of `size` bytes; may be closed once this is made.
+        size: Bytes.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._map = mmap.mmap(descriptor, size)
+        self._bytes = memoryview(self._map)
+        self.numbers = self._bytes[:HEADER_BYTES].cast("Q")
+        self._half_bytes = (size - HEADER_BYTES) // 2
+
+    def running(self) -> int | None:
+        """Return the index of the task that is running, None between two tasks."""
+        index = self.numbers[_RUNNING]
+        return index - 1 if index else None
+
+    def running_since_ns(self) -> int:
+        """Return when the running task was begun, monotonic nanoseconds; 0 when nobody asked for it."""
+        return self.numbers[_SINCE]
+
+    def begin(self, half: int) -> None:
+        """Empty a half for a new chunk (worker)."""
+        self.numbers[_FILLED + half] = 0
+
+    def publish(self, half: int, parts: "list[Buffer]") -> bool:
+        """Lay a frame into a half (worker); False when it does not fit."""
+        size = sum(map(len, parts))  # type: ignore[arg-type]  # frames without buffers are bytes
+        filled = self.numbers[_FILLED + half]
+        if filled + size > self._half_bytes:
+            return False
+        at = HEADER_BYTES + half * self._half_bytes + filled
+        for part in parts:
+            end = at + len(part)  # type: ignore[arg-type]
+            self._bytes[at:end] = part
+            at = end
+        self.numbers[_FILLED + half] = filled + size
+        return True
+
+    def filled(self, half: int) -> int:
+        """Return how many bytes of a half are published (parent)."""
+        return self.numbers[_FILLED + half]
+
+    def read(self, half: int, start: int, stop: int) -> memoryview:
+        """Return published bytes of a half (parent)."""
+        base = HEADER_BYTES + half * self._half_bytes
+        return self._bytes[base + start : base + stop]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.numbers.release()
+        self._bytes.release()
+        self._map.close()
+
+
+def make_memory_file(size: int) -> int:
+    """Make an anonymous memory file; return its descriptor.
+
+    Raises:
+        OSError: There is no memory, no descriptor, or no such call on this system.
+    """
+    if not hasattr(os, "memfd_create"):
+        raise OSError(38, "memfd_create is not implemented")
+    descriptor = os.memfd_create("adaptive-exec", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(descriptor, size)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

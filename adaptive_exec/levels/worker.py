@@ -1,0 +1,340 @@
+"""What runs inside a worker process: take a chunk, run its tasks one after the other, report.
+
+Publishes finished results every half millisecond in memory shared with the parent, and the index of the task that
+runs. A task's own exception is a result. Imports little; never decides what runs next.
+"""
+
+import os
+import sys
+from time import monotonic_ns, perf_counter, process_time
+
+from adaptive_exec.levels.wire import (
+    CHUNK,
+    END,
+    ERROR,
+    FUNCTION,
+    HELLO,
+    PROTOCOL,
+    RESULTS,
+    SKIPPED,
+    STAND_IN,
+    UNLOADED,
+    VALUE,
+    Frame,
+    Incoming,
+    Outgoing,
+    Packed,
+    Unpacker,
+    dumps,
+    frame_parts,
+    loads,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+    from adaptive_exec.levels.slate import Slate
+
+FULL, ONE = 2, 0
+"""Styles of calling, as in `levels/base`, which a worker does not import."""
+PEAK_TASK_SECONDS = 0.0025
+"""Seconds; of shorter tasks the peak is read once per chunk, since a reading takes 26 us (1 %)."""
+
+
+class Worker:
+    """Serves one parent until it says END or is gone.
+
+    Args:
+        link: Blocking socket to the parent.
+        slate: Memory shared with the parent, None where there is none.
+        functions: Functions that are loaded already, by id.
+        publish_seconds: How long finished results may be held back.
+    """
+
+    def __init__(
+        self, link: "socket.socket", slate: "Slate | None", functions: "dict[int, Any]", publish_seconds: float
+    ) -> None:
+        self._incoming = Incoming(link)
+        self._outgoing = Outgoing(link)
+        self._slate = slate
+        self._functions = functions
+        self._unloaded: dict[int, str] = {}
+        self._publish_seconds = publish_seconds
+        self._half = 0
+        self._peak = PeakMeter()
+
+    def greet(self, first: "tuple[Any, tuple[Any, ...]] | None") -> bool:
+        """Run the user's initializer and say hello; False when it failed."""
+        text = ""
+        if first is not None:
+            try:
+                first[0](*first[1])
+            except BaseException as error:  # noqa: BLE001  # whatever the user's code raises breaks the level
+                text = describe_traceback(error)
+        self._send((HELLO, os.getpid(), text))
+        return not text
+
+    def serve(self) -> None:
+        """Take frames until END or the end of the parent."""
+        while True:
+            frame = self._incoming.receive()
+            if frame is None or frame.head[0] == END:
+                return
+            if frame.head[0] == FUNCTION:
+                self._load(frame)
+            elif frame.head[0] == CHUNK:
+                self._run(frame)
+            del frame
+
+    def _load(self, frame: Frame) -> None:
+        number = frame.head[1]
+        try:
+            self._functions[number] = loads(frame.body)
+        except BaseException as error:  # noqa: BLE001  # the user's modules run here and may raise anything
+            self._unloaded[number] = describe_traceback(error)
+
+    def _run(self, frame: Frame) -> None:
+        _, chunk, number, style, detailed, start, timed, lengths, counts = frame.head
+        self._half ^= 1
+        if self._slate is not None:
+            self._slate.begin(self._half)
+        if style != FULL and number not in self._functions:
+            self._send((UNLOADED, chunk, self._unloaded.get(number, "the function did not arrive")))
+            return
+        report = _Report(self, chunk, start, detailed=detailed)
+        unpacker = Unpacker(lengths, counts, frame)
+        function = self._functions.get(number)
+        self._peak.begin()
+        cpu_before = process_time()
+        for offset, length in enumerate(lengths):
+            if length < 0:
+                unpacker.skip()
+                report.add_skipped()
+                continue
+            self._mark(start + offset + 1, timed=timed)
+            report.run_one(function, style, unpacker)
+        self._mark(0, timed=False)
+        report.finish(process_time() - cpu_before)
+
+    def _mark(self, number: int, *, timed: bool) -> None:
+        slate = self._slate
+        if slate is None:
+            return
+        if timed:
+            slate.numbers[1] = monotonic_ns()
+        slate.numbers[0] = number
+
+    def publish(self, parts: "list[Any]", *, in_band: bool) -> None:
+        """Make finished results known: in shared memory, else over the socket."""
+        if not in_band and self._slate is not None and self._slate.publish(self._half, parts):
+            return
+        self._outgoing.put(parts)
+        self._outgoing.flush()
+
+    def read_peak(self) -> int | None:
+        """Return the growth of this process's memory since the last reading, and begin anew."""
+        return self._peak.read()
+
+    def publish_seconds(self) -> float:
+        """Return how long finished results may be held back."""
+        return self._publish_seconds
+
+    def _send(self, head: "tuple[Any, ...]") -> None:
+        self._outgoing.put(frame_parts(head))
+        self._outgoing.flush()
+
+
+class _Report:
+    """Gathers the outcomes of one chunk and publishes them in groups."""
+
+    def __init__(self, worker: Worker, chunk: int, start: int, *, detailed: bool) -> None:
+        self._worker = worker
+        self._chunk = chunk
+        self._next = start
+        self._detailed = detailed
+        self._hold_seconds = worker.publish_seconds()
+        self._count = 0
+        self._failed = 0
+        self._wall = 0.0
+        self._transport = 0.0
+        self._peak: int | None = None
+        self._last = perf_counter()
+        self._clear()
+
+    def run_one(self, function: "Any", style: int, unpacker: Unpacker) -> None:
+        """Run the next task and keep its outcome."""
+        received = perf_counter()
+        try:
+            item = unpacker.take()
+        except BaseException as error:  # noqa: BLE001  # an argument's own unpickling may raise anything
+            self._add_error(error)
+            self._details.append((0.0, 0.0, None))
+            self._note(received, received, received, None)
+            return
+        cpu_before = process_time() if self._detailed else 0.0
+        begun = perf_counter()
+        try:
+            if style == ONE:
+                value = function(item)
+            elif style == FULL:
+                value = item[0](*item[1], **item[2])
+            else:
+                value = function(*item)
+        except BaseException as error:  # noqa: BLE001  # whatever the task raises is its result
+            ended = perf_counter()
+            self._add_error(error)
+        else:
+            ended = perf_counter()
+            self._add_value(value)
+            del value
+        del item
+        peak = self._worker.read_peak() if ended - begun >= PEAK_TASK_SECONDS else None
+        if self._detailed:
+            self._details.append((ended - begun, process_time() - cpu_before, peak))
+        self._note(received, begun, ended, peak)
+
+    def add_skipped(self) -> None:
+        """Keep the place of a task whose arguments the parent could not pack."""
+        self._packed.skip()
+        self._statuses.append(SKIPPED)
+        self._details.append((0.0, None, None))
+
+    def finish(self, cpu_seconds: float) -> None:
+        """Publish what is left and say that the chunk is done."""
+        if self._peak is None and self._count:
+            self._peak = self._worker.read_peak()
+        usage = (self._count, self._wall, cpu_seconds, self._transport, self._peak, self._failed)
+        self._publish(usage)
+
+    def _note(self, received: float, begun: float, ended: float, peak: int | None) -> None:
+        now = perf_counter()
+        self._count += 1
+        self._wall += ended - begun
+        self._transport += begun - received + now - ended
+        if peak is not None:
+            self._peak = max(peak, self._peak or 0)
+        if now - self._last >= self._hold_seconds:
+            self._publish(None)
+            self._last = perf_counter()
+
+    def _add_value(self, value: object) -> None:
+        try:
+            self._packed.add(value)
+        except BaseException as error:  # noqa: BLE001  # a result's own pickling may raise anything
+            self._add_error(error)
+        else:
+            self._statuses.append(VALUE)
+
+    def _add_error(self, error: BaseException) -> None:
+        self._failed += 1
+        status, piece = pack_error(error)
+        self._packed.add(piece)
+        self._statuses.append(status)
+
+    def _publish(self, usage: "tuple[Any, ...] | None") -> None:
+        packed = self._packed
+        statuses = bytes(self._statuses) if any(self._statuses) else None
+        details = self._details if self._detailed else None
+        head = (RESULTS, self._chunk, self._next, packed.lengths, packed.counts, statuses, details, usage)
+        parts = frame_parts(head, b"".join(packed.pieces), packed.buffers)
+        self._worker.publish(parts, in_band=bool(packed.buffers) or usage is not None)
+        self._next += len(packed.lengths)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._packed = Packed()
+        self._statuses = bytearray()
+        self._details: list[tuple[float, float | None, int | None]] = []
+
+
+class PeakMeter:
+    """Reads how much this process's memory grew: high-water mark minus size at the start (Linux)."""
+
+    def __init__(self) -> None:
+        try:
+            self._status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+            self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            self._status = -1
+        self._before = 0
+
+    def begin(self) -> None:
+        """Note the present size and reset the high-water mark."""
+        if self._status < 0:
+            return
+        try:
+            os.pwrite(self._clear, b"5", 0)
+            self._before = self._field(b"VmRSS:")
+        except (OSError, ValueError):
+            self._status = -1
+
+    def read(self) -> int | None:
+        """Return the growth in bytes since `begin`, and begin anew; None where it cannot be read."""
+        if self._status < 0:
+            return None
+        try:
+            peak = self._field(b"VmHWM:") - self._before
+        except (OSError, ValueError):
+            self._status = -1
+            return None
+        self.begin()
+        return max(0, peak)
+
+    def _field(self, name: bytes) -> int:
+        text = os.pread(self._status, 4096, 0)
+        at = text.index(name) + len(name)
+        return int(text[at : text.index(b"kB", at)]) * 1024
+
+
+def pack_error(error: BaseException) -> "tuple[int, object]":
+    """Make of an exception what can travel: itself with its traceback's text, else a stand-in's facts.
+
+    Returns:
+        ERROR and bytes, or STAND_IN and `(type name, message, traceback)`.
+    """
+    text = describe_traceback(error)
+    try:
+        packed = Packed()
+        packed.add((error, text))
+        piece = b"".join(packed.pieces) if not packed.buffers else dumps((error, text), PROTOCOL)
+        loads(piece)
+    except BaseException:  # noqa: BLE001  # its own pickling or unpickling may raise anything, SystemExit too
+        return STAND_IN, (type_name(error), _text(error), text)
+    return ERROR, piece
+
+
+def describe_traceback(error: BaseException) -> str:
+    """Write an exception with its traceback as text; never raises."""
+    try:
+        import traceback  # noqa: PLC0415  # 5 ms, only where a task failed
+
+        return "".join(traceback.format_exception(error))
+    except BaseException:  # noqa: BLE001  # a __str__ of the user's, or no memory
+        return type_name(error)
+
+
+def type_name(error: BaseException) -> str:
+    """Return the qualified name of an exception's type."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001  # a __str__ of the user's
+        return "its message cannot be read"
+
+
+def end_process() -> None:
+    """Flush what the user's code has written, run what multiprocessing left to do, and end at once."""
+    exits = getattr(sys.modules.get("multiprocessing.util"), "_exit_function", None)
+    for step in (exits, getattr(sys.stdout, "flush", None), getattr(sys.stderr, "flush", None)):
+        try:
+            if step is not None:
+                step()
+        except BaseException:  # noqa: BLE001, S110  # a closed stream, the user's finalizers: nobody is left to tell
+            pass
+    os._exit(0)

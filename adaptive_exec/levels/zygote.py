@@ -1,0 +1,268 @@
+"""The parent's side of the zygote: start it, ask it for workers, hear how they ended.
+
+One of the two starters behind the process level (the other is `levels/loky`). Does not know of chunks.
+"""
+
+import marshal
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from adaptive_exec.config import CLOSE_SECONDS, PUBLISH_SECONDS, SLATE_BYTES, START_SECONDS
+from adaptive_exec.levels.slate import Slate, make_memory_file
+from adaptive_exec.levels.starter import Seat, StarterEvents
+from adaptive_exec.levels.waiter import Waiter
+from adaptive_exec.levels.zygote_main import (
+    BECAME,
+    ENDED,
+    FORK,
+    FORKED,
+    KILL,
+    LOADED,
+    MESSAGE_BYTES,
+    QUIT,
+    REFUSED,
+)
+
+_BOOT = (
+    "import sys,os,marshal;"
+    "f=os.fdopen({file},'rb');s=marshal.load(f);f.close();"
+    "sys.path[:]=s['path'];sys.argv[:]=s['argv'];"
+    "sys.prefix,sys.exec_prefix=s['prefixes'];s['self']=os.getpid();"
+    "from adaptive_exec.levels.zygote_main import main;main({control},s)"
+)
+_CAPPED = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+"""Variables by which numeric libraries are told how many threads to use; read when they are imported."""
+_QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
+
+class ZygoteStarter:
+    """Owns one zygote process.
+
+    Args:
+        events: Whom to tell.
+        waiter: Where the control socket is watched.
+        functions: Packed functions to load before the first fork, by id.
+        first: The packed `(initializer, initargs)`, None for none.
+        inner_threads: Threads that numeric libraries may use in each worker.
+
+    Raises:
+        OSError: The process, a descriptor or memory was refused.
+    """
+
+    def __init__(
+        self,
+        events: StarterEvents,
+        waiter: Waiter,
+        functions: Mapping[int, bytes],
+        *,
+        first: bytes | None,
+        inner_threads: int,
+    ) -> None:
+        self.functions: frozenset[int] = frozenset()
+        self.should_be_bare = bool(functions)
+        self._events = events
+        self._waiter = waiter
+        self._pids: dict[int, int] = {}
+        self._deadline: float | None = time.monotonic() + START_SECONDS
+        self._quitting = False
+        self._became: int | None = None
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._process = _launch(theirs, _settings(functions, first), inner_threads)
+            self._control.setblocking(False)
+            waiter.watch(self._control.fileno(), self._on_control)
+        except BaseException:
+            self._control.close()
+            raise
+        finally:
+            theirs.close()
+
+    def start(self, worker: int) -> Seat:
+        """Order a worker; on_started or on_refused answers."""
+        ours, theirs = socket.socketpair()
+        slate_file = -1
+        try:
+            slate_file, slate = _make_slate()
+            rights = [theirs.fileno()] + ([slate_file] if slate is not None else [])
+            socket.send_fds(self._control, [marshal.dumps((FORK, worker))], rights)
+            ours.setblocking(False)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            if slate_file >= 0:
+                os.close(slate_file)
+        return Seat(ours, slate)
+
+    def kill(self, worker: int) -> None:
+        """Kill a worker with all it has started; on_ended answers."""
+        if worker == self._became:
+            self._process.kill()
+        else:
+            self._request((KILL, worker))
+
+    def quit(self) -> None:
+        """End once the last worker has ended; on_closed answers."""
+        self._quitting = True
+        self._deadline = time.monotonic() + CLOSE_SECONDS
+        if self._became is None:
+            self._request((QUIT,))
+
+    def abandon(self) -> None:
+        """Kill everything at once, without a word."""
+        self._waiter.forget(self._control.fileno())
+        self._control.close()
+        for pid in self._pids.values():
+            _kill_group(pid)
+        self._process.kill()
+        self._process.wait()
+
+    def tick(self, now: float) -> float | None:
+        """Kill a zygote that is past its bound."""
+        if self._deadline is not None and now >= self._deadline:
+            self._deadline = None
+            self._process.kill()
+        return self._deadline
+
+    def _request(self, message: tuple[Any, ...]) -> None:
+        try:
+            self._control.send(marshal.dumps(message))
+        except OSError:
+            self._process.kill()  # it no longer takes requests; its end is reported by the control socket
+
+    def _on_control(self, bits: int) -> None:
+        del bits
+        while True:
+            try:
+                message = self._control.recv(MESSAGE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                message = b""
+            if not message:
+                self._on_end()
+                return
+            self._on_answer(marshal.loads(message))
+
+    def _on_answer(self, answer: tuple[Any, ...]) -> None:
+        kind = answer[0]
+        if kind == LOADED:
+            self._deadline = None
+            self.should_be_bare = bool(answer[2])
+            self.functions = frozenset(answer[1])
+        elif kind in (FORKED, BECAME):
+            self._pids[answer[1]] = answer[2]
+            self._became = answer[1] if kind == BECAME else self._became
+            self._events.on_started(answer[1], answer[2])
+        elif kind == REFUSED:
+            self._events.on_refused(answer[1], answer[3])
+        elif kind == ENDED:
+            self._pids.pop(answer[1], None)
+            self._events.on_ended(answer[1], answer[2])
+
+    def _on_end(self) -> None:
+        """The zygote has closed its end: it was told to, it became a worker that ended, or it is lost."""
+        self._waiter.forget(self._control.fileno())
+        self._control.close()
+        try:
+            code = self._process.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._deadline = None
+        if self._became is not None:
+            self._events.on_ended(self._became, code << 8 if code >= 0 else -code)
+        if self._quitting:
+            self._events.on_closed()
+            return
+        for pid in self._pids.values():
+            _kill_group(pid)
+        self._events.on_lost(f"signal {-code}" if code < 0 else f"exit {code}")
+
+
+def _launch(control: socket.socket, settings: bytes, inner_threads: int) -> "subprocess.Popen[bytes]":
+    control_fd = control.fileno()
+    settings_file = make_memory_file(0)
+    try:
+        with open(settings_file, "wb", closefd=False) as file:
+            file.write(settings)
+        os.lseek(settings_file, 0, os.SEEK_SET)
+        return subprocess.Popen(  # noqa: S603  # our own interpreter with our own code
+            [
+                sys.executable,
+                *_interpreter_flags(),
+                "-c",
+                _BOOT.format(file=settings_file, control=control_fd),
+            ],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(control_fd, settings_file),
+            env=_environment(inner_threads),
+            process_group=0,
+        )
+    finally:
+        os.close(settings_file)
+
+
+def _settings(functions: Mapping[int, bytes], first: bytes | None) -> bytes:
+    return marshal.dumps(
+        {
+            "path": [entry for entry in sys.path if isinstance(entry, str)],
+            "argv": [str(word) for word in sys.argv],
+            "prefixes": (sys.prefix, sys.exec_prefix),
+            "parent": os.getpid(),
+            "functions": dict(functions),
+            "first": first,
+            "without_site": not sys.flags.no_site,
+            "slate_bytes": SLATE_BYTES,
+            "publish_seconds": PUBLISH_SECONDS,
+        }
+    )
+
+
+def _interpreter_flags() -> list[str]:
+    """Return the parent's flags, and those that skip `site` and the current folder, as the parent gives its path."""
+    read = getattr(subprocess, "_args_from_interpreter_flags", list)
+    return [*read(), *(flag for flag in ("-S", "-P") if flag not in read())]
+
+
+def _environment(inner_threads: int) -> dict[str, str]:
+    environment = dict(os.environ)
+    for name in _CAPPED:
+        environment.setdefault(name, str(inner_threads))
+    environment.setdefault(*_QUIET_ARROW)
+    return environment
+
+
+def _make_slate() -> tuple[int, Slate | None]:
+    """Make shared memory for a worker; where that is refused the worker goes without."""
+    try:
+        descriptor = make_memory_file(SLATE_BYTES)
+    except OSError:
+        return -1, None
+    try:
+        return descriptor, Slate(descriptor, SLATE_BYTES)
+    except (OSError, ValueError):
+        os.close(descriptor)
+        return -1, None
+
+
+def _kill_group(pid: int) -> None:
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, signal.SIGKILL)
+        except OSError:
+            continue

@@ -1,0 +1,359 @@
+"""The zygote: a fresh, single-threaded interpreter that loads the function once and forks workers on request.
+
+Watches its workers and reports how each ended, and ends everything when its parent is gone. Runs in a process of its
+own, started by `levels/zygote`; imports little. Never decides how many workers there are.
+"""
+
+import errno
+import gc
+import marshal
+import os
+import select
+import signal
+import sys
+
+import _socket as socket_module
+
+from adaptive_exec.levels.slate import Slate
+from adaptive_exec.levels.wire import loads
+from adaptive_exec.levels.worker import Worker, describe_traceback, end_process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+FORK, KILL, QUIT = 1, 2, 3
+"""Requests: `(FORK, worker)` with the worker's descriptors, `(KILL, worker)`, `(QUIT,)`."""
+LOADED, FORKED, REFUSED, ENDED, BECAME = 11, 12, 13, 14, 15
+"""Answers: `(LOADED, functions, threads, error)`, `(FORKED, worker, pid)`, `(REFUSED, worker, errno, text)`,
+`(ENDED, worker, status, pid)`, `(BECAME, worker, pid)`."""
+MESSAGE_BYTES = 64 * 1024
+"""Bytes of the longest message; all are far shorter."""
+THREADED = 3
+"""Exit code of a zygote in which loading the function started threads, so that it must not fork."""
+ORPHAN_SCORE = b"1000"
+"""oom_score_adj of a worker. With 500 the kernel still killed a 240 MB parent instead of a 90 MB worker."""
+QUIET_THREADS = frozenset({"jemalloc_bg_thd"})
+"""Threads that may stand idle while we fork: pyarrow's and pandas' jemalloc (200 forks tried)."""
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
+_WAIT_MILLISECONDS = 5000
+"""Milliseconds; the longest wait in the loop. Every wait has a bound."""
+
+
+def main(descriptor: int, settings: "dict[str, Any]") -> None:
+    """Load, then serve until QUIT or the parent's end.
+
+    Args:
+        descriptor: Our end of the control socket.
+        settings: What the parent said, see `levels/zygote`.
+    """
+    watch_parent = _open_pidfd(settings["parent"])
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != settings["parent"]:
+        os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    zygote = Zygote(descriptor, watch_parent, settings)
+    zygote.load()
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    if watch_parent >= 0:
+        prctl(_PR_SET_PDEATHSIG, 0)  # it fires when the thread that started us ends; from here on the pidfd tells
+    zygote.serve()
+
+
+class Zygote:
+    """Forks workers on request and reports their ends."""
+
+    def __init__(self, descriptor: int, watch_parent: int, settings: "dict[str, Any]") -> None:
+        self._control = socket_module.socket(fileno=descriptor)
+        self._watch_parent = watch_parent
+        self._settings = settings
+        self._functions: dict[int, Any] = {}
+        self._first: tuple[Any, tuple[Any, ...]] | None = None
+        self._pids: dict[int, int] = {}
+        self._workers: dict[int, tuple[int, int]] = {}
+        self._poll = select.poll()
+        self._quitting = False
+
+    def load(self) -> None:
+        """Load the initializer and the first function, and say how it went."""
+        error = ""
+        try:
+            if self._settings["first"] is not None:
+                self._first = load_function(self._settings["first"], self._settings)
+        except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
+            self._first = (_fail, (describe_traceback(raised),))
+        try:
+            for number, payload in self._settings["functions"].items():
+                self._functions[number] = load_function(payload, self._settings)
+        except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
+            error = describe_traceback(raised)
+        gc.collect()
+        gc.freeze()
+        threads = other_threads()
+        self._answer((LOADED, list(self._functions), threads, error))
+        if threads:
+            os._exit(THREADED)  # the next zygote starts without the function, its workers load it themselves
+
+    def serve(self) -> None:
+        """Take requests and watch workers, until QUIT or the parent's end."""
+        self._poll.register(self._control.fileno(), select.POLLIN)
+        if self._watch_parent >= 0:
+            self._poll.register(self._watch_parent, select.POLLIN)
+        while not (self._quitting and not self._workers):
+            wait = _WAIT_MILLISECONDS if self._all_watched() else 50
+            for descriptor, _ in self._poll.poll(wait):
+                self._react(descriptor)
+            if not self._all_watched():
+                self._look_for_ended()
+        self._sweep()
+        os._exit(0)
+
+    def _react(self, descriptor: int) -> None:
+        if descriptor == self._watch_parent:
+            self._end_all()
+        elif descriptor == self._control.fileno():
+            self._take_request()
+        else:
+            worker = next(key for key, (_, pidfd) in self._workers.items() if pidfd == descriptor)
+            self._bury(worker)
+
+    def _take_request(self) -> None:
+        try:
+            message, ancillary, flags, _ = self._control.recvmsg(MESSAGE_BYTES, socket_module.CMSG_SPACE(8))
+        except OSError:
+            self._end_all()
+        if not message:
+            self._end_all()
+        request = marshal.loads(message)
+        if request[0] == FORK:
+            self._fork(request[1], _descriptors(ancillary), lost=bool(flags & socket_module.MSG_CTRUNC))
+        elif request[0] == KILL:
+            self._kill(request[1])
+        elif request[0] == QUIT:
+            self._quitting = True
+
+    def _fork(self, worker: int, descriptors: "list[int]", *, lost: bool) -> None:
+        if lost or not descriptors:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._answer((REFUSED, worker, errno.EMFILE, "OSError: [Errno 24] Too many open files in the zygote"))
+            return
+        for stream in (sys.stdout, sys.stderr):
+            _flush(stream)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._on_refused(worker, descriptors, error)
+            return
+        if pid == 0:
+            self._become_worker(worker, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        _set_group(pid)
+        pidfd = _open_pidfd(pid)
+        self._workers[worker] = (pid, pidfd)
+        if pidfd >= 0:
+            self._poll.register(pidfd, select.POLLIN)
+        self._answer((FORKED, worker, pid))
+
+    def _on_refused(self, worker: int, descriptors: "list[int]", error: OSError) -> None:
+        if self._workers or error.errno not in (errno.EAGAIN, errno.ENOMEM):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            text = f"OSError: [Errno {error.errno}] {os.strerror(error.errno or 0)}"
+            self._answer((REFUSED, worker, error.errno, text))
+            return
+        self._answer((BECAME, worker, os.getpid()))
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        self._work(descriptors)
+
+    def _become_worker(self, worker: int, descriptors: "list[int]") -> None:
+        del worker
+        try:
+            _set_group(0)
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != self._settings["self"]:
+                os._exit(1)
+            self._control.close()
+            for descriptor in [self._watch_parent, *(pidfd for _, pidfd in self._workers.values())]:
+                if descriptor >= 0:
+                    os.close(descriptor)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._work(descriptors)
+        finally:
+            os._exit(1)
+
+    def _work(self, descriptors: "list[int]") -> None:
+        """Serve as a worker; does not return."""
+        _expose_to_killer()
+        _reseed()
+        link = socket_module.socket(fileno=descriptors[0])
+        slate = None
+        if len(descriptors) > 1:
+            slate = Slate(descriptors[1], self._settings["slate_bytes"])
+            os.close(descriptors[1])
+        worker = Worker(link, slate, self._functions, self._settings["publish_seconds"])  # type: ignore[arg-type]
+        try:
+            if self._first is None or worker.greet(self._first):
+                worker.serve()
+        except OSError:
+            pass  # the parent is gone
+        end_process()
+
+    def _kill(self, worker: int) -> None:
+        if worker in self._workers:
+            _kill_group(self._workers[worker][0])
+
+    def _bury(self, worker: int) -> None:
+        """Reap a worker that has ended, with all that it left behind in its group, and report."""
+        pid, pidfd = self._workers.pop(worker)
+        _kill_group(pid)
+        try:
+            _, status = os.waitpid(pid, 0)
+        except ChildProcessError:
+            status = 0
+        if pidfd >= 0:
+            self._poll.unregister(pidfd)
+            os.close(pidfd)
+        self._answer((ENDED, worker, status, pid))
+        self._sweep()
+
+    def _look_for_ended(self) -> None:
+        for worker, (pid, _) in list(self._workers.items()):
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
+                self._bury(worker)
+
+    def _sweep(self) -> None:
+        """Reap what dead workers' children became when they were handed to us."""
+        own = {pid for pid, _ in self._workers.values()}
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            except ChildProcessError:
+                return
+            if found is None or found.si_pid in own:
+                return
+            os.waitpid(found.si_pid, os.WNOHANG)
+
+    def _end_all(self) -> "NoReturn":
+        """The parent is gone: nothing may run on."""
+        for pid, _ in self._workers.values():
+            _kill_group(pid)
+        os._exit(0)
+
+    def _all_watched(self) -> bool:
+        return all(pidfd >= 0 for _, pidfd in self._workers.values())
+
+    def _answer(self, message: "tuple[Any, ...]") -> None:
+        try:
+            self._control.send(marshal.dumps(message))
+        except OSError:
+            self._end_all()
+
+
+def _fail(text: str) -> None:
+    """Stand in for an initializer that could not be loaded."""
+    raise RuntimeError(text)
+
+
+def load_function(payload: bytes, settings: "dict[str, Any]") -> "Any":
+    """Load a function; where a module is missing, run `site` (editable installs) and try once more."""
+    try:
+        return loads(payload)
+    except ImportError:
+        if not settings["without_site"]:
+            raise
+        import site  # noqa: PLC0415  # 10 to 20 ms, only where a module was not found
+
+        path = list(sys.path)
+        site.main()
+        sys.path[:] = path + [entry for entry in sys.path if entry not in path]
+        return loads(payload)
+
+
+def other_threads() -> "list[str]":
+    """Name the threads beside this one that make forking unsafe."""
+    names = []
+    try:
+        threads = os.listdir("/proc/self/task")
+    except OSError:
+        return []
+    for thread in threads:
+        if int(thread) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/self/task/{thread}/comm") as file:  # noqa: PTH123  # pathlib costs 5 ms
+                names.append(file.read().strip())
+        except OSError:
+            continue  # it has just ended
+    return [name for name in names if name not in QUIET_THREADS]
+
+
+def prctl(option: int, value: int) -> None:
+    """Call Linux's prctl; where it cannot be called, nothing happens."""
+    try:
+        import _ctypes  # noqa: PLC0415  # `ctypes` costs 2 ms more, and some Pythons have neither
+
+        library = _ctypes.dlopen(None, 0)
+        _ctypes.call_function(_ctypes.dlsym(library, "prctl"), (option, int(value), 0, 0, 0))
+    except (ImportError, AttributeError, OSError):
+        return
+
+
+def _open_pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1
+
+
+def _set_group(pid: int) -> None:
+    try:
+        os.setpgid(pid, pid)
+    except OSError:
+        return  # it has set it itself, or is gone
+
+
+def _kill_group(pid: int) -> None:
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, signal.SIGKILL)
+        except OSError:
+            continue
+
+
+def _flush(stream: "Any") -> None:
+    try:
+        stream.flush()
+    except (AttributeError, OSError, ValueError):
+        return
+
+
+def _expose_to_killer() -> None:
+    """Have the kernel's out-of-memory killer take this worker first."""
+    prctl(_PR_SET_DUMPABLE, 1)
+    try:
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        os.write(descriptor, ORPHAN_SCORE)
+    except OSError:
+        pass  # not allowed here; the kernel then goes by size alone
+    finally:
+        os.close(descriptor)
+
+
+def _reseed() -> None:
+    """Give this worker random streams of its own; Python's `random` does it by itself after a fork."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def _descriptors(ancillary: "list[tuple[int, int, bytes]]") -> "list[int]":
+    found: list[int] = []
+    for level, kind, payload in ancillary:
+        if level == socket_module.SOL_SOCKET and kind == socket_module.SCM_RIGHTS:
+            found += [int.from_bytes(payload[at : at + 4], sys.byteorder) for at in range(0, len(payload) - 3, 4)]
+    return found
