@@ -290,15 +290,19 @@ class MapCalls:
     def _keep(self, block: Block) -> None:
         if self._is_dropped or self._is_detached:
             return
-        for offset, value in enumerate(block.results.values):
-            if value.__class__ is Failure:
-                add_note(value.error, block.start + offset, block.attempt, block.level)
+        self._add_notes(block)
         with self._changed:
             if self._in_order:
                 self._ready[block.start] = block
             else:
                 self._loose.append(block)
             self._changed.notify_all()
+
+    @staticmethod
+    def _add_notes(block: Block) -> None:
+        for offset, value in enumerate(block.results.values):
+            if value.__class__ is Failure:
+                add_note(value.error, block.start + offset, block.attempt, block.level)
 
     def _pop(self) -> Block | None:
         if not self._in_order:

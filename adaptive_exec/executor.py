@@ -21,7 +21,7 @@ from adaptive_exec.levels.base import FULL, ONE, STAR, Work
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
 from adaptive_exec.levels.wire import pack_function
-from adaptive_exec.results import OutcomeIterator, ResultIterator
+from adaptive_exec.results import ResultIterator, make_outcomes
 
 _SUBMITS = 0
 """Id of the batch of all submitted calls."""
@@ -157,10 +157,10 @@ class AdaptiveExecutor(Executor):
         timeout: float | None = None,
         chunksize: int | None = None,
         buffersize: int | None = None,
-    ) -> OutcomeIterator:
+    ) -> ResultIterator:
         """Like `map_unordered`, but yields an `Outcome` per task and never raises for one."""
         calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=False, detailed=True)
-        return OutcomeIterator(calls, timeout)
+        return ResultIterator(calls, timeout, make_outcomes)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # as in the base class
         """Take no more work; finish what was taken on and free every resource.

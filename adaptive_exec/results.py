@@ -5,7 +5,8 @@ begun cancels what has not begun. One that was never begun lets its tasks run.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from adaptive_exec.calls import Block, MapCalls, Outcome
@@ -18,76 +19,100 @@ class ResultIterator(Iterator[Any]):
     Args:
         calls: The map.
         timeout: Seconds from now in which every result must be there, None for no limit.
+        shape: Makes of a block what is yielded, one item per task.
     """
 
-    def __init__(self, calls: MapCalls, timeout: float | None) -> None:
-        self._calls = calls
-        self._deadline = None if timeout is None else timeout + time.monotonic()
-        self._values: list[Any] = []
-        self._count = 0
-        self._has_begun = False
-        self._is_over = False
+    def __init__(
+        self, calls: MapCalls, timeout: float | None, shape: Callable[[Block], list[Any]] | None = None
+    ) -> None:
+        deadline = None if timeout is None else timeout + time.monotonic()
+        self._owner = _Owner(calls)
+        # A chain of lists is walked in C; a generator would end at the first exception that passes through it.
+        self._items = chain.from_iterable(_blocks(self._owner, deadline, shape or _values))
 
-    def __iter__(self) -> "ResultIterator":
-        return self
+    def __iter__(self) -> Iterator[Any]:
+        return self._items
 
     def __next__(self) -> Any:
-        values = self._values or self._refill()
-        value = values.pop()
-        if value.__class__ is Failure:
-            try:
-                raise value.error
-            finally:
-                del value  # the traceback holds this frame, which would hold the error
-        return value
+        return next(self._items)
 
     def close(self) -> None:
         """Cancel what has not begun, and yield no more."""
-        self._is_over = True
-        self._values = []
-        self._calls.drop()
+        self._owner.close()
+        self._items = chain()
+
+
+def make_outcomes(block: Block) -> list[Outcome]:
+    """Make an Outcome for each task of a block, for an iterator that never raises for a task."""
+    return [_outcome(block, offset) for offset in range(len(block.results.values))]
+
+
+class _Owner:
+    """Knows whether the caller has begun to take results, and tells the map when nobody will take more."""
+
+    def __init__(self, calls: MapCalls) -> None:
+        self.calls = calls
+        self.has_begun = False
+        self.is_over = False
+
+    def close(self) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self.calls.drop()
 
     def __del__(self) -> None:
-        if not hasattr(self, "_is_over") or self._is_over:
+        if self.is_over:
             return
-        if self._has_begun:
+        if self.has_begun:
             self.close()
         else:
-            self._calls.detach()
+            self.calls.detach()
 
-    def _refill(self) -> list[Any]:
-        block = self._next_block()
-        self._count = len(block.results.values)
-        self._values = self._shape(block)
-        self._values.reverse()
-        return self._values
 
-    def _shape(self, block: Block) -> list[Any]:
-        return block.results.values
-
-    def _next_block(self) -> Block:
-        self._has_begun = True
-        if self._is_over:
-            raise StopIteration
-        if self._count:
-            self._calls.taken(self._count)
-            self._count = 0
+def _blocks(
+    owner: _Owner, deadline: float | None, shape: Callable[[Block], list[Any]]
+) -> Iterator[Iterable[Any]]:
+    owner.has_begun = True
+    while not owner.is_over:
         try:
-            block = self._calls.take(self._deadline)
+            block = owner.calls.take(deadline)
         except TimeoutError:
-            self.close()
+            owner.close()
             raise
         if block is None:
-            self._is_over = True
-            raise self._calls.final_error() or StopIteration
-        return block
+            owner.is_over = True
+            error = owner.calls.final_error()
+            if error is not None:
+                raise error
+            return
+        count = len(block.results.values)
+        items = shape(block)
+        del block
+        yield items if all(item.__class__ is not Failure for item in items) else _Raising(items)
+        del items
+        owner.calls.taken(count)
 
 
-class OutcomeIterator(ResultIterator):
-    """Yields an Outcome per task, as they come, and never raises for a task."""
+class _Raising(Iterator[Any]):
+    """Yields values and raises the failures among them, each at its place."""
 
-    def _shape(self, block: Block) -> list[Any]:
-        return [_outcome(block, offset) for offset in range(len(block.results.values))]
+    def __init__(self, items: list[Any]) -> None:
+        self._items = items[::-1]
+
+    def __next__(self) -> Any:
+        if not self._items:
+            raise StopIteration
+        item = self._items.pop()
+        if item.__class__ is not Failure:
+            return item
+        try:
+            raise item.error
+        finally:
+            del item, self  # the traceback holds this frame, which would hold the error
+
+
+def _values(block: Block) -> list[Any]:
+    return block.results.values
 
 
 def _outcome(block: Block, offset: int) -> Outcome:
