@@ -26,6 +26,10 @@ _FOLDER: Final = re.compile(r"\d{8}T\d{6}-(\d+)(-\d+)?")
 _LOCK: Final = ".lock"
 
 
+class FolderError(ValueError):
+    """The caller's folder of runs cannot be used; the message names it and the way out."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """A folder that one live pass owns.
@@ -54,7 +58,7 @@ def open_folder(runs: Path, card: str) -> RunFolder:
         The folder, owned.
 
     Raises:
-        ValueError: The folder cannot be made.
+        FolderError: The folder cannot be made.
     """
     try:
         place = _card_folder(runs, card)
@@ -66,7 +70,7 @@ def open_folder(runs: Path, card: str) -> RunFolder:
         message = (
             f"folder of runs cannot be used, got {str(runs)!r} ({error}); give another with --runs"
         )
-        raise ValueError(message) from error
+        raise FolderError(message) from error
     return RunFolder(path, lock)
 
 
@@ -84,7 +88,7 @@ def clear_folders(runs: Path, card: str) -> int:
         How many folders were removed.
 
     Raises:
-        ValueError: A folder cannot be removed.
+        FolderError: A folder cannot be removed.
     """
     try:
         place = _card_folder(runs, card)
@@ -94,7 +98,7 @@ def clear_folders(runs: Path, card: str) -> int:
         message = (
             f"earlier runs cannot be removed, got {str(runs)!r} ({error}); remove them by hand"
         )
-        raise ValueError(message) from error
+        raise FolderError(message) from error
 
 
 def _clear(place: Path) -> int:

@@ -90,7 +90,7 @@ def open_table(path: Path, column: str | None) -> Table:
     form = FORMS.get(path.suffix.lower(), "lines")
     try:
         return _OPENERS[form](path, column)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeError, csv.Error) as error:
         message = (
             f"input cannot be read as {form}, got {str(path)!r} ({error}); mend it, or give another"
         )
@@ -163,8 +163,10 @@ def _open_csv(path: Path, column: str | None) -> Table:
             next(reader, None)
             yield from (record for record in reader if record)
 
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         header = tuple(next(csv.reader(file), ()))
+    for name in header:
+        name.encode()  # raises where the header is not UTF-8
     if not header:
         message = (
             f"input has no header line, got {str(path)!r}; write the names of the columns in "
@@ -220,8 +222,11 @@ def _open_parquet(path: Path, column: str | None) -> Table:
         raise ValueError(message)
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path) as file:  # the footer only: columns and the number of rows
-        names, count = list(file.schema_arrow.names), int(file.metadata.num_rows)
+    try:
+        with parquet.ParquetFile(path) as file:  # the footer only: columns and the number of rows
+            names, count = list(file.schema_arrow.names), int(file.metadata.num_rows)
+    except ValueError as error:  # pyarrow's ArrowInvalid
+        raise OSError(str(error)) from error
     wanted = None if column is None else [names[_place(column, names, path)]]
 
     def records() -> Iterator[object]:

@@ -110,6 +110,9 @@ def _check_together(options: RunOptions) -> None:
             f"with --instances {options.instances}; leave one of them out"
         )
         raise ValueError(message)
+    if options.instances > 1 and os.name == "nt":
+        message = f"--instances needs POSIX, got {options.instances}; start them by hand"
+        raise ValueError(message)
     if options.is_forced and options.output is None:
         message = "--force has nothing to replace, got no --output; leave it out"
         raise ValueError(message)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from adaptive_exec.cards.batch import Batch, batch_of_card, batch_of_table
 from adaptive_exec.cards.card import DEFAULT_CARD, find_card
-from adaptive_exec.cards.folders import clear_folders, open_folder
+from adaptive_exec.cards.folders import FolderError, clear_folders, open_folder
 from adaptive_exec.cards.outputs import can_write_parquet, check_output, write_csv, write_table
 from adaptive_exec.cards.sample import Choice, draw_seed
 from adaptive_exec.cards.spool import Spool
@@ -29,6 +29,7 @@ from adaptive_exec.cli.options import RunOptions, start_again
 from adaptive_exec.cli.tally import Feed, Tally, row_of, timing_line
 from adaptive_exec.config import make_config
 from adaptive_exec.core.trace import RunReport
+from adaptive_exec.errors import AdaptiveExecError
 from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor
 
 PASS_SECONDS_MIN: Final = 1.0
@@ -125,9 +126,9 @@ def run_prepared(prepared: Prepared) -> int:
         except exits.Stopped as stop:  # between two passes; within one it is said how far it came
             note(f"stopped; start again with: {start_again(options, None)}")
             return stop.code
-        except (ValueError, OSError) as error:
+        except (FolderError, AdaptiveExecError, OSError) as error:
             note(f"adaptive-exec: {error}")
-            return exits.USAGE if isinstance(error, ValueError) else exits.NO_OUTCOME
+            return exits.USAGE if isinstance(error, FolderError) else exits.NO_OUTCOME
 
 
 def _run_passes(prepared: Prepared) -> int:
