@@ -6,6 +6,7 @@ that worker: what it had finished is kept, what ran at its death is known. Does 
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,8 +26,9 @@ from adaptive_exec.core.events import (
 )
 from adaptive_exec.errors import TaskError, WorkerTraceback
 from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Results, Traits
+from adaptive_exec.levels.loky import LokyStarter
 from adaptive_exec.levels.slate import Slate
-from adaptive_exec.levels.starter import Seat, Starter
+from adaptive_exec.levels.starter import Seat, Starter, cap_inner_threads
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import (
     CHUNK,
@@ -102,6 +104,7 @@ class ProcessRunner:
         self._members: dict[int, Member] = {}
         self._starter: Starter | None = None
         self._preload = preload
+        self._uses_loky = config.start == "loky" or (config.start is None and sys.platform != "linux")
         self._bare = False
         self._is_closing = False
 
@@ -306,12 +309,13 @@ class ProcessRunner:
         if kind == RESULTS:
             self._on_results(member, frame)
         elif kind == HELLO:
-            self._on_hello(member, frame.head[2])
+            self._on_hello(member, frame)
         elif kind == UNLOADED and member.order is not None:
             chunk, member.order = member.order.chunk, None
             self._outlet.post(FunctionRefused(time.monotonic(), chunk, str(frame.head[2])))
 
-    def _on_hello(self, member: Member, error: str) -> None:
+    def _on_hello(self, member: Member, frame: Frame) -> None:
+        _, member.pid, error = frame.head
         now = time.monotonic()
         if error:
             member.is_retiring = True
@@ -397,11 +401,14 @@ class ProcessRunner:
             member.slate = None
 
     def _open_starter(self, workers: int) -> Starter:
-        functions = {} if self._bare else dict(self._preload)
-        inner = self._config.inner_threads or max(1, self._cores // max(1, workers))
-        return ZygoteStarter(
-            self, self._waiter, functions, first=self._pack_initializer(), inner_threads=inner
+        environment = cap_inner_threads(
+            self._config.inner_threads or max(1, self._cores // max(1, workers))
         )
+        first = self._pack_initializer()
+        if self._uses_loky:
+            return LokyStarter(self, self._waiter, first=first, environment=environment)
+        functions = {} if self._bare else dict(self._preload)
+        return ZygoteStarter(self, self._waiter, functions, first=first, environment=environment)
 
     def _pack_initializer(self) -> bytes | None:
         if self._config.initializer is None:

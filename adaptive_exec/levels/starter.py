@@ -3,11 +3,26 @@
 A starter gives a worker a socket and a slate and says how it fares; it does not know of chunks.
 """
 
+import os
+import signal
 import socket
 from dataclasses import dataclass
 from typing import Protocol
 
-from adaptive_exec.levels.slate import Slate
+from adaptive_exec.config import SLATE_BYTES
+from adaptive_exec.levels.slate import Slate, make_memory_file
+
+_CAPPED = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+"""Variables by which numeric libraries are told how many threads to use; read when they are imported."""
+_QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +83,31 @@ class Starter(Protocol):
 
     def tick(self, now: float) -> float | None:
         """Look after bounds; return when to look again, None for never."""
+
+
+def make_slate() -> tuple[int, Slate | None]:
+    """Make shared memory for a worker; where that is refused the worker goes without."""
+    try:
+        descriptor = make_memory_file(SLATE_BYTES)
+    except OSError:
+        return -1, None
+    try:
+        return descriptor, Slate(descriptor, SLATE_BYTES)
+    except (OSError, ValueError):
+        os.close(descriptor)
+        return -1, None
+
+
+def cap_inner_threads(count: int) -> dict[str, str]:
+    """Name the variables that hold numeric libraries in a worker to `count` threads; what the user has set wins."""
+    wanted = {**dict.fromkeys(_CAPPED, str(count)), _QUIET_ARROW[0]: _QUIET_ARROW[1]}
+    return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+def kill_group(pid: int) -> None:
+    """Kill a worker and all in its process group; one that is gone is gone."""
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, signal.SIGKILL)
+        except OSError:
+            continue

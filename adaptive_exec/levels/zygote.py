@@ -5,7 +5,6 @@ One of the two starters behind the process level (the other is `levels/loky`). D
 
 import marshal
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from adaptive_exec.config import CLOSE_SECONDS, PUBLISH_SECONDS, SLATE_BYTES, START_SECONDS
-from adaptive_exec.levels.slate import Slate, make_memory_file
-from adaptive_exec.levels.starter import Seat, StarterEvents
+from adaptive_exec.levels.slate import make_memory_file
+from adaptive_exec.levels.starter import Seat, StarterEvents, kill_group, make_slate
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.zygote_main import (
     BECAME,
@@ -36,17 +35,7 @@ _BOOT = (
     "sys.prefix,sys.exec_prefix=s['prefixes'];s['self']=os.getpid();"
     "from adaptive_exec.levels.zygote_main import main;main({control},s)"
 )
-_CAPPED = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
-"""Variables by which numeric libraries are told how many threads to use; read when they are imported."""
-_QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
+
 
 class ZygoteStarter:
     """Owns one zygote process.
@@ -56,7 +45,7 @@ class ZygoteStarter:
         waiter: Where the control socket is watched.
         functions: Packed functions to load before the first fork, by id.
         first: The packed `(initializer, initargs)`, None for none.
-        inner_threads: Threads that numeric libraries may use in each worker.
+        environment: Variables that the zygote gets beside the parent's.
 
     Raises:
         OSError: The process, a descriptor or memory was refused.
@@ -69,7 +58,7 @@ class ZygoteStarter:
         functions: Mapping[int, bytes],
         *,
         first: bytes | None,
-        inner_threads: int,
+        environment: Mapping[str, str],
     ) -> None:
         self.functions: frozenset[int] = frozenset()
         self.should_be_bare = bool(functions)
@@ -81,7 +70,7 @@ class ZygoteStarter:
         self._became: int | None = None
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._process = _launch(theirs, _settings(functions, first), inner_threads)
+            self._process = _launch(theirs, _settings(functions, first), environment)
             self._control.setblocking(False)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
@@ -95,7 +84,7 @@ class ZygoteStarter:
         ours, theirs = socket.socketpair()
         slate_file = -1
         try:
-            slate_file, slate = _make_slate()
+            slate_file, slate = make_slate()
             rights = [theirs.fileno()] + ([slate_file] if slate is not None else [])
             socket.send_fds(self._control, [marshal.dumps((FORK, worker))], rights)
             ours.setblocking(False)
@@ -127,7 +116,7 @@ class ZygoteStarter:
         self._waiter.forget(self._control.fileno())
         self._control.close()
         for pid in self._pids.values():
-            _kill_group(pid)
+            kill_group(pid)
         self._process.kill()
         self._process.wait()
 
@@ -190,11 +179,13 @@ class ZygoteStarter:
             self._events.on_closed()
             return
         for pid in self._pids.values():
-            _kill_group(pid)
+            kill_group(pid)
         self._events.on_lost(f"signal {-code}" if code < 0 else f"exit {code}")
 
 
-def _launch(control: socket.socket, settings: bytes, inner_threads: int) -> "subprocess.Popen[bytes]":
+def _launch(
+    control: socket.socket, settings: bytes, environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
     control_fd = control.fileno()
     settings_file = make_memory_file(0)
     try:
@@ -210,7 +201,7 @@ def _launch(control: socket.socket, settings: bytes, inner_threads: int) -> "sub
             ],
             stdin=subprocess.DEVNULL,
             pass_fds=(control_fd, settings_file),
-            env=_environment(inner_threads),
+            env={**os.environ, **environment},
             process_group=0,
         )
     finally:
@@ -237,32 +228,3 @@ def _interpreter_flags() -> list[str]:
     """Return the parent's flags, and those that skip `site` and the current folder, as the parent gives its path."""
     read = getattr(subprocess, "_args_from_interpreter_flags", list)
     return [*read(), *(flag for flag in ("-S", "-P") if flag not in read())]
-
-
-def _environment(inner_threads: int) -> dict[str, str]:
-    environment = dict(os.environ)
-    for name in _CAPPED:
-        environment.setdefault(name, str(inner_threads))
-    environment.setdefault(*_QUIET_ARROW)
-    return environment
-
-
-def _make_slate() -> tuple[int, Slate | None]:
-    """Make shared memory for a worker; where that is refused the worker goes without."""
-    try:
-        descriptor = make_memory_file(SLATE_BYTES)
-    except OSError:
-        return -1, None
-    try:
-        return descriptor, Slate(descriptor, SLATE_BYTES)
-    except (OSError, ValueError):
-        os.close(descriptor)
-        return -1, None
-
-
-def _kill_group(pid: int) -> None:
-    for kill in (os.killpg, os.kill):
-        try:
-            kill(pid, signal.SIGKILL)
-        except OSError:
-            continue

@@ -185,7 +185,7 @@ class Zygote:
 
     def _work(self, descriptors: "list[int]") -> None:
         """Serve as a worker; does not return."""
-        _expose_to_killer()
+        be_expendable()
         _reseed()
         link = socket_module.socket(fileno=descriptors[0])
         slate = None
@@ -329,7 +329,7 @@ def _flush(stream: "Any") -> None:
         return
 
 
-def _expose_to_killer() -> None:
+def be_expendable() -> None:
     """Have the kernel's out-of-memory killer take this worker first."""
     prctl(_PR_SET_DUMPABLE, 1)
     try:
