@@ -113,8 +113,8 @@ def run_prepared(prepared: Prepared) -> int:
         from adaptive_exec.cli.instances import end_with_parent
 
         end_with_parent()
-    _log_to_stderr(logging.INFO if options.is_verbose else logging.WARNING)
-    with exits.stops(options.deadline_seconds):
+    severity = logging.INFO if options.is_verbose else logging.WARNING
+    with _logging_to_stderr(severity), exits.stops(options.deadline_seconds):
         try:
             if options.is_afresh and options.instance is None:
                 clear_folders(options.runs, prepared.batch.name)
@@ -296,8 +296,14 @@ class _ToStderr(logging.Handler):
         note(self.format(record))
 
 
-def _log_to_stderr(severity: int) -> None:
+@contextmanager
+def _logging_to_stderr(severity: int) -> Iterator[None]:
     logger = logging.getLogger("adaptive_exec")
+    before = (logger.level, logger.handlers, logger.propagate)
     logger.setLevel(severity)
-    logger.handlers = [_ToStderr()]
-    logger.propagate = False
+    logger.handlers, logger.propagate = [_ToStderr()], False
+    try:
+        yield
+    finally:
+        logger.setLevel(before[0])
+        _, logger.handlers, logger.propagate = before

@@ -1,0 +1,141 @@
+"""Ctrl-C and termination end a run within two seconds, say how far it came, and leave nothing."""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.shell import WORK, folders, run, start, stop, wait_for
+
+STOP_SECONDS = 2.0
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "work.py").write_text(WORK)
+    (tmp_path / "naps.txt").write_text("0.1\n" * 2 + "30\n" * 50)
+    return tmp_path
+
+
+NAPS = ["run", "--function", "work:nap", "--input", "naps.txt", "--max-workers", "2"]
+
+
+def is_running(here: Path) -> bool:
+    return any((here / "runs").glob("*/*-*"))
+
+
+def groups_alive(process_group: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process_group, 0)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("level", ["process", pytest.param("thread", marks=pytest.mark.slow)])
+def test_an_interrupt_says_how_far_the_run_came_and_how_to_start_again(level: str, here: Path):
+    process = start(here, *NAPS, "--levels", level, "-T")
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(2)]  # its folder, and the first task's timing
+
+    out, err, took = stop(process, signal.SIGINT)
+
+    assert process.returncode == 130
+    assert took < STOP_SECONDS
+    assert " of 52 done; start again with: adaptive-exec run --function work:nap" in err
+    (folder,) = folders(lines[0] + out)
+    partial = (folder / "partial.csv").read_text()
+    assert partial.startswith("index,pid,started,error\n")
+    assert ",True,\n" in partial
+    assert not (folder / "results.csv").exists()
+
+
+@pytest.mark.slow
+def test_termination_is_an_interrupt_with_its_own_code(here: Path):
+    process = start(here, *NAPS, "--levels", "thread")
+    wait_for(lambda: is_running(here))
+
+    _, err, took = stop(process, signal.SIGTERM)
+
+    assert process.returncode == 143
+    assert took < STOP_SECONDS
+    assert "start again with: " in err
+
+
+@pytest.mark.slow
+def test_without_once_passes_repeat_until_the_interrupt(tmp_path: Path):
+    process = start(tmp_path, "run", "-c", "1", "--levels", "sequential")
+    wait_for(lambda: len(list(tmp_path.glob("runs/stdlib/*/results.csv"))) >= 2)
+
+    out, err, took = stop(process, signal.SIGINT)
+
+    assert process.returncode == 130
+    assert took < STOP_SECONDS
+    assert "start again with: adaptive-exec run -c 1 --levels sequential" in err
+    assert len(set(folders(out))) == len(folders(out)) >= 2
+
+
+def test_starting_afresh_removes_dead_runs_and_never_a_live_one(here: Path):
+    live = start(here, *NAPS, "--levels", "thread")
+    wait_for(lambda: any(here.glob("runs/work.nap/*-*")))
+    try:
+        fresh = run(here, *NAPS[:3], "--input", "naps.txt", "-c", "1", "-i", "--levels", "thread")
+        owned = list(here.glob(f"runs/work.nap/*-{live.pid}"))
+        again = run(here, *NAPS[:3], "--input", "naps.txt", "-c", "1", "-i", "--levels", "thread")
+        assert len(owned) == 1
+        assert owned[0].is_dir()
+        assert not folders(fresh.stdout)[0].exists()
+        assert folders(again.stdout)[0].is_dir()
+    finally:
+        stop(live, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_several_instances_have_folders_of_their_own_and_the_worst_code_wins(here: Path):
+    ended = run(here, "run", "-n", "3", "-o", "-c", "-2", "-i", "--levels", "thread")
+
+    assert ended.returncode == 0
+    assert len(set(folders(ended.stdout))) == 3
+    for number in (1, 2, 3):
+        assert f"[{number}] 2 tasks - 0 timeouts\n" in ended.stdout
+        assert f"[{number}] stdlib: loaded " in ended.stderr
+
+
+def test_an_interrupt_reaches_all_instances(here: Path):
+    process = start(here, *NAPS, "-n", "2", "--levels", "thread")
+    wait_for(lambda: len(list(here.glob("runs/work.nap/*-*"))) == 2)
+
+    _, err, took = stop(process, signal.SIGINT)
+
+    assert process.returncode == 130
+    assert took < STOP_SECONDS
+    assert "[1] " in err
+    assert "[2] " in err
+    assert err.count("start again with: adaptive-exec run -n 2") <= 2
+
+
+@pytest.mark.slow
+def test_instances_end_with_the_command_that_started_them(here: Path):
+    process = start(here, *NAPS, "-n", "2", "--levels", "thread")
+    wait_for(lambda: len(list(here.glob("runs/work.nap/*-*"))) == 2)
+    children = [int(path.name.split("-")[1]) for path in here.glob("runs/work.nap/*-*")]
+
+    stop(process, signal.SIGKILL)
+
+    wait_for(lambda: not any(groups_alive(child) for child in children), seconds=5)
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_does_not_end_the_run(here: Path):
+    process = start(here, "run", "-o", "-c", "3", "-T", "--levels", "thread")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+
+    process.wait(timeout=30)
+
+    assert process.returncode == 0
+    assert process.stderr is not None
+    process.stderr.close()
+    assert len(list(here.glob("runs/stdlib/*/results.csv"))) == 1

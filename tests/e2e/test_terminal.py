@@ -1,0 +1,70 @@
+"""On a terminal there is a bar; elsewhere plain lines, and no letter of a control sequence."""
+
+import os
+import pty
+import select
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.shell import MAIN, WORK, run
+
+
+def on_a_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run a command whose outputs are a pseudo-terminal; return its code and all it wrote."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "160", "LINES": "40"}
+    process = subprocess.Popen(
+        [*MAIN, *arguments], cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    written = b""
+    end = time.monotonic() + 40
+    while time.monotonic() < end:
+        if not select.select([ours], [], [], 0.5)[0]:
+            continue
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # Linux: the other side is closed
+            break
+        if not chunk:
+            break
+        written += chunk
+    os.close(ours)
+    return process.wait(timeout=20), written.decode(errors="replace")
+
+
+def prepare(folder: Path) -> list[str]:
+    (folder / "work.py").write_text(WORK)
+    (folder / "naps.txt").write_text("0.2\n" * 8)
+    return ["run", "--function", "work:nap", "--input", "naps.txt", "--levels", "thread"]
+
+
+def test_a_terminal_shows_a_bar_with_rate_level_workers_and_memory(tmp_path: Path):
+    code, text = on_a_terminal(tmp_path, *prepare(tmp_path), "--max-workers", "2")
+
+    assert code == 0
+    assert "8/8" in text
+    assert "━" in text
+    for part in ("/s", "ETA", "thread x2", "mem ", "iB of "):
+        assert part in text
+    assert "8 tasks - 0 timeouts" in text
+
+
+@pytest.mark.slow
+def test_timing_lines_stand_whole_above_the_bar(tmp_path: Path):
+    code, text = on_a_terminal(tmp_path, *prepare(tmp_path), "-T")
+
+    assert code == 0
+    assert text.count("work.nap[") == 8
+
+
+@pytest.mark.slow
+def test_without_a_terminal_there_are_plain_lines_only(tmp_path: Path):
+    ended = run(tmp_path, *prepare(tmp_path))
+
+    assert ended.returncode == 0
+    assert "\x1b" not in ended.stdout + ended.stderr
+    assert "work.nap: running 8 tasks at level thread, workers=" in ended.stderr
