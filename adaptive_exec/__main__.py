@@ -1,6 +1,7 @@
-"""`python -m adaptive_exec`, and `python adaptive_exec/__main__.py` from a clone that is not installed.
+"""`python -m adaptive_exec`, and `python -P adaptive_exec/__main__.py` from a bare clone.
 
-The second form needs `python -P`, which keeps this folder itself off the path; the clone's root is put there instead.
+The second form needs `python -P`, which keeps this folder itself off the path; the clone's root is
+put there instead.
 """
 
 import sys

@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.shell import ROOT, folders
 
 SETUP_SECONDS = 300
+CLONED = ("adaptive_exec", "pyproject.toml", "README.md", "LICENSE", "run_card.sh")
 TOOLS = ("bash", "cat", "cksum", "dirname", "env", "grep", "mkdir", "mv", "readlink", "rm", "sleep")
 MORE_TOOLS = ("tail", "tr", "uname")
 
@@ -22,11 +23,8 @@ def clone(folder: Path) -> Path:
     """Copy what a clone has: the files that git knows."""
     target = folder / "a clone"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--", "adaptive_exec", "pyproject.toml", "README.md", "LICENSE", "run_card.sh"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )  # fmt: skip
+        ["git", "ls-files", "-z", "--", *CLONED], cwd=ROOT, capture_output=True, check=True
+    )
     for name in listed.stdout.decode().split("\0")[:-1]:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).exists():
