@@ -191,6 +191,9 @@ class MapCalls:
             self._is_finished = True
             self._changed.notify_all()
 
+    def end_input(self) -> None:
+        """Nothing: a map's input ends by itself."""
+
     def call_for_attention(self) -> None:
         """Something lies ready for the thread that takes the results."""
         self._driver.attention.set()
@@ -355,9 +358,9 @@ class SubmitCalls:
             self.serve()
         return future
 
-    def close(self) -> None:
+    def end_input(self) -> None:
         """No more calls will come."""
-        self._driver.say(InputExhausted(time.monotonic(), self.work.batch))
+        self._driver.post(InputExhausted(time.monotonic(), self.work.batch))
 
     def cancel(self) -> None:
         """Cancel every call that has not begun."""

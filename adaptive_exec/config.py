@@ -82,6 +82,8 @@ START_SECONDS: Final = 30.0
 """Seconds until a worker or zygote reports for work; a heavy import takes 10 s on a cold disk."""
 CLOSE_SECONDS: Final = 2.0
 """Seconds a worker gets to end by itself before it is killed."""
+STOPPED_LOOK_SECONDS: Final = 1.0
+"""Seconds between looks for a worker or zygote that was stopped by a signal. Source: own choice, 20 us a look."""
 STRIKES_MAX: Final = 5
 """Workers in a row that may die before their first result; then the level makes no progress."""
 TRACE_LENGTH: Final = 10_000

@@ -57,6 +57,8 @@ from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.log import LOGGER, DecisionLog, as_event
 
 _names = itertools.count(1)
+OUT_OF_MEMORY = "out of memory (confirmed)"
+"""Cause of a death for which the memory group's oom_kill counter rose."""
 
 
 class Calls(Protocol):
@@ -81,6 +83,9 @@ class Calls(Protocol):
 
     def abort(self, error: BaseException) -> None:
         """End every open task with this error."""
+
+    def end_input(self) -> None:
+        """No more calls will come from outside: the executor is shut down or was let go."""
 
     def call_for_attention(self) -> None:
         """Something lies ready for the thread that takes the results."""
@@ -113,12 +118,15 @@ class Driver:
         self._read_host = read_host
         self._make = runners
         self._runners: dict[str, Runner] = {}
-        self._run = Run(config, read_host())
+        host = read_host()
+        self._oom_kills = host.oom_kills or 0
+        self._run = Run(config, host)
         self._log = DecisionLog(self.name)
         self._inbox: deque[Event] = deque()
         self._batches: dict[int, Calls] = {}
         self._results: dict[int, Results] = {}
         self._orders: dict[int, tuple[str, int]] = {}
+        self._deferred: deque[tuple[str, Sequence[int]]] = deque()
         self._lock = threading.Lock()
         self._timer_at: float | None = None
         self._thread: threading.Thread | None = None
@@ -174,13 +182,12 @@ class Driver:
     def work_inline(self, batch: int) -> bool:
         """Run one chunk of a batch in the calling thread; return False when none lay ready."""
         runner = self._runners.get("sequential")
-        if not isinstance(runner, SequentialRunner) or not runner.work(batch):
-            return False
-        self.pump_if_alone()
-        return True
+        return isinstance(runner, SequentialRunner) and runner.work(batch)
 
     def wait_finished(self) -> None:
         """Drive or wait until everything is done, serving what nobody else takes care of."""
+        if self._thread is threading.current_thread():
+            return  # a callback shuts the executor down: the loop ends by itself
         while not self.finished.is_set():
             self.attention.clear()
             if any([calls.serve() for calls in list(self._batches.values())]):
@@ -189,22 +196,28 @@ class Driver:
                 self.step(IDLE_WAIT_SECONDS)
             else:
                 self.attention.wait(IDLE_WAIT_SECONDS)
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
 
     def stop(self, *, cancel: bool) -> None:
         """Ask for the end; `finished` is set when it has come."""
+        self._end_inputs()
         self.say(StopRequested(time.monotonic(), cancel))
 
     def post_stop(self) -> None:
         """Ask for the end once all is done, from a place that may not wait or drive (a finalizer)."""
+        self._end_inputs()
         self.post(StopRequested(time.monotonic()))
+
+    def _end_inputs(self) -> None:
+        for calls in list(self._batches.values()):
+            calls.end_input()
 
     # driving
 
     def pump(self) -> None:
         """Handle everything in the inbox, unless somebody else does so now."""
-        while self._inbox and not self.finished.is_set():
+        while self._inbox and self._may_drive() and not self.finished.is_set():
             if not self._lock.acquire(blocking=False):
                 return
             try:
@@ -233,6 +246,8 @@ class Driver:
         self.waiter.close()
 
     def _look_around(self, due: list[tuple[Callable[[int], None], int]]) -> None:
+        while self._deferred:
+            self._start(*self._deferred.popleft())
         for handler, bits in due:
             handler(bits)
         now = time.monotonic()
@@ -262,8 +277,8 @@ class Driver:
 
     def _drain(self) -> None:
         try:
-            while self._inbox:
-                event = self._inbox.popleft()
+            while self._inbox and self._may_drive():
+                event = self._explain_death(self._inbox.popleft())
                 instructions = self._run.handle(event)
                 self.trace.see(event, instructions, len(self._run.flights), self._workers())
                 for instruction in instructions:
@@ -271,6 +286,20 @@ class Driver:
                 self._forget(event)
         except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever
             self._crash(error)
+
+    def _may_drive(self) -> bool:
+        """Once there is a thread, it alone drives: what it starts must not end with a caller's thread."""
+        return self._thread is None or self._thread is threading.current_thread()
+
+    def _explain_death(self, event: Event) -> Event:
+        """Say of a worker that was killed by somebody else whether the kernel did it for memory."""
+        if not isinstance(event, WorkerLost) or not event.unexplained:
+            return event
+        kills = self._read_host().oom_kills
+        if kills is None or kills <= self._oom_kills:
+            return event
+        self._oom_kills += 1
+        return replace(event, cause=OUT_OF_MEMORY, memory=True, unexplained=False)
 
     def _forget(self, event: Event) -> None:
         """Let go of what belongs to chunks that are over."""
@@ -352,6 +381,10 @@ class Driver:
         try:
             if level != "sequential":
                 self._ensure_thread()
+            if not self._may_drive():
+                self._deferred.append((level, workers))
+                self.waiter.wake()
+                return
             if level not in self._runners:
                 self._runners[level] = self._make[level](self)
             self._runners[level].start(workers)
@@ -394,6 +427,12 @@ class Driver:
         self._inbox.clear()
         self._finish()
 
+    def let_go(self) -> None:
+        """In a forked child: close the descriptors, touch nothing else."""
+        for runner in self._runners.values():
+            runner.let_go()
+        self.waiter.let_go()
+
     def snapshot_host(self) -> HostSnapshot:
         """Return the last snapshot that the run judged."""
         return self._run.host
@@ -434,7 +473,16 @@ def _no_interrupt() -> Iterator[None]:
 _drivers: "weakref.WeakSet[Driver]" = weakref.WeakSet()
 
 
+def _forget_in_child() -> None:
+    """Close, in a process forked from this one, what belongs to this one."""
+    for driver in list(_drivers):
+        driver.let_go()
+    _drivers.clear()
+
+
 def _register_exit() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget_in_child)
     register = getattr(threading, "_register_atexit", atexit.register)
     register(_stop_all)
 

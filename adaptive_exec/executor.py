@@ -176,8 +176,6 @@ class AdaptiveExecutor(Executor):
         if cancel_futures:
             self._cancel()
         if first:
-            if self._submits is not None:
-                self._submits.close()
             self._driver.stop(cancel=cancel_futures)
         elif cancel_futures:
             self._driver.stop(cancel=True)

@@ -96,6 +96,9 @@ class Outlet(Protocol):
     def post(self, event: Event) -> None:
         """Report an event."""
 
+    def say(self, event: Event) -> None:
+        """Report an event, and drive where no thread does."""
+
     def put_results(self, chunk: int, results: Results) -> None:
         """Hand in results, before the event that counts them."""
 
@@ -122,6 +125,9 @@ class Runner(Protocol):
 
     def abandon(self) -> None:
         """End everything at once, without events: the driver has failed."""
+
+    def let_go(self) -> None:
+        """In a forked child: close descriptors, touch nothing else."""
 
     def tick(self, now: float) -> float | None:
         """Look after what comes by itself; return when to look again, None for never."""

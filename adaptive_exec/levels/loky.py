@@ -94,6 +94,9 @@ class LokyStarter:
             process.join(CLOSE_SECONDS)
         self._processes.clear()
 
+    def let_go(self) -> None:
+        """Nothing: loky's own descriptors are its own affair."""
+
     def tick(self, now: float) -> float | None:
         """Kill workers that do not end within their bound."""
         if self._deadline is not None and now >= self._deadline:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adaptive_exec.config import CLOSE_SECONDS, TICK_SECONDS, Config
+from adaptive_exec.config import CLOSE_SECONDS, STOPPED_LOOK_SECONDS, TICK_SECONDS, Config
 from adaptive_exec.core.events import (
     ChunkDone,
     ChunkProgressed,
@@ -23,12 +23,13 @@ from adaptive_exec.core.events import (
     Usage,
     WorkerLost,
     WorkerReady,
+    WorkerStalled,
 )
 from adaptive_exec.errors import TaskError, WorkerTraceback
 from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Results, Traits
 from adaptive_exec.levels.loky import LokyStarter
 from adaptive_exec.levels.slate import Slate
-from adaptive_exec.levels.starter import Seat, Starter, cap_inner_threads
+from adaptive_exec.levels.starter import Seat, Starter, cap_inner_threads, is_stopped
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import (
     CHUNK,
@@ -77,6 +78,8 @@ class Member:
         self.is_retiring = False
         self.is_gone = False
         self.gone_at = 0.0
+        self.is_killed = False
+        self.look_at = 0.0
         self.is_overdue = False
         self.wants_write = False
 
@@ -127,13 +130,18 @@ class ProcessRunner:
 
     def send(self, order: ChunkOrder) -> None:
         """Give a chunk to an idle worker."""
-        member = self._members[order.worker]
+        member = self._members.get(order.worker)
+        if member is None:
+            return  # its WorkerLost is under way and brings the chunk back
         before = time.perf_counter()
         member.order = order
         member.next = order.start
         member.half ^= 1
+        if member.slate is not None:
+            member.slate.clear(member.half)
         member.read_bytes = member.result_bytes = 0
         member.is_overdue = False
+        member.look_at = time.monotonic() + STOPPED_LOOK_SECONDS
         packed, member.refused = pack_items(order)
         work = order.work
         if work.style != FULL and work.batch not in member.functions:
@@ -152,7 +160,9 @@ class ProcessRunner:
 
     def retire(self, worker: int) -> None:
         """Let an idle worker end."""
-        member = self._members[worker]
+        member = self._members.get(worker)
+        if member is None:
+            return
         member.is_retiring = True
         member.outgoing.put(frame_parts((END,)))
         self._flush(member)
@@ -160,6 +170,7 @@ class ProcessRunner:
     def kill(self, worker: int) -> None:
         """Kill a worker with all it has started; WorkerLost answers."""
         if self._starter is not None and worker in self._members:
+            self._members[worker].is_killed = True
             self._starter.kill(worker)
 
     def close(self) -> None:
@@ -181,6 +192,13 @@ class ProcessRunner:
             self._starter.abandon()
             self._starter = None
 
+    def let_go(self) -> None:
+        """In a forked child: close the descriptors, touch nothing else."""
+        for member in self._members.values():
+            member.link.close()
+        if self._starter is not None:
+            self._starter.let_go()
+
     def tick(self, now: float) -> float | None:
         """Read what was published, look for overdue tasks, and keep the bounds."""
         again = [self._starter.tick(now)] if self._starter is not None else []
@@ -188,6 +206,7 @@ class ProcessRunner:
             if member.order is not None:
                 self._read_slate(member)
                 self._look_for_overdue(member)
+                self._look_for_stopped(member, now)
                 again.append(now + TICK_SECONDS)
             if member.is_gone:
                 again.append(self._wait_for_end(member, now))
@@ -235,7 +254,8 @@ class ProcessRunner:
                 describe(status),
                 running=running if member.order is not None else None,
                 known=known or member.order is None,
-                unexplained=status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL,
+                blameless=member.is_killed,
+                unexplained=_is_sigkill(status) and not member.is_killed,
             )
         )
 
@@ -298,8 +318,7 @@ class ProcessRunner:
         member.read_bytes = filled
         count = 0
         for frame in read_frames(memory):
-            if frame.head[1] != order.chunk:
-                return
+            assert frame.head[1:3] == (order.chunk, member.next), "a half holds one chunk, in order"
             count += self._take_results(member, frame)
         if count:
             self._outlet.post(ChunkProgressed(time.monotonic(), order.chunk, count))
@@ -376,6 +395,15 @@ class ProcessRunner:
         member.is_overdue = True
         self._outlet.post(TaskOverdue(time.monotonic(), order.chunk, index, ran_seconds))
 
+    def _look_for_stopped(self, member: Member, now: float) -> None:
+        """Notice, once a second, a worker that was stopped by a signal."""
+        if now < member.look_at or not member.pid:
+            return
+        member.look_at = now + STOPPED_LOOK_SECONDS
+        if is_stopped(member.pid):
+            cause = "stopped by a signal"
+            self._outlet.post(WorkerStalled(time.monotonic(), LEVEL, member.worker, cause))
+
     def _wait_for_end(self, member: Member, now: float) -> float:
         """A worker has closed its socket: it must end within a bound, or is killed."""
         if now - member.gone_at >= CLOSE_SECONDS:
@@ -384,6 +412,8 @@ class ProcessRunner:
         return member.gone_at + CLOSE_SECONDS
 
     def _flush(self, member: Member) -> None:
+        if member.is_gone:
+            return
         try:
             is_sent = member.outgoing.flush()
         except OSError:
@@ -462,6 +492,10 @@ def _failure(status: int, value: Any) -> Failure:
     stand_in = TaskError(type_name, message, text)
     stand_in.__cause__ = WorkerTraceback(text)
     return Failure(stand_in)
+
+
+def _is_sigkill(status: int | None) -> bool:
+    return status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
 def describe(status: int | None) -> str:

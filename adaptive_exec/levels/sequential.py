@@ -4,6 +4,7 @@ It always works. A chunk is worked on for a bounded time and the rest goes back,
 between two bites. Does not decide anything.
 """
 
+import threading
 import time
 import traceback
 from collections import deque
@@ -41,6 +42,8 @@ class SequentialRunner:
         self._initializer = initializer
         self._initargs = initargs
         self._orders: dict[int, deque[ChunkOrder]] = {}
+        self._starting = threading.Lock()
+        self._is_helped = False
 
     def start(self, workers: Sequence[int]) -> None:
         """Be ready: nothing has to be started."""
@@ -95,6 +98,9 @@ class SequentialRunner:
         """Let go of everything at once, without a word."""
         self._orders.clear()
 
+    def let_go(self) -> None:
+        """Nothing: threads do not live on in a forked child."""
+
     def tick(self, now: float) -> float | None:
         """Nothing comes by itself."""
         del now
@@ -112,10 +118,24 @@ class SequentialRunner:
         return True
 
     def _work_beside(self, batch: int) -> None:
-        try:
-            start_thread(self.work, "adaptive-exec-submit", batch)
-        except (RuntimeError, MemoryError):
-            return  # stays laid ready: whoever called submit works it off, at once
+        """Have one thread beside the caller work for a batch; there is at most one."""
+        with self._starting:
+            if self._is_helped:
+                return
+            try:
+                start_thread(self._work_off, "adaptive-exec-submit", batch)
+            except (RuntimeError, MemoryError):
+                return  # stays laid ready: whoever called submit works it off, at once
+            self._is_helped = True
+
+    def _work_off(self, batch: int) -> None:
+        while True:
+            while self.work(batch):
+                pass
+            with self._starting:
+                if not self.has_work(batch):
+                    self._is_helped = False
+                    return
 
     @staticmethod
     def _work_for_a_while(order: ChunkOrder, results: Results) -> None:
@@ -132,6 +152,6 @@ class SequentialRunner:
         count = len(results.values)
         failed = sum(1 for value in results.values if value.__class__ is Failure)
         self._outlet.put_results(order.chunk, results)
-        self._outlet.post(
+        self._outlet.say(
             ChunkDone(time.monotonic(), order.chunk, count, Usage(count, wall, cpu, failed_tasks=failed))
         )

@@ -40,8 +40,8 @@ class Slate:
         """Return when the running task was begun, monotonic nanoseconds; 0 when nobody asked for it."""
         return self.numbers[_SINCE]
 
-    def begin(self, half: int) -> None:
-        """Empty a half for a new chunk (worker)."""
+    def clear(self, half: int) -> None:
+        """Empty a half for a new chunk (parent, while the worker is idle, so that nobody reads what is old)."""
         self.numbers[_FILLED + half] = 0
 
     def publish(self, half: int, parts: "list[Buffer]") -> bool:

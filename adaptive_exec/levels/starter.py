@@ -81,6 +81,9 @@ class Starter(Protocol):
     def abandon(self) -> None:
         """Kill everything at once, without a word."""
 
+    def let_go(self) -> None:
+        """In a forked child: close descriptors, touch nothing else."""
+
     def tick(self, now: float) -> float | None:
         """Look after bounds; return when to look again, None for never."""
 
@@ -111,3 +114,12 @@ def kill_group(pid: int) -> None:
             kill(pid, signal.SIGKILL)
         except OSError:
             continue
+
+
+def is_stopped(pid: int) -> bool:
+    """Say whether a process stands still for a signal (state T); False where it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split(None, 1)[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False

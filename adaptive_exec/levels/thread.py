@@ -78,6 +78,9 @@ class ThreadRunner:
         for worker in list(self._orders):
             self.retire(worker)
 
+    def let_go(self) -> None:
+        """Nothing: threads do not live on in a forked child."""
+
     def tick(self, now: float) -> float | None:
         """Nothing comes by itself."""
         del now

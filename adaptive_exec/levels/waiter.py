@@ -22,6 +22,7 @@ class Waiter:
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._poll: Any = None
         self._wake_read = self._wake_write = -1
+        self._ringing = threading.RLock()  # a finalizer may wake while its own thread does
 
     def watch(self, descriptor: int, handler: Callable[[int], None]) -> None:
         """Call `handler(bits)` when a descriptor is readable or at its end.
@@ -59,8 +60,8 @@ class Waiter:
             self._bell.release()
         except RuntimeError:
             pass  # it was rung already and nobody has waited since
-        if self._asleep and self._wake_write >= 0:
-            os.write(self._wake_write, _ONE)
+        if self._asleep:
+            self._ring()
 
     def wait(self, seconds: float) -> list[tuple[Callable[[int], None], int]]:
         """Wait for something to happen.
@@ -85,9 +86,26 @@ class Waiter:
         """Give the descriptors back."""
         self._handlers.clear()
         self._poll = None
+        with self._ringing:
+            for descriptor in {self._wake_read, self._wake_write} - {-1}:
+                os.close(descriptor)
+            self._wake_read = self._wake_write = -1
+
+    def let_go(self) -> None:
+        """In a forked child: close the descriptors without a lock that another thread may hold."""
         for descriptor in {self._wake_read, self._wake_write} - {-1}:
             os.close(descriptor)
         self._wake_read = self._wake_write = -1
+        self._poll = None
+
+    def _ring(self) -> None:
+        with self._ringing:
+            if self._wake_write < 0:
+                return
+            try:
+                os.write(self._wake_write, _ONE)
+            except BlockingIOError:
+                return  # it rings already
 
     def _open_bell(self) -> None:
         if hasattr(os, "eventfd"):

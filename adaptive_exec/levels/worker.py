@@ -63,6 +63,7 @@ class Worker:
         self._unloaded: dict[int, str] = {}
         self._publish_seconds = publish_seconds
         self._half = 0
+        self._overflowed = False
         self._peak = PeakMeter()
 
     def greet(self, first: "tuple[Any, tuple[Any, ...]] | None") -> bool:
@@ -98,8 +99,7 @@ class Worker:
     def _run(self, frame: Frame) -> None:
         _, chunk, number, style, detailed, start, timed, lengths, counts = frame.head
         self._half ^= 1
-        if self._slate is not None:
-            self._slate.begin(self._half)
+        self._overflowed = False
         if style != FULL and number not in self._functions:
             self._send((UNLOADED, chunk, self._unloaded.get(number, "the function did not arrive")))
             return
@@ -128,8 +128,11 @@ class Worker:
 
     def publish(self, parts: "list[Any]", *, in_band: bool) -> None:
         """Make finished results known: in shared memory, else over the socket."""
-        if not in_band and self._slate is not None and self._slate.publish(self._half, parts):
+        if in_band or self._slate is None:
+            self._overflowed = True
+        if not self._overflowed and self._slate is not None and self._slate.publish(self._half, parts):
             return
+        self._overflowed = True  # the parent reads the slate first: what comes after must not overtake this
         self._outgoing.put(parts)
         self._outgoing.flush()
 

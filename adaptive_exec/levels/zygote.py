@@ -12,9 +12,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from adaptive_exec.config import CLOSE_SECONDS, PUBLISH_SECONDS, SLATE_BYTES, START_SECONDS
+from adaptive_exec.config import (
+    CLOSE_SECONDS,
+    PUBLISH_SECONDS,
+    SLATE_BYTES,
+    START_SECONDS,
+    STOPPED_LOOK_SECONDS,
+)
 from adaptive_exec.levels.slate import make_memory_file
-from adaptive_exec.levels.starter import Seat, StarterEvents, kill_group, make_slate
+from adaptive_exec.levels.starter import Seat, StarterEvents, is_stopped, kill_group, make_slate
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.zygote_main import (
     BECAME,
@@ -66,6 +72,7 @@ class ZygoteStarter:
         self._waiter = waiter
         self._pids: dict[int, int] = {}
         self._deadline: float | None = time.monotonic() + START_SECONDS
+        self._look_at = time.monotonic() + STOPPED_LOOK_SECONDS
         self._quitting = False
         self._became: int | None = None
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -120,12 +127,21 @@ class ZygoteStarter:
         self._process.kill()
         self._process.wait()
 
+    def let_go(self) -> None:
+        """In a forked child: close the descriptor, touch nothing else."""
+        self._control.close()
+        self._process.returncode = 0  # it is not this process's child
+
     def tick(self, now: float) -> float | None:
-        """Kill a zygote that is past its bound."""
+        """Kill a zygote that is past its bound or was stopped by a signal."""
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
             self._process.kill()
-        return self._deadline
+        if now >= self._look_at:
+            self._look_at = now + STOPPED_LOOK_SECONDS
+            if is_stopped(self._process.pid):
+                self._process.kill()
+        return min(self._look_at, self._deadline or self._look_at)
 
     def _request(self, message: tuple[Any, ...]) -> None:
         try:
