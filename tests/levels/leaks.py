@@ -1,0 +1,100 @@
+"""Compare what this process holds before and after a test: descriptors, threads, children, memory.
+
+Waits with a bound for what ends by itself; then fails, naming what was left.
+"""
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+SETTLE_SECONDS: Final = 5.0
+"""Seconds that what was used may take to be gone; a worker gets 2 s to end by itself."""
+POLL_SECONDS: Final = 0.005
+"""Seconds between two looks."""
+
+
+@contextmanager
+def watch_for_leaks() -> Iterator[None]:
+    """Fail when the body leaves a descriptor, thread, child or shared memory file behind."""
+    before = _held()
+    yield
+    left: dict[str, set[str]] = {}
+
+    def is_clean() -> bool:
+        after = _held()
+        left.clear()
+        left.update({kind: after[kind] - before[kind] for kind in after})
+        if any(left.values()):
+            gc.collect()
+        return not any(left.values())
+
+    if not eventually(is_clean, seconds=SETTLE_SECONDS):
+        message = f"left behind: { {kind: names for kind, names in left.items() if names} }"
+        raise AssertionError(message)
+
+
+def eventually(condition: Callable[[], object], *, seconds: float = 10.0) -> bool:
+    """Wait for a condition with a bound; return whether it came."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process runs; one that has ended and only waits to be reaped does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def descendants(pid: int | None = None) -> list[psutil.Process]:
+    """Return all processes below one (default: this one) that still run."""
+    try:
+        found = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return [process for process in found if is_alive(process.pid)]
+
+
+def zygotes(pid: int | None = None) -> list[psutil.Process]:
+    """Return the direct children of a process (default: this one): its zygotes."""
+    return [process for process in psutil.Process(pid).children() if is_alive(process.pid)]
+
+
+def workers(pid: int | None = None) -> list[psutil.Process]:
+    """Return the children of those."""
+    found = []
+    for zygote in zygotes(pid):
+        try:
+            found += [process for process in zygote.children() if is_alive(process.pid)]
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def _held() -> dict[str, set[str]]:
+    return {
+        "descriptors": set(_descriptors()),
+        "threads": {f"{thread.name}-{thread.ident}" for thread in threading.enumerate()},
+        "children": {f"{process.pid}" for process in psutil.Process().children()},
+        "shared memory": {path.name for path in Path("/dev/shm").glob(f"*{os.getpid()}*")},
+    }
+
+
+def _descriptors() -> Iterator[str]:
+    for path in Path("/proc/self/fd").iterdir():
+        try:
+            yield f"{path.name} {path.readlink()}"
+        except OSError:
+            continue
