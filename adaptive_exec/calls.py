@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adaptive_exec.config import IDLE_WAIT_SECONDS
-from adaptive_exec.core.events import BatchDropped, InputExhausted, ResultsTaken, TasksArrived
+from adaptive_exec.core.events import BatchDropped, BatchOpened, InputExhausted, ResultsTaken, TasksArrived
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.errors import (
@@ -25,7 +25,7 @@ from adaptive_exec.errors import (
     TaskTimeoutError,
     WorkerLostError,
 )
-from adaptive_exec.levels.base import Failure, Results, Work
+from adaptive_exec.levels.base import FULL, Failure, Results, Unportable, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,8 @@ class MapCalls:
         self._is_cancelled = False
         self._is_exhausted = False
         self._is_complete = False
+        self._is_cut = False
+        self._has_begun = False
         self._open_tasks = 0
 
     # what the driver says
@@ -191,8 +193,11 @@ class MapCalls:
             self._is_finished = True
             self._changed.notify_all()
 
-    def end_input(self) -> None:
-        """Nothing: a map's input ends by itself."""
+    def end_input(self, *, at_exit: bool) -> None:
+        """A map's input ends by itself; at exit one that may be endless and whose taker is gone ends here."""
+        if at_exit and self._has_begun and not self._is_easy:
+            self._is_cut = True
+            self._driver.post(InputExhausted(time.monotonic(), self.batch))
 
     def call_for_attention(self) -> None:
         """Something lies ready for the thread that takes the results."""
@@ -204,7 +209,7 @@ class MapCalls:
 
     def serve(self) -> bool:
         """Pull what was asked for and run what lies ready, in the calling thread; False when there was nothing."""
-        pulled = bool(self._asked) and not self._is_finished and self._pull()
+        pulled = bool(self._asked) and not self._is_finished and not self._is_cut and self._pull()
         return self._driver.work_inline(self.batch) or pulled
 
     def serve_pulls(self) -> None:
@@ -224,6 +229,7 @@ class MapCalls:
         Raises:
             TimeoutError: The deadline has passed.
         """
+        self._has_begun = True
         while True:
             block = self._pop()
             if block is not None or self._is_over():
@@ -336,10 +342,20 @@ class MapCalls:
 
 
 class SubmitCalls:
-    """All the `submit`s of an executor: a Future each."""
+    """All the `submit`s of an executor: a Future each.
 
-    def __init__(self, driver: Driver, work: Work) -> None:
+    Args:
+        driver: Whom to tell.
+        work: How calls are made.
+        local: Batch id for calls whose function cannot be sent to a process, which then run in this one; None
+            where they may not.
+    """
+
+    def __init__(self, driver: Driver, work: Work, *, local: int | None = None) -> None:
         self.work = work
+        self._local = local
+        self._overflow: SubmitCalls | None = None
+        self._is_overflow = False
         self._driver = driver
         self._entries: dict[int, _Entry] = {}
         self._arriving = threading.Lock()
@@ -349,17 +365,17 @@ class SubmitCalls:
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Future[Any]":
         """Enter a call; return its Future."""
         future: Future[Any] = Future()
-        with self._arriving:
-            self._entries[self._next] = _Entry(future, (function, args, kwargs))
-            self._next += 1
-            self._driver.post(TasksArrived(time.monotonic(), self.work.batch, 1))
+        self._enter(_Entry(future, (function, args, kwargs)))
         if not self._driver.is_threaded:
             self._driver.pump()
             self.serve()
         return future
 
-    def end_input(self) -> None:
-        """No more calls will come."""
+    def end_input(self, *, at_exit: bool) -> None:
+        """No more calls will come; an overflow's end when the batch it overflows from is finished."""
+        del at_exit
+        if self._is_overflow:
+            return
         self._driver.post(InputExhausted(time.monotonic(), self.work.batch))
 
     def cancel(self) -> None:
@@ -381,7 +397,9 @@ class SubmitCalls:
             entry = self._entries.pop(index)
             if entry.is_cancelled:
                 continue
-            if value.__class__ is Failure:
+            if value.__class__ is Unportable and self._local is not None:
+                self._open_overflow(self._local)._enter(entry)
+            elif isinstance(value, Failure):
                 add_note(value.error, index, attempt, level)
                 entry.future.set_exception(value.error)
             else:
@@ -395,6 +413,8 @@ class SubmitCalls:
 
     def finish(self) -> None:
         """Every task has its outcome; what is left was cancelled."""
+        if self._overflow is not None:
+            self._driver.post(InputExhausted(time.monotonic(), self._overflow.work.batch))
         self.cancel()
         self._entries.clear()
 
@@ -413,6 +433,23 @@ class SubmitCalls:
         while self._driver.work_inline(self.work.batch):
             did = True
         return did
+
+    def _open_overflow(self, batch: int) -> "SubmitCalls":
+        if self._overflow is None:
+            work = Work(batch, FULL, None, timeout_seconds=self.work.timeout_seconds)
+            self._overflow = SubmitCalls(self._driver, work)
+            self._overflow._is_overflow = True
+            self._driver.enter(batch, self._overflow)
+            self._driver.post(
+                BatchOpened(time.monotonic(), batch, None, single=True, portable=False)
+            )
+        return self._overflow
+
+    def _enter(self, entry: "_Entry") -> None:
+        with self._arriving:
+            self._entries[self._next] = entry
+            self._next += 1
+            self._driver.post(TasksArrived(time.monotonic(), self.work.batch, 1))
 
     def _begin(self, entry: "_Entry") -> Any:
         with self._beginning:

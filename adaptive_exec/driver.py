@@ -84,8 +84,8 @@ class Calls(Protocol):
     def abort(self, error: BaseException) -> None:
         """End every open task with this error."""
 
-    def end_input(self) -> None:
-        """No more calls will come from outside: the executor is shut down or was let go."""
+    def end_input(self, *, at_exit: bool) -> None:
+        """No more calls will come from outside: the executor is shut down or was let go, or the interpreter ends."""
 
     def call_for_attention(self) -> None:
         """Something lies ready for the thread that takes the results."""
@@ -199,19 +199,19 @@ class Driver:
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
 
-    def stop(self, *, cancel: bool) -> None:
+    def stop(self, *, cancel: bool, at_exit: bool = False) -> None:
         """Ask for the end; `finished` is set when it has come."""
-        self._end_inputs()
+        self._end_inputs(at_exit=at_exit)
         self.say(StopRequested(time.monotonic(), cancel))
 
     def post_stop(self) -> None:
         """Ask for the end once all is done, from a place that may not wait or drive (a finalizer)."""
-        self._end_inputs()
+        self._end_inputs(at_exit=False)
         self.post(StopRequested(time.monotonic()))
 
-    def _end_inputs(self) -> None:
+    def _end_inputs(self, *, at_exit: bool) -> None:
         for calls in list(self._batches.values()):
-            calls.end_input()
+            calls.end_input(at_exit=at_exit)
 
     # driving
 
@@ -490,7 +490,7 @@ def _register_exit() -> None:
 def _stop_all() -> None:
     """Finish pending work before the interpreter goes, as `concurrent.futures` does."""
     for driver in list(_drivers):
-        driver.stop(cancel=False)
+        driver.stop(cancel=False, at_exit=True)
     for driver in list(_drivers):
         driver.wait_finished()
 

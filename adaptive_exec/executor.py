@@ -25,6 +25,8 @@ from adaptive_exec.results import ResultIterator, make_outcomes
 
 _SUBMITS = 0
 """Id of the batch of all submitted calls."""
+_UNPORTABLE = -1
+"""Id of the batch of submitted calls whose function cannot be sent to a process."""
 _COPIED = (list, tuple, dict, set, frozenset)
 
 
@@ -222,10 +224,7 @@ class AdaptiveExecutor(Executor):
         with self._opening:
             self._check_open()
             if self._submits is None:
-                work = Work(_SUBMITS, FULL, None, timeout_seconds=self._config.task_timeout)
-                self._submits = SubmitCalls(self._driver, work)
-                self._driver.enter(_SUBMITS, self._submits)
-                self._driver.say(BatchOpened(time.monotonic(), _SUBMITS, self._hint, single=True))
+                self._submits = _open_submits(self._driver, self._config, self._hint)
         return self._submits
 
     def _open_map(
@@ -319,6 +318,15 @@ def _check_sizes(chunksize: object, buffersize: object) -> None:
         if value < 1:
             message = f"{name} must be >= 1, got {value}; leave it out to have it measured"
             raise ValueError(message)
+
+
+def _open_submits(driver: Driver, config: Config, hint: int | None) -> SubmitCalls:
+    may_run_here = config.ladder != ("process",) and not config.isolate
+    work = Work(_SUBMITS, FULL, None, timeout_seconds=config.task_timeout)
+    submits = SubmitCalls(driver, work, local=_UNPORTABLE if may_run_here else None)
+    driver.enter(_SUBMITS, submits)
+    driver.say(BatchOpened(time.monotonic(), _SUBMITS, hint, single=True))
+    return submits
 
 
 def _make_source(iterables: tuple[Iterable[Any], ...]) -> tuple[Slices | Pulled, bool]:

@@ -6,8 +6,8 @@ begun cancels what has not begun. One that was never begun lets its tasks run.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
-from typing import Any
+from itertools import chain, repeat
+from typing import Any, NoReturn
 
 from adaptive_exec.calls import Block, MapCalls, Outcome
 from adaptive_exec.levels.base import Failure
@@ -86,29 +86,49 @@ def _blocks(
                 raise error
             return
         count = len(block.results.values)
-        items = shape(block)
+        walk = _walk(shape(block))
         del block
-        yield items if all(item.__class__ is not Failure for item in items) else _Raising(items)
-        del items
+        yield walk
+        del walk
         owner.calls.taken(count)
+
+
+def _walk(items: list[Any]) -> Iterator[Any]:
+    """Yield a block's items and keep none of them; failures are raised, each at its place."""
+    items.reverse()
+    if any(isinstance(item, Failure) for item in items):
+        return _Raising(items)
+    return map(items.pop, repeat(-1, len(items)))  # in C, and each item is let go as it is handed on
 
 
 class _Raising(Iterator[Any]):
     """Yields values and raises the failures among them, each at its place."""
 
     def __init__(self, items: list[Any]) -> None:
-        self._items = items[::-1]
+        self._items = items
 
     def __next__(self) -> Any:
         if not self._items:
             raise StopIteration
         item = self._items.pop()
-        if item.__class__ is not Failure:
+        if not isinstance(item, Failure):
             return item
         try:
-            raise item.error
+            _raise(item.error)
         finally:
             del item, self  # the traceback holds this frame, which would hold the error
+        return None
+
+
+def _raise(error: BaseException) -> NoReturn:
+    """Raise a task's exception; a StopIteration would end the iterator instead (PEP 479)."""
+    if isinstance(error, StopIteration):
+        message = "task raised StopIteration"
+        raise RuntimeError(message) from error
+    try:
+        raise error
+    finally:
+        del error
 
 
 def _values(block: Block) -> list[Any]:

@@ -27,6 +27,12 @@ class CannotStartError(RuntimeError):
     """A level cannot start workers here, and trying again cannot help."""
 
 
+class Unportable(Failure):
+    """The failure of a submitted call whose function cannot be sent to a process at all; nothing of it was run."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What a level can do.

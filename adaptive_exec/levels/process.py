@@ -26,7 +26,7 @@ from adaptive_exec.core.events import (
     WorkerStalled,
 )
 from adaptive_exec.errors import TaskError, WorkerTraceback
-from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Results, Traits
+from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Results, Traits, Unportable
 from adaptive_exec.levels.loky import LokyStarter
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.starter import Seat, Starter, cap_inner_threads, is_stopped
@@ -49,6 +49,7 @@ from adaptive_exec.levels.wire import (
     frame_parts,
     loads,
     pack,
+    pack_function,
     read_frames,
 )
 from adaptive_exec.levels.zygote import ZygoteStarter
@@ -68,7 +69,7 @@ class Member:
         self.functions: set[int] = set()
         self.pid = 0
         self.order: ChunkOrder | None = None
-        self.refused: dict[int, BaseException] = {}
+        self.refused: dict[int, Failure] = {}
         self.next = 0
         self.half = 0
         self.read_bytes = 0
@@ -450,20 +451,26 @@ class ProcessRunner:
             raise CannotStartError(message) from error
 
 
-def pack_items(order: ChunkOrder) -> tuple[Packed, dict[int, BaseException]]:
+def pack_items(order: ChunkOrder) -> tuple[Packed, dict[int, Failure]]:
     """Pack the arguments of a chunk's tasks; those that cannot be packed are returned apart, by index."""
     packed = Packed()
-    refused: dict[int, BaseException] = {}
+    refused: dict[int, Failure] = {}
     for index, item in enumerate(order.items, order.start):
         try:
             packed.add(item)
         except BaseException as error:  # noqa: BLE001  # an argument's own pickling may raise anything
-            refused[index] = error
+            refused[index] = _refuse(order.work.style, item, error)
             packed.skip()
     return packed, refused
 
 
-def unpack_results(frame: Frame, refused: dict[int, BaseException]) -> Results:
+def _refuse(style: int, item: Any, error: BaseException) -> Failure:
+    if style == FULL and pack_function(item[0]) is None:
+        return Unportable(error)
+    return Failure(error)
+
+
+def unpack_results(frame: Frame, refused: dict[int, Failure]) -> Results:
     """Read the outcomes in a RESULTS frame; one that cannot be unpacked is that task's error."""
     _, _, start, lengths, counts, statuses, details, _ = frame.head
     unpacker = Unpacker(lengths, counts, frame)
@@ -472,7 +479,7 @@ def unpack_results(frame: Frame, refused: dict[int, BaseException]) -> Results:
         status = statuses[offset] if statuses else 0
         if status == SKIPPED:
             unpacker.skip()
-            values.append(Failure(refused[start + offset]))
+            values.append(refused[start + offset])
             continue
         try:
             value = unpacker.take()
