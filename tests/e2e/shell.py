@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = [sys.executable, "-P", str(ROOT / "adaptive_exec" / "__main__.py")]
-WAIT_SECONDS = 50
+WAIT_SECONDS = 55
 WORK = """
 import os, time
 
@@ -72,7 +72,7 @@ def wait_for(what: Callable[[], object], *, seconds: float = 20) -> None:
 
 def folders(text: str) -> list[Path]:
     """Return the run folders that a command printed."""
-    return [Path(found) for found in re.findall(r"run folder: (\S+)/$", text, re.MULTILINE)]
+    return [Path(found) for found in re.findall(r"run folder: (.+)/$", text, re.MULTILINE)]
 
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
