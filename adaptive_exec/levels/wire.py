@@ -15,6 +15,8 @@ try:
 except ImportError:  # other Pythons
     from pickle import PickleBuffer, dumps, loads
 
+from adaptive_exec.levels.plain import pack_plain
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
@@ -171,6 +173,9 @@ def pack_function(function: "Callable[..., Any]") -> bytes | None:
 
     By reference where plain pickle can, by value for lambdas, closures and what lives in `__main__`.
     """
+    plain = pack_plain(function, PROTOCOL)
+    if plain is not None:
+        return plain
     try:
         return pack(function, [])
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
