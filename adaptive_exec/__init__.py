@@ -15,7 +15,7 @@ _HOMES = {
     "HostSnapshot": "core.snapshot",
     "InitializerError": "errors",
     "LevelUnavailableError": "errors",
-    "Outcome": "calls",
+    "Outcome": "outcomes",
     "PoisonTaskError": "errors",
     "Progress": "executor",
     "RunReport": "core.trace",

@@ -1,106 +1,24 @@
-"""The callers' side of a batch: arguments go in, outcomes come out.
+"""The callers' side of a map: arguments go in, blocks of outcomes come out.
 
-A `map` pulls lazily, from its caller's thread where the input is the caller's own code, and hands results on in
-blocks; a `submit` has a Future. Decides nothing: it pulls when asked and delivers when told.
+Pulls lazily, from its caller's thread where the input is the caller's own code. Decides nothing: it pulls when asked
+and delivers when told.
 """
 
-import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
 from adaptive_exec.config import IDLE_WAIT_SECONDS
-from adaptive_exec.core.events import BatchDropped, BatchOpened, InputExhausted, ResultsTaken, TasksArrived
-from adaptive_exec.core.reason import Code, Reason
+from adaptive_exec.core.events import BatchDropped, InputExhausted, ResultsTaken, TasksArrived
+from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
-from adaptive_exec.errors import (
-    AdaptiveExecError,
-    InitializerError,
-    LevelUnavailableError,
-    PoisonTaskError,
-    TaskTimeoutError,
-    WorkerLostError,
-)
-from adaptive_exec.levels.base import FULL, Failure, Results, Unportable, Work
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one task.
-
-    Attributes:
-        index: Position of the task in its input, from 0.
-        value: What it returned; None when it failed.
-        error: What it raised, or one of our errors; None when it has a value.
-        attempts: Executions begun, 0 when there was none.
-        wall_seconds: Duration; None when it never finished.
-        cpu_seconds: Processor time; None where unknown.
-        peak_bytes: Growth of its worker's memory while it ran; None where unknown.
-        level: Where it ran; `""` when nowhere.
-    """
-
-    index: int
-    value: Any
-    error: BaseException | None
-    attempts: int
-    wall_seconds: float | None
-    cpu_seconds: float | None
-    peak_bytes: int | None
-    level: str
-
-
-class Slices:
-    """Arguments that lie in a sequence of Python's own, so they can be cut out at any time and from any thread."""
-
-    def __init__(self, sequence: Sequence[Any]) -> None:
-        self._sequence = sequence
-        self._pulled = 0
-
-    def pull(self, count: int) -> tuple[int, bool, BaseException | None]:
-        """Pull up to `count` tasks; return how many came, whether that was all, and the input's own error."""
-        before = self._pulled
-        self._pulled = min(len(self._sequence), before + count)
-        return self._pulled - before, self._pulled == len(self._sequence), None
-
-    def items(self, start: int, stop: int) -> Sequence[Any]:
-        """Return the arguments of tasks `start` to `stop` - 1."""
-        return self._sequence[start:stop]
-
-    def release(self, start: int, stop: int) -> None:
-        """Nothing: the sequence is the caller's."""
-
-
-class Pulled:
-    """Arguments pulled from an iterator and kept until their tasks are finished."""
-
-    def __init__(self, source: Iterator[Any]) -> None:
-        self._source = source
-        self._kept: dict[int, Any] = {}
-        self._pulled = 0
-
-    def pull(self, count: int) -> tuple[int, bool, BaseException | None]:
-        """Pull up to `count` tasks; return how many came, whether that was all, and the input's own error."""
-        before = self._pulled
-        try:
-            for item in itertools.islice(self._source, count):
-                self._kept[self._pulled] = item
-                self._pulled += 1
-        except BaseException as error:  # noqa: BLE001  # the caller's own iterator may raise anything
-            return self._pulled - before, True, error
-        return self._pulled - before, self._pulled - before < count, None
-
-    def items(self, start: int, stop: int) -> Sequence[Any]:
-        """Return the arguments of tasks `start` to `stop` - 1."""
-        return [self._kept[index] for index in range(start, stop)]
-
-    def release(self, start: int, stop: int) -> None:
-        """Let go of finished tasks' arguments."""
-        for index in range(start, stop):
-            self._kept.pop(index, None)
+from adaptive_exec.levels.base import Failure, Results, Work
+from adaptive_exec.outcomes import add_note, make_error
+from adaptive_exec.sources import Pulled, Slices
 
 
 @dataclass(slots=True)
@@ -325,7 +243,11 @@ class MapCalls:
         return self._is_finished and not self._loose and self._next not in self._ready
 
     def _wait(self, deadline: float | None) -> None:
-        seconds = IDLE_WAIT_SECONDS if deadline is None else min(IDLE_WAIT_SECONDS, deadline - time.monotonic())
+        seconds = (
+            IDLE_WAIT_SECONDS
+            if deadline is None
+            else min(IDLE_WAIT_SECONDS, deadline - time.monotonic())
+        )
         if not self._driver.is_threaded:
             self._driver.step(max(0.0, seconds))
             return
@@ -339,167 +261,3 @@ class MapCalls:
     def _release(self, start: int, stop: int) -> None:
         self._open_tasks -= stop - start
         self._source.release(start, stop)
-
-
-class SubmitCalls:
-    """All the `submit`s of an executor: a Future each.
-
-    Args:
-        driver: Whom to tell.
-        work: How calls are made.
-        local: Batch id for calls whose function cannot be sent to a process, which then run in this one; None
-            where they may not.
-    """
-
-    def __init__(self, driver: Driver, work: Work, *, local: int | None = None) -> None:
-        self.work = work
-        self._local = local
-        self._overflow: SubmitCalls | None = None
-        self._is_overflow = False
-        self._driver = driver
-        self._entries: dict[int, _Entry] = {}
-        self._arriving = threading.Lock()
-        self._beginning = threading.Lock()
-        self._next = 0
-
-    def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Future[Any]":
-        """Enter a call; return its Future."""
-        future: Future[Any] = Future()
-        self._enter(_Entry(future, (function, args, kwargs)))
-        if not self._driver.is_threaded:
-            self._driver.pump()
-            self.serve()
-        return future
-
-    def end_input(self, *, at_exit: bool) -> None:
-        """No more calls will come; an overflow's end when the batch it overflows from is finished."""
-        del at_exit
-        if self._is_overflow:
-            return
-        self._driver.post(InputExhausted(time.monotonic(), self.work.batch))
-
-    def cancel(self) -> None:
-        """Cancel every call that has not begun."""
-        for entry in list(self._entries.values()):
-            if entry.future.cancel():
-                self._begin(entry)
-
-    def ask(self, count: int) -> None:
-        """Nothing: calls come when they come."""
-
-    def items(self, start: int, stop: int) -> Sequence[Any]:
-        """Return the calls of tasks `start` to `stop` - 1; a cancelled one is replaced by nothing to do."""
-        return [self._begin(self._entries[index]) for index in range(start, stop)]
-
-    def deliver(self, start: int, results: Results, level: str, attempt: int) -> None:
-        """Set the Futures, the first of which is task `start`'s."""
-        for index, value in enumerate(results.values, start):
-            entry = self._entries.pop(index)
-            if entry.is_cancelled:
-                continue
-            if value.__class__ is Unportable and self._local is not None:
-                self._open_overflow(self._local)._enter(entry)
-            elif isinstance(value, Failure):
-                add_note(value.error, index, attempt, level)
-                entry.future.set_exception(value.error)
-            else:
-                entry.future.set_result(value)
-            del entry
-
-    def fail(self, start: int, stop: int, reason: Reason) -> None:
-        """End tasks with one of our errors."""
-        for index in range(start, stop):
-            self._end(self._entries.pop(index), make_error(index, reason))
-
-    def finish(self) -> None:
-        """Every task has its outcome; what is left was cancelled."""
-        if self._overflow is not None:
-            self._driver.post(InputExhausted(time.monotonic(), self._overflow.work.batch))
-        self.cancel()
-        self._entries.clear()
-
-    def abort(self, error: BaseException) -> None:
-        """End every open task with this error."""
-        while self._entries:
-            self._end(self._entries.popitem()[1], error)
-
-    def call_for_attention(self) -> None:
-        """Something lies ready for a caller's thread."""
-        self._driver.attention.set()
-
-    def serve(self) -> bool:
-        """Run what lies ready in the calling thread; return False when nothing did."""
-        did = False
-        while self._driver.work_inline(self.work.batch):
-            did = True
-        return did
-
-    def _open_overflow(self, batch: int) -> "SubmitCalls":
-        if self._overflow is None:
-            work = Work(batch, FULL, None, timeout_seconds=self.work.timeout_seconds)
-            self._overflow = SubmitCalls(self._driver, work)
-            self._overflow._is_overflow = True
-            self._driver.enter(batch, self._overflow)
-            self._driver.post(
-                BatchOpened(time.monotonic(), batch, None, single=True, portable=False)
-            )
-        return self._overflow
-
-    def _enter(self, entry: "_Entry") -> None:
-        with self._arriving:
-            self._entries[self._next] = entry
-            self._next += 1
-            self._driver.post(TasksArrived(time.monotonic(), self.work.batch, 1))
-
-    def _begin(self, entry: "_Entry") -> Any:
-        with self._beginning:
-            if not entry.has_begun:
-                entry.has_begun = True
-                entry.is_cancelled = not entry.future.set_running_or_notify_cancel()
-        return (do_nothing, (), {}) if entry.is_cancelled else entry.call
-
-    def _end(self, entry: "_Entry", error: BaseException) -> None:
-        self._begin(entry)
-        if not entry.is_cancelled:
-            entry.future.set_exception(error)
-
-
-@dataclass(slots=True)
-class _Entry:
-    future: "Future[Any]"
-    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-    has_begun: bool = False
-    is_cancelled: bool = False
-
-
-def do_nothing() -> None:
-    """Stand in for a call that was cancelled before it began."""
-
-
-def make_error(index: int, reason: Reason) -> AdaptiveExecError:
-    """Make the error that a task ends with when the run gives it up."""
-    cause = str(reason.fact("cause") or reason.fact("error") or reason.code)
-    match reason.code:
-        case Code.POISON:
-            peak, limit = reason.fact("peak"), reason.fact("limit")
-            return PoisonTaskError(
-                index,
-                cause,
-                attempts=int(reason.fact("executions") or 1),
-                peak_bytes=peak if isinstance(peak, int) else None,
-                limit_bytes=limit if isinstance(limit, int) else None,
-            )
-        case Code.TASK_OVERDUE:
-            return TaskTimeoutError(index, float(reason.fact("limit") or 0))
-        case Code.INITIALIZER_FAILED:
-            return InitializerError(cause)
-        case Code.NO_LEVEL_LEFT:
-            return LevelUnavailableError(str(reason.fact("level")), cause)
-        case _:
-            return WorkerLostError(index, cause)
-
-
-def add_note(error: BaseException, index: int, attempt: int, level: str) -> None:
-    """Say on an exception which task it is from; an object raised twice keeps its first note."""
-    if level and not any(note.startswith("adaptive_exec: ") for note in getattr(error, "__notes__", ())):
-        error.add_note(f"adaptive_exec: task {index}, attempt {attempt}, level {level}")

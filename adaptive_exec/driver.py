@@ -107,7 +107,9 @@ class Driver:
         runners: How to make each level's runner.
     """
 
-    def __init__(self, config: Config, read_host: Callable[[], HostSnapshot], runners: Runners) -> None:
+    def __init__(
+        self, config: Config, read_host: Callable[[], HostSnapshot], runners: Runners
+    ) -> None:
         self.config = config
         self.name = f"{os.getpid()}-{next(_names)}"
         self.waiter = Waiter()
@@ -337,7 +339,9 @@ class Driver:
             case KillWorker():
                 self._runners[instruction.level].kill(instruction.worker)
             case FailTasks():
-                self._batches[instruction.batch].fail(instruction.start, instruction.stop, instruction.reason)
+                self._batches[instruction.batch].fail(
+                    instruction.start, instruction.stop, instruction.reason
+                )
             case FinishBatch():
                 self._batches.pop(instruction.batch).finish()
             case ReadHost():
@@ -363,7 +367,9 @@ class Driver:
         if count == len(held.values):
             results = self._results.pop(order.chunk)
         else:
-            results = Results(held.values[:count], None if held.details is None else held.details[:count])
+            results = Results(
+                held.values[:count], None if held.details is None else held.details[:count]
+            )
             del held.values[:count]
         self._batches[order.batch].deliver(order.start, results, level, attempt)
 
@@ -415,7 +421,9 @@ class Driver:
 
     def _crash(self, error: BaseException) -> None:
         """End everything with the cause chained, so that nobody waits for ever."""
-        failure = DriverError(f"the executor's loop failed ({type(error).__name__}: {error}); please report this")
+        failure = DriverError(
+            f"the executor's loop failed ({type(error).__name__}: {error}); please report this"
+        )
         failure.__cause__ = error
         self.failure = failure
         for runner in self._runners.values():

@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from adaptive_exec.calls import MapCalls, Pulled, Slices, SubmitCalls
+from adaptive_exec.calls import MapCalls
 from adaptive_exec.config import Config, make_config
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.trace import RunReport
@@ -22,6 +22,8 @@ from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
 from adaptive_exec.levels.wire import pack_function
 from adaptive_exec.results import ResultIterator, make_outcomes
+from adaptive_exec.sources import Pulled, Slices
+from adaptive_exec.submits import SubmitCalls
 
 _SUBMITS = 0
 """Id of the batch of all submitted calls."""

@@ -23,7 +23,11 @@ _SEVERITIES = {
     "error": logging.ERROR,
 }
 _POOLS = {"process": "ProcessPoolExecutor", "thread": "ThreadPoolExecutor"}
-_NEXT = {"thread": "trying ThreadPoolExecutor", "sequential": "using sequential processing", "": "no level is left"}
+_NEXT = {
+    "thread": "trying ThreadPoolExecutor",
+    "sequential": "using sequential processing",
+    "": "no level is left",
+}
 
 
 @dataclass(slots=True)
@@ -47,7 +51,11 @@ class DecisionLog:
         if held is None:
             return
         more = f" held_back={held}" if held else ""
-        facts = {"event": decision.event, "code": str(decision.reason.code), **dict(decision.reason.facts)}
+        facts = {
+            "event": decision.event,
+            "code": str(decision.reason.code),
+            **dict(decision.reason.facts),
+        }
         line = f"{self._line(decision)} run={self.run}{more}"
         LOGGER.log(severity, "%s", line, extra={"adaptive_exec": facts})
 

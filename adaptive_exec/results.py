@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, repeat
 from typing import Any, NoReturn
 
-from adaptive_exec.calls import Block, MapCalls, Outcome
+from adaptive_exec.calls import Block, MapCalls
 from adaptive_exec.levels.base import Failure
+from adaptive_exec.outcomes import Outcome
 
 
 class ResultIterator(Iterator[Any]):
@@ -23,7 +24,10 @@ class ResultIterator(Iterator[Any]):
     """
 
     def __init__(
-        self, calls: MapCalls, timeout: float | None, shape: Callable[[Block], list[Any]] | None = None
+        self,
+        calls: MapCalls,
+        timeout: float | None,
+        shape: Callable[[Block], list[Any]] | None = None,
     ) -> None:
         deadline = None if timeout is None else timeout + time.monotonic()
         self._owner = _Owner(calls)
@@ -98,7 +102,9 @@ def _walk(items: list[Any]) -> Iterator[Any]:
     items.reverse()
     if any(isinstance(item, Failure) for item in items):
         return _Raising(items)
-    return map(items.pop, repeat(-1, len(items)))  # in C, and each item is let go as it is handed on
+    return map(
+        items.pop, repeat(-1, len(items))
+    )  # in C, and each item is let go as it is handed on
 
 
 class _Raising(Iterator[Any]):

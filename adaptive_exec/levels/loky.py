@@ -36,7 +36,12 @@ class LokyStarter:
     should_be_bare = False
 
     def __init__(
-        self, events: StarterEvents, waiter: Waiter, *, first: bytes | None, environment: dict[str, str]
+        self,
+        events: StarterEvents,
+        waiter: Waiter,
+        *,
+        first: bytes | None,
+        environment: dict[str, str],
     ) -> None:
         from loky.backend import get_context  # noqa: PLC0415  # 30 ms, only for this starter
 
@@ -59,7 +64,9 @@ class LokyStarter:
         if slate is not None:
             ends.append(Connection(slate_file))
         try:
-            process = self._context.Process(target=serve, args=(ends, self._first, os.getpid()), env=self._environment)
+            process = self._context.Process(
+                target=serve, args=(ends, self._first, os.getpid()), env=self._environment
+            )
             process.start()
         except Exception as error:
             ours.close()

@@ -59,7 +59,11 @@ class _Plain:
 
     def __reduce__(self) -> "tuple[Any, ...]":
         function = self._function
-        modules = {name: value.__name__ for name, value in self._known.items() if isinstance(value, ModuleType)}
+        modules = {
+            name: value.__name__
+            for name, value in self._known.items()
+            if isinstance(value, ModuleType)
+        }
         inner = [name for module in modules.values() for name in _submodules(module, self._names)]
         itself = [name for name, value in self._known.items() if value is function]
         return make_plain, (
@@ -116,7 +120,11 @@ def _submodules(module: str, names: set[str]) -> "Iterator[str]":
 
 
 def _is_module(value: object) -> bool:
-    return isinstance(value, ModuleType) and sys.modules.get(value.__name__) is value and value.__name__ != "__main__"
+    return (
+        isinstance(value, ModuleType)
+        and sys.modules.get(value.__name__) is value
+        and value.__name__ != "__main__"
+    )
 
 
 def _names(code: CodeType) -> "Iterator[str]":

@@ -25,8 +25,8 @@ from adaptive_exec.core.events import (
     WorkerReady,
     WorkerStalled,
 )
-from adaptive_exec.errors import TaskError, WorkerTraceback
-from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Results, Traits, Unportable
+from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Traits
+from adaptive_exec.levels.exchange import pack_items, unpack_results
 from adaptive_exec.levels.loky import LokyStarter
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.starter import Seat, Starter, cap_inner_threads, is_stopped
@@ -34,22 +34,15 @@ from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import (
     CHUNK,
     END,
-    ERROR,
     FUNCTION,
     HELLO,
     RESULTS,
-    SKIPPED,
-    STAND_IN,
     UNLOADED,
     Frame,
     Incoming,
     Outgoing,
-    Packed,
-    Unpacker,
     frame_parts,
-    loads,
     pack,
-    pack_function,
     read_frames,
 )
 from adaptive_exec.levels.zygote import ZygoteStarter
@@ -99,7 +92,12 @@ class ProcessRunner:
     traits = Traits(isolates_crashes=True, can_kill=True, shares_memory=False, parallel_python=True)
 
     def __init__(
-        self, outlet: Outlet, waiter: Waiter, config: Config, cores: int, preload: Mapping[int, bytes]
+        self,
+        outlet: Outlet,
+        waiter: Waiter,
+        config: Config,
+        cores: int,
+        preload: Mapping[int, bytes],
     ) -> None:
         self._outlet = outlet
         self._waiter = waiter
@@ -108,7 +106,9 @@ class ProcessRunner:
         self._members: dict[int, Member] = {}
         self._starter: Starter | None = None
         self._preload = preload
-        self._uses_loky = config.start == "loky" or (config.start is None and sys.platform != "linux")
+        self._uses_loky = config.start == "loky" or (
+            config.start is None and sys.platform != "linux"
+        )
         self._bare = False
         self._is_closing = False
 
@@ -123,7 +123,9 @@ class ProcessRunner:
             try:
                 seat = self._starter.start(worker)
                 member = Member(worker, seat)
-                self._waiter.watch(seat.link.fileno(), lambda bits, member=member: self._on_ready(member, bits))
+                self._waiter.watch(
+                    seat.link.fileno(), lambda bits, member=member: self._on_ready(member, bits)
+                )
             except (OSError, MemoryError, RuntimeError) as error:
                 self.on_refused(worker, f"{type(error).__name__}: {error}")
             else:
@@ -245,7 +247,11 @@ class ProcessRunner:
         if member.is_retiring and member.order is None:
             return
         if not member.pid:
-            self._outlet.post(StartRefused(time.monotonic(), LEVEL, worker, f"the worker ended by {describe(status)}"))
+            self._outlet.post(
+                StartRefused(
+                    time.monotonic(), LEVEL, worker, f"the worker ended by {describe(status)}"
+                )
+            )
             return
         self._outlet.post(
             WorkerLost(
@@ -273,9 +279,13 @@ class ProcessRunner:
             now = time.monotonic()
             if member.pid:
                 text = f"its starter was lost ({cause})"
-                self._outlet.post(WorkerLost(now, LEVEL, worker, text, running=running, blameless=True))
+                self._outlet.post(
+                    WorkerLost(now, LEVEL, worker, text, running=running, blameless=True)
+                )
             else:
-                self._outlet.post(StartRefused(now, LEVEL, worker, f"the starter of workers ended by {cause}"))
+                self._outlet.post(
+                    StartRefused(now, LEVEL, worker, f"the starter of workers ended by {cause}")
+                )
         if self._is_closing:
             self.on_closed()
 
@@ -387,7 +397,12 @@ class ProcessRunner:
 
     def _look_for_overdue(self, member: Member) -> None:
         order, slate = member.order, member.slate
-        if order is None or slate is None or order.work.timeout_seconds is None or member.is_overdue:
+        if (
+            order is None
+            or slate is None
+            or order.work.timeout_seconds is None
+            or member.is_overdue
+        ):
             return
         index = slate.running()
         ran_seconds = (time.monotonic_ns() - slate.running_since_ns()) / 1e9
@@ -447,58 +462,10 @@ class ProcessRunner:
         try:
             return pack((self._config.initializer, self._config.initargs), [])
         except Exception as error:
-            message = f"the initializer cannot be sent to processes ({type(error).__name__}: {error})"
+            message = (
+                f"the initializer cannot be sent to processes ({type(error).__name__}: {error})"
+            )
             raise CannotStartError(message) from error
-
-
-def pack_items(order: ChunkOrder) -> tuple[Packed, dict[int, Failure]]:
-    """Pack the arguments of a chunk's tasks; those that cannot be packed are returned apart, by index."""
-    packed = Packed()
-    refused: dict[int, Failure] = {}
-    for index, item in enumerate(order.items, order.start):
-        try:
-            packed.add(item)
-        except BaseException as error:  # noqa: BLE001  # an argument's own pickling may raise anything
-            refused[index] = _refuse(order.work.style, item, error)
-            packed.skip()
-    return packed, refused
-
-
-def _refuse(style: int, item: Any, error: BaseException) -> Failure:
-    if style == FULL and pack_function(item[0]) is None:
-        return Unportable(error)
-    return Failure(error)
-
-
-def unpack_results(frame: Frame, refused: dict[int, Failure]) -> Results:
-    """Read the outcomes in a RESULTS frame; one that cannot be unpacked is that task's error."""
-    _, _, start, lengths, counts, statuses, details, _ = frame.head
-    unpacker = Unpacker(lengths, counts, frame)
-    values: list[Any] = []
-    for offset in range(len(lengths)):
-        status = statuses[offset] if statuses else 0
-        if status == SKIPPED:
-            unpacker.skip()
-            values.append(refused[start + offset])
-            continue
-        try:
-            value = unpacker.take()
-            values.append(_failure(status, value) if status else value)
-        except BaseException as error:  # noqa: BLE001  # a result's own unpickling may raise anything
-            values.append(Failure(error))
-    return Results(values, details)
-
-
-def _failure(status: int, value: Any) -> Failure:
-    if status == ERROR:
-        error, text = loads(value)
-        error.__cause__ = WorkerTraceback(text)
-        return Failure(error)
-    assert status == STAND_IN, "the worker sends no other"
-    type_name, message, text = value
-    stand_in = TaskError(type_name, message, text)
-    stand_in.__cause__ = WorkerTraceback(text)
-    return Failure(stand_in)
 
 
 def _is_sigkill(status: int | None) -> bool:

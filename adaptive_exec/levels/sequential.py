@@ -33,10 +33,15 @@ class SequentialRunner:
         initargs: Its arguments.
     """
 
-    traits = Traits(isolates_crashes=False, can_kill=False, shares_memory=True, parallel_python=False)
+    traits = Traits(
+        isolates_crashes=False, can_kill=False, shares_memory=True, parallel_python=False
+    )
 
     def __init__(
-        self, outlet: Outlet, initializer: Callable[..., Any] | None = None, initargs: tuple[Any, ...] = ()
+        self,
+        outlet: Outlet,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
     ) -> None:
         self._outlet = outlet
         self._initializer = initializer
@@ -153,5 +158,7 @@ class SequentialRunner:
         failed = sum(1 for value in results.values if value.__class__ is Failure)
         self._outlet.put_results(order.chunk, results)
         self._outlet.say(
-            ChunkDone(time.monotonic(), order.chunk, count, Usage(count, wall, cpu, failed_tasks=failed))
+            ChunkDone(
+                time.monotonic(), order.chunk, count, Usage(count, wall, cpu, failed_tasks=failed)
+            )
         )

@@ -34,10 +34,15 @@ class ThreadRunner:
         initargs: Its arguments.
     """
 
-    traits = Traits(isolates_crashes=False, can_kill=False, shares_memory=True, parallel_python=False)
+    traits = Traits(
+        isolates_crashes=False, can_kill=False, shares_memory=True, parallel_python=False
+    )
 
     def __init__(
-        self, outlet: Outlet, initializer: Callable[..., Any] | None = None, initargs: tuple[Any, ...] = ()
+        self,
+        outlet: Outlet,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
     ) -> None:
         self._outlet = outlet
         self._initializer = initializer

@@ -131,5 +131,8 @@ try:
     import select
 
     _READ, _WRITE = select.POLLIN, select.POLLOUT
-except (ImportError, AttributeError):  # Pyodide and Windows: no process level with descriptors there
+except (
+    ImportError,
+    AttributeError,
+):  # Pyodide and Windows: no process level with descriptors there
     _READ = _WRITE = 0

@@ -11,7 +11,11 @@ from collections import deque
 from struct import Struct
 
 try:
-    from _pickle import PickleBuffer, dumps, loads  # `pickle` itself imports `re`: 4 ms in each fresh interpreter
+    from _pickle import (
+        PickleBuffer,
+        dumps,
+        loads,
+    )  # `pickle` itself imports `re`: 4 ms in each fresh interpreter
 except ImportError:  # other Pythons
     from pickle import PickleBuffer, dumps, loads
 
@@ -114,7 +118,11 @@ class Unpacker:
         """
         length = max(0, self._lengths[self._next])
         piece = self._body[self._at : self._at + length]
-        own = () if self._counts is None else [self._buffers.popleft() for _ in range(self._counts[self._next])]
+        own = (
+            ()
+            if self._counts is None
+            else [self._buffers.popleft() for _ in range(self._counts[self._next])]
+        )
         self._at += length
         self._next += 1
         return loads(piece, buffers=own) if own else loads(piece)
@@ -193,7 +201,9 @@ class Frame:
         self.buffers = buffers
 
 
-def frame_parts(head: "tuple[Any, ...]", body: bytes = b"", buffers: "Iterable[Buffer]" = ()) -> "list[Buffer]":
+def frame_parts(
+    head: "tuple[Any, ...]", body: bytes = b"", buffers: "Iterable[Buffer]" = ()
+) -> "list[Buffer]":
     """Write a frame as parts that are sent one after the other."""
     facts = marshal.dumps(head)
     views = [memoryview(item).cast("B") for item in buffers]
@@ -309,10 +319,14 @@ class Incoming:
     def _on_prefix(self) -> None:
         self._head_bytes, count, self._body_bytes = _PREFIX.unpack(self._fixed)
         self._count = count
-        self._expect(bytearray(_LENGTH.size * count + self._head_bytes + self._body_bytes), self._on_body)
+        self._expect(
+            bytearray(_LENGTH.size * count + self._head_bytes + self._body_bytes), self._on_body
+        )
 
     def _on_body(self) -> None:
-        sizes = [_LENGTH.unpack_from(self._fixed, at * _LENGTH.size)[0] for at in range(self._count)]
+        sizes = [
+            _LENGTH.unpack_from(self._fixed, at * _LENGTH.size)[0] for at in range(self._count)
+        ]
         self._buffers = [bytearray(size) for size in sizes]
         self._body = self._fixed
         self._on_full = self._on_buffers

@@ -54,7 +54,11 @@ class Worker:
     """
 
     def __init__(
-        self, link: "socket.socket", slate: "Slate | None", functions: "dict[int, Any]", publish_seconds: float
+        self,
+        link: "socket.socket",
+        slate: "Slate | None",
+        functions: "dict[int, Any]",
+        publish_seconds: float,
     ) -> None:
         self._incoming = Incoming(link)
         self._outgoing = Outgoing(link)
@@ -130,9 +134,15 @@ class Worker:
         """Make finished results known: in shared memory, else over the socket."""
         if in_band or self._slate is None:
             self._overflowed = True
-        if not self._overflowed and self._slate is not None and self._slate.publish(self._half, parts):
+        if (
+            not self._overflowed
+            and self._slate is not None
+            and self._slate.publish(self._half, parts)
+        ):
             return
-        self._overflowed = True  # the parent reads the slate first: what comes after must not overtake this
+        self._overflowed = (
+            True  # the parent reads the slate first: what comes after must not overtake this
+        )
         self._outgoing.put(parts)
         self._outgoing.flush()
 
@@ -240,7 +250,16 @@ class _Report:
         packed = self._packed
         statuses = bytes(self._statuses) if any(self._statuses) else None
         details = self._details if self._detailed else None
-        head = (RESULTS, self._chunk, self._next, packed.lengths, packed.counts, statuses, details, usage)
+        head = (
+            RESULTS,
+            self._chunk,
+            self._next,
+            packed.lengths,
+            packed.counts,
+            statuses,
+            details,
+            usage,
+        )
         parts = frame_parts(head, b"".join(packed.pieces), packed.buffers)
         self._worker.publish(parts, in_band=bool(packed.buffers) or usage is not None)
         self._next += len(packed.lengths)
@@ -321,7 +340,11 @@ def describe_traceback(error: BaseException) -> str:
 def type_name(error: BaseException) -> str:
     """Return the qualified name of an exception's type."""
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def _text(error: BaseException) -> str:

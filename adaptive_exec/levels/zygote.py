@@ -225,19 +225,17 @@ def _launch(
 
 
 def _settings(functions: Mapping[int, bytes], first: bytes | None) -> bytes:
-    return marshal.dumps(
-        {
-            "path": [entry for entry in sys.path if isinstance(entry, str)],
-            "argv": [str(word) for word in sys.argv],
-            "prefixes": (sys.prefix, sys.exec_prefix),
-            "parent": os.getpid(),
-            "functions": dict(functions),
-            "first": first,
-            "without_site": not sys.flags.no_site,
-            "slate_bytes": SLATE_BYTES,
-            "publish_seconds": PUBLISH_SECONDS,
-        }
-    )
+    return marshal.dumps({
+        "path": [entry for entry in sys.path if isinstance(entry, str)],
+        "argv": [str(word) for word in sys.argv],
+        "prefixes": (sys.prefix, sys.exec_prefix),
+        "parent": os.getpid(),
+        "functions": dict(functions),
+        "first": first,
+        "without_site": not sys.flags.no_site,
+        "slate_bytes": SLATE_BYTES,
+        "publish_seconds": PUBLISH_SECONDS,
+    })
 
 
 def _interpreter_flags() -> list[str]:

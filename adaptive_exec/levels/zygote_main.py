@@ -56,7 +56,9 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
     zygote.load()
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
     if watch_parent >= 0:
-        prctl(_PR_SET_PDEATHSIG, 0)  # it fires when the thread that started us ends; from here on the pidfd tells
+        prctl(
+            _PR_SET_PDEATHSIG, 0
+        )  # it fires when the thread that started us ends; from here on the pidfd tells
     zygote.serve()
 
 
@@ -92,7 +94,9 @@ class Zygote:
         threads = other_threads()
         self._answer((LOADED, list(self._functions), threads, error))
         if threads:
-            os._exit(THREADED)  # the next zygote starts without the function, its workers load it themselves
+            os._exit(
+                THREADED
+            )  # the next zygote starts without the function, its workers load it themselves
 
     def serve(self) -> None:
         """Take requests and watch workers, until QUIT or the parent's end."""
@@ -119,14 +123,18 @@ class Zygote:
 
     def _take_request(self) -> None:
         try:
-            message, ancillary, flags, _ = self._control.recvmsg(MESSAGE_BYTES, socket_module.CMSG_SPACE(8))
+            message, ancillary, flags, _ = self._control.recvmsg(
+                MESSAGE_BYTES, socket_module.CMSG_SPACE(8)
+            )
         except OSError:
             self._end_all()
         if not message:
             self._end_all()
         request = marshal.loads(message)
         if request[0] == FORK:
-            self._fork(request[1], _descriptors(ancillary), lost=bool(flags & socket_module.MSG_CTRUNC))
+            self._fork(
+                request[1], _descriptors(ancillary), lost=bool(flags & socket_module.MSG_CTRUNC)
+            )
         elif request[0] == KILL:
             self._kill(request[1])
         elif request[0] == QUIT:
@@ -136,7 +144,12 @@ class Zygote:
         if lost or not descriptors:
             for descriptor in descriptors:
                 os.close(descriptor)
-            self._answer((REFUSED, worker, errno.EMFILE, "OSError: [Errno 24] Too many open files in the zygote"))
+            self._answer((
+                REFUSED,
+                worker,
+                errno.EMFILE,
+                "OSError: [Errno 24] Too many open files in the zygote",
+            ))
             return
         for stream in (sys.stdout, sys.stderr):
             _flush(stream)
@@ -355,5 +368,8 @@ def _descriptors(ancillary: "list[tuple[int, int, bytes]]") -> "list[int]":
     found: list[int] = []
     for level, kind, payload in ancillary:
         if level == socket_module.SOL_SOCKET and kind == socket_module.SCM_RIGHTS:
-            found += [int.from_bytes(payload[at : at + 4], sys.byteorder) for at in range(0, len(payload) - 3, 4)]
+            found += [
+                int.from_bytes(payload[at : at + 4], sys.byteorder)
+                for at in range(0, len(payload) - 3, 4)
+            ]
     return found

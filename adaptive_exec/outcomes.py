@@ -1,0 +1,73 @@
+"""What becomes of a task: its outcome, and our errors for the tasks that the run gives up.
+
+Decides nothing: the reason says which error it is.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from adaptive_exec.core.reason import Code, Reason
+from adaptive_exec.errors import (
+    AdaptiveExecError,
+    InitializerError,
+    LevelUnavailableError,
+    PoisonTaskError,
+    TaskTimeoutError,
+    WorkerLostError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one task.
+
+    Attributes:
+        index: Position of the task in its input, from 0.
+        value: What it returned; None when it failed.
+        error: What it raised, or one of our errors; None when it has a value.
+        attempts: Executions begun, 0 when there was none.
+        wall_seconds: Duration; None when it never finished.
+        cpu_seconds: Processor time; None where unknown.
+        peak_bytes: Growth of its worker's memory while it ran; None where unknown.
+        level: Where it ran; `""` when nowhere.
+    """
+
+    index: int
+    value: Any
+    error: BaseException | None
+    attempts: int
+    wall_seconds: float | None
+    cpu_seconds: float | None
+    peak_bytes: int | None
+    level: str
+
+
+def make_error(index: int, reason: Reason) -> AdaptiveExecError:
+    """Make the error that a task ends with when the run gives it up."""
+    cause = str(reason.fact("cause") or reason.fact("error") or reason.code)
+    match reason.code:
+        case Code.POISON:
+            peak, limit = reason.fact("peak"), reason.fact("limit")
+            return PoisonTaskError(
+                index,
+                cause,
+                attempts=int(reason.fact("executions") or 1),
+                peak_bytes=peak if isinstance(peak, int) else None,
+                limit_bytes=limit if isinstance(limit, int) else None,
+            )
+        case Code.TASK_OVERDUE:
+            return TaskTimeoutError(index, float(reason.fact("limit") or 0))
+        case Code.INITIALIZER_FAILED:
+            return InitializerError(cause)
+        case Code.NO_LEVEL_LEFT:
+            return LevelUnavailableError(str(reason.fact("level")), cause)
+        case _:
+            return WorkerLostError(index, cause)
+
+
+def add_note(error: BaseException, index: int, attempt: int, level: str) -> None:
+    """Say on an exception which task it is from; an object raised twice keeps its first note."""
+    if level and not any(
+        note.startswith("adaptive_exec: ") for note in getattr(error, "__notes__", ())
+    ):
+        error.add_note(f"adaptive_exec: task {index}, attempt {attempt}, level {level}")

@@ -1,0 +1,154 @@
+"""The callers' side of `submit`: calls go in one by one, a Future each comes out.
+
+Calls whose function no process can take overflow into a batch of their own that runs in this process. Decides nothing.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived
+from adaptive_exec.core.reason import Reason
+from adaptive_exec.driver import Driver
+from adaptive_exec.levels.base import FULL, Failure, Results, Unportable, Work
+from adaptive_exec.outcomes import add_note, make_error
+
+
+class SubmitCalls:
+    """All the `submit`s of an executor: a Future each.
+
+    Args:
+        driver: Whom to tell.
+        work: How calls are made.
+        local: Batch id for calls whose function cannot be sent to a process, which then run in this one; None
+            where they may not.
+    """
+
+    def __init__(self, driver: Driver, work: Work, *, local: int | None = None) -> None:
+        self.work = work
+        self._local = local
+        self._overflow: SubmitCalls | None = None
+        self._is_overflow = False
+        self._driver = driver
+        self._entries: dict[int, _Entry] = {}
+        self._arriving = threading.Lock()
+        self._beginning = threading.Lock()
+        self._next = 0
+
+    def submit(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> "Future[Any]":
+        """Enter a call; return its Future."""
+        future: Future[Any] = Future()
+        self._enter(_Entry(future, (function, args, kwargs)))
+        if not self._driver.is_threaded:
+            self._driver.pump()
+            self.serve()
+        return future
+
+    def end_input(self, *, at_exit: bool) -> None:
+        """No more calls will come; an overflow's end when the batch it overflows from is finished."""
+        del at_exit
+        if self._is_overflow:
+            return
+        self._driver.post(InputExhausted(time.monotonic(), self.work.batch))
+
+    def cancel(self) -> None:
+        """Cancel every call that has not begun."""
+        for entry in list(self._entries.values()):
+            if entry.future.cancel():
+                self._begin(entry)
+
+    def ask(self, count: int) -> None:
+        """Nothing: calls come when they come."""
+
+    def items(self, start: int, stop: int) -> Sequence[Any]:
+        """Return the calls of tasks `start` to `stop` - 1; a cancelled one is replaced by nothing to do."""
+        return [self._begin(self._entries[index]) for index in range(start, stop)]
+
+    def deliver(self, start: int, results: Results, level: str, attempt: int) -> None:
+        """Set the Futures, the first of which is task `start`'s."""
+        for index, value in enumerate(results.values, start):
+            entry = self._entries.pop(index)
+            if entry.is_cancelled:
+                continue
+            if value.__class__ is Unportable and self._local is not None:
+                self._open_overflow(self._local)._enter(entry)
+            elif isinstance(value, Failure):
+                add_note(value.error, index, attempt, level)
+                entry.future.set_exception(value.error)
+            else:
+                entry.future.set_result(value)
+            del entry
+
+    def fail(self, start: int, stop: int, reason: Reason) -> None:
+        """End tasks with one of our errors."""
+        for index in range(start, stop):
+            self._end(self._entries.pop(index), make_error(index, reason))
+
+    def finish(self) -> None:
+        """Every task has its outcome; what is left was cancelled."""
+        if self._overflow is not None:
+            self._driver.post(InputExhausted(time.monotonic(), self._overflow.work.batch))
+        self.cancel()
+        self._entries.clear()
+
+    def abort(self, error: BaseException) -> None:
+        """End every open task with this error."""
+        while self._entries:
+            self._end(self._entries.popitem()[1], error)
+
+    def call_for_attention(self) -> None:
+        """Something lies ready for a caller's thread."""
+        self._driver.attention.set()
+
+    def serve(self) -> bool:
+        """Run what lies ready in the calling thread; return False when nothing did."""
+        did = False
+        while self._driver.work_inline(self.work.batch):
+            did = True
+        return did
+
+    def _open_overflow(self, batch: int) -> "SubmitCalls":
+        if self._overflow is None:
+            work = Work(batch, FULL, None, timeout_seconds=self.work.timeout_seconds)
+            self._overflow = SubmitCalls(self._driver, work)
+            self._overflow._is_overflow = True
+            self._driver.enter(batch, self._overflow)
+            self._driver.post(
+                BatchOpened(time.monotonic(), batch, None, single=True, portable=False)
+            )
+        return self._overflow
+
+    def _enter(self, entry: "_Entry") -> None:
+        with self._arriving:
+            self._entries[self._next] = entry
+            self._next += 1
+            self._driver.post(TasksArrived(time.monotonic(), self.work.batch, 1))
+
+    def _begin(self, entry: "_Entry") -> Any:
+        with self._beginning:
+            if not entry.has_begun:
+                entry.has_begun = True
+                entry.is_cancelled = not entry.future.set_running_or_notify_cancel()
+        return (do_nothing, (), {}) if entry.is_cancelled else entry.call
+
+    def _end(self, entry: "_Entry", error: BaseException) -> None:
+        self._begin(entry)
+        if not entry.is_cancelled:
+            entry.future.set_exception(error)
+
+
+@dataclass(slots=True)
+class _Entry:
+    future: "Future[Any]"
+    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+    has_begun: bool = False
+    is_cancelled: bool = False
+
+
+def do_nothing() -> None:
+    """Stand in for a call that was cancelled before it began."""
