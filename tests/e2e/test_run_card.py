@@ -20,15 +20,11 @@ MORE_TOOLS = ("tail", "tr", "uname")
 
 
 def clone(folder: Path) -> Path:
-    """Copy what a clone has: the files that git knows."""
+    """Copy what a clone has and the script needs, to a folder with a blank in its name."""
     target = folder / "a clone"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--", *CLONED], cwd=ROOT, capture_output=True, check=True
-    )
-    for name in listed.stdout.decode().split("\0")[:-1]:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).exists():
-            shutil.copy(ROOT / name, target / name)
+    shutil.copytree(ROOT / CLONED[0], target / CLONED[0], ignore=shutil.ignore_patterns("__py*__"))
+    for name in CLONED[1:]:
+        shutil.copy(ROOT / name, target / name)
     return target
 
 

@@ -76,6 +76,7 @@ def test_without_once_passes_repeat_until_the_interrupt(tmp_path: Path):
     assert len(set(folders(out))) == len(folders(out)) >= 2
 
 
+@pytest.mark.slow
 def test_starting_afresh_removes_dead_runs_and_never_a_live_one(here: Path):
     live = start(here, *NAPS, "--levels", "thread")
     wait_for(lambda: any(here.glob("runs/work.nap/*-*")))
@@ -102,6 +103,7 @@ def test_several_instances_have_folders_of_their_own_and_the_worst_code_wins(her
         assert f"[{number}] stdlib: loaded " in ended.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupt_reaches_all_instances(here: Path):
     process = start(here, *NAPS, "-n", "2", "--levels", "thread")
     wait_for(lambda: len(list(here.glob("runs/work.nap/*-*"))) == 2)

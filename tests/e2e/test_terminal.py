@@ -38,7 +38,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
 
 def prepare(folder: Path) -> list[str]:
     (folder / "work.py").write_text(WORK)
-    (folder / "naps.txt").write_text("0.2\n" * 8)
+    (folder / "naps.txt").write_text("0.1\n" * 8)
     return ["run", "--function", "work:nap", "--input", "naps.txt", "--levels", "thread"]
 
 
