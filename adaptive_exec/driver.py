@@ -132,6 +132,7 @@ class Driver:
         self._lock = threading.Lock()
         self._timer_at: float | None = None
         self._thread: threading.Thread | None = None
+        self._alone_since: str | None = None
         self._pid = os.getpid()
         _drivers.add(self)
 
@@ -141,6 +142,11 @@ class Driver:
     def is_threaded(self) -> bool:
         """True while a thread of its own drives."""
         return self._thread is not None
+
+    @property
+    def is_alone(self) -> bool:
+        """True when no thread can be started: whoever calls must drive until the work is done."""
+        return self._alone_since is not None
 
     @property
     def is_foreign(self) -> bool:
@@ -263,6 +269,9 @@ class Driver:
 
     def _until_tick(self) -> float:
         until = self._until_timer()
+        sequential = self._runners.get("sequential")
+        if isinstance(sequential, SequentialRunner) and sequential.unhelped is not None:
+            return 0.0
         if self._next_tick is not None:
             until = min(until, self._next_tick - time.monotonic())
         return max(0.0, until)
@@ -386,7 +395,7 @@ class Driver:
     def _start(self, level: str, workers: Sequence[int]) -> None:
         try:
             if level != "sequential":
-                self._ensure_thread()
+                self._ensure_thread(level)
             if not self._may_drive():
                 self._deferred.append((level, workers))
                 self.waiter.wake()
@@ -395,7 +404,8 @@ class Driver:
                 self._runners[level] = self._make[level](self)
             self._runners[level].start(workers)
         except (OSError, MemoryError, RuntimeError, ImportError) as error:
-            text = f"{type(error).__name__}: {error}"
+            origin = error.__cause__ or error
+            text = f"{type(origin).__name__}: {origin}"
             lasting = isinstance(error, (ImportError, CannotStartError))
             for worker in workers:
                 self._inbox.append(StartRefused(time.monotonic(), level, worker, text, lasting))
@@ -406,9 +416,17 @@ class Driver:
         else:
             self._inbox.append(LevelClosed(time.monotonic(), level))
 
-    def _ensure_thread(self) -> None:
-        if self._thread is None:
+    def _ensure_thread(self, level: str) -> None:
+        if self._thread is not None:
+            return
+        try:
             self._thread = start_thread(self._drive, f"adaptive-exec-driver-{self.name}")
+        except (RuntimeError, MemoryError) as error:
+            first, self._alone_since = self._alone_since, self._alone_since or level
+            if first not in (None, level):
+                raise CannotStartError(str(error)) from error  # a better level has waited for it
+            raise
+        self._alone_since = None
 
     def _finish(self) -> None:
         self._runners.clear()

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from adaptive_exec.config import IDLE_WAIT_SECONDS
 from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived
 from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
@@ -46,7 +47,7 @@ class SubmitCalls:
         self._enter(_Entry(future, (function, args, kwargs)))
         if not self._driver.is_threaded:
             self._driver.pump()
-            self.serve()
+            self._work_off(future)
         return future
 
     def end_input(self, *, at_exit: bool) -> None:
@@ -111,6 +112,13 @@ class SubmitCalls:
         while self._driver.work_inline(self.work.batch):
             did = True
         return did
+
+    def _work_off(self, future: "Future[Any]") -> None:
+        """Where no thread can be started, the caller runs its call at once."""
+        self.serve()
+        while self._driver.is_alone and not future.done():
+            if not self.serve():
+                self._driver.step(IDLE_WAIT_SECONDS)
 
     def _open_overflow(self, batch: int) -> "SubmitCalls":
         if self._overflow is None:

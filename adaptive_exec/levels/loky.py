@@ -14,6 +14,8 @@ from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.starter import Seat, StarterEvents, kill_group, make_slate
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import loads
+from adaptive_exec.levels.worker import Worker, end_process
+from adaptive_exec.levels.zygote_main import be_expendable, prctl
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -138,9 +140,6 @@ def serve(ends: "list[Connection]", first: bytes | None, parent: int) -> None:
         first: The packed `(initializer, initargs)`, None for none.
         parent: The parent's pid.
     """
-    from adaptive_exec.levels.worker import Worker, end_process  # noqa: PLC0415  # the parent needs neither
-    from adaptive_exec.levels.zygote_main import be_expendable, prctl  # noqa: PLC0415
-
     os.setpgid(0, 0)
     prctl(1, signal.SIGKILL)
     if os.getppid() != parent:

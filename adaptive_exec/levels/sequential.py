@@ -49,6 +49,7 @@ class SequentialRunner:
         self._orders: dict[int, deque[ChunkOrder]] = {}
         self._starting = threading.Lock()
         self._is_helped = False
+        self.unhelped: int | None = None
 
     def start(self, workers: Sequence[int]) -> None:
         """Be ready: nothing has to be started."""
@@ -107,9 +108,12 @@ class SequentialRunner:
         """Nothing: threads do not live on in a forked child."""
 
     def tick(self, now: float) -> float | None:
-        """Nothing comes by itself."""
-        del now
-        return None
+        """Run, in the driver's thread, what no other thread can be started for."""
+        if self.unhelped is None:
+            return None
+        if not self.work(self.unhelped):
+            self.unhelped = None
+        return now
 
     def _initialize(self, worker: int) -> bool:
         assert self._initializer is not None, "asked only where there is one"
@@ -130,7 +134,8 @@ class SequentialRunner:
             try:
                 start_thread(self._work_off, "adaptive-exec-submit", batch)
             except (RuntimeError, MemoryError):
-                return  # stays laid ready: whoever called submit works it off, at once
+                self.unhelped = batch  # whoever called submit works it off, else the driver's thread
+                return
             self._is_helped = True
 
     def _work_off(self, batch: int) -> None:
