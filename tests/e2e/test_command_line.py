@@ -28,7 +28,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 OURS = ["--function", "work:double", "--input"]
 MISTAKES = {
     "no command": ([], "Missing command"),
-    "unknown command": (["rum"], "No such command 'rum'. Did you mean 'run'?"),
+    "unknown command": (["rum"], "No such command 'rum'"),
     "unknown option": (["run", "--forse"], "--forse"),
     "option without value": (["run", "-c"], "'-c' requires an argument"),
     "second card": (["run", "stdlib", "other"], "unexpected extra argument"),
