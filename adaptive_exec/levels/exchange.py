@@ -6,7 +6,7 @@ Each task by itself: one that cannot be packed or unpacked is that task's failur
 from typing import Any
 
 from adaptive_exec.errors import TaskError, WorkerTraceback
-from adaptive_exec.levels.base import FULL, ChunkOrder, Failure, Results, Unportable
+from adaptive_exec.levels.base import FULL, ONE, ChunkOrder, Failure, Results, Unportable
 from adaptive_exec.levels.wire import (
     ERROR,
     SKIPPED,
@@ -14,6 +14,7 @@ from adaptive_exec.levels.wire import (
     Frame,
     Packed,
     Unpacker,
+    are_plain,
     loads,
     pack_function,
 )
@@ -21,6 +22,9 @@ from adaptive_exec.levels.wire import (
 
 def pack_items(order: ChunkOrder) -> tuple[Packed, dict[int, Failure]]:
     """Pack the arguments of a chunk's tasks; those that cannot be packed are returned apart, by index."""
+    if order.work.style == ONE and are_plain(order.items):
+        items = order.items
+        return Packed.of_plain(items if isinstance(items, range) else list(items)), {}
     packed = Packed()
     refused: dict[int, Failure] = {}
     for index, item in enumerate(order.items, order.start):
@@ -41,6 +45,8 @@ def _refuse(style: int, item: Any, error: BaseException) -> Failure:
 def unpack_results(frame: Frame, refused: dict[int, Failure]) -> Results:
     """Read the outcomes in a RESULTS frame; one that cannot be unpacked is that task's error."""
     _, _, start, lengths, counts, statuses, details, _ = frame.head
+    if lengths is None:
+        return Results(loads(frame.body), details)
     unpacker = Unpacker(lengths, counts, frame)
     values: list[Any] = []
     for offset in range(len(lengths)):

@@ -154,6 +154,7 @@ class ProcessRunner:
         timed = work.timeout_seconds is not None
         head = (
             CHUNK, order.chunk, work.batch, work.style, work.detailed, order.start, timed,
+            len(order.items),
             packed.lengths, packed.counts,
         )  # fmt: skip
         member.outgoing.put(frame_parts(head, b"".join(packed.pieces), packed.buffers))

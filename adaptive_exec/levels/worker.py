@@ -14,6 +14,7 @@ from adaptive_exec.levels.wire import (
     ERROR,
     FUNCTION,
     HELLO,
+    PLAIN,
     PROTOCOL,
     RESULTS,
     SKIPPED,
@@ -41,6 +42,10 @@ FULL, ONE = 2, 0
 """Styles of calling, as in `levels/base`, which a worker does not import."""
 PEAK_TASK_SECONDS = 0.0025
 """Seconds; of shorter tasks the peak is read once per chunk, since a reading takes 26 us (1 %)."""
+
+
+PEAK_EVERY_SECONDS = 0.05
+"""Seconds between two readings while tasks are short: a reading takes 50 us, which is then 0.1 %."""
 
 
 class Worker:
@@ -101,24 +106,25 @@ class Worker:
             self._unloaded[number] = describe_traceback(error)
 
     def _run(self, frame: Frame) -> None:
-        _, chunk, number, style, detailed, start, timed, lengths, counts = frame.head
+        _, chunk, number, style, detailed, start, timed, count, lengths, counts = frame.head
         self._half ^= 1
         self._overflowed = False
         if style != FULL and number not in self._functions:
-            self._send((UNLOADED, chunk, self._unloaded.get(number, "the function did not arrive")))
+            why = self._unloaded.get(number, "the function did not arrive")
+            self._send((UNLOADED, chunk, why))
             return
         report = _Report(self, chunk, start, detailed=detailed)
-        unpacker = Unpacker(lengths, counts, frame)
         function = self._functions.get(number)
-        self._peak.begin()
         cpu_before = process_time()
-        for offset, length in enumerate(lengths):
-            if length < 0:
-                unpacker.skip()
-                report.add_skipped()
-                continue
-            self._mark(start + offset + 1, timed=timed)
-            report.run_one(function, style, unpacker)
+        if lengths is None:
+            for index, item in enumerate(loads(frame.body), start + 1):
+                self._mark(index, timed=timed)
+                report.run_one(function, style, item)
+        else:
+            unpacker = Unpacker(lengths, counts, frame)
+            for offset in range(count):
+                self._mark(start + offset + 1, timed=timed)
+                report.unpack_and_run(function, style, unpacker, lengths[offset])
         self._mark(0, timed=False)
         report.finish(process_time() - cpu_before)
 
@@ -145,6 +151,10 @@ class Worker:
         )
         self._outgoing.put(parts)
         self._outgoing.flush()
+
+    def is_peak_due(self) -> bool:
+        """Say whether the last reading is so long ago that another costs next to nothing."""
+        return perf_counter() >= self._peak.due_at
 
     def read_peak(self) -> int | None:
         """Return the growth of this process's memory since the last reading, and begin anew."""
@@ -173,21 +183,34 @@ class _Report:
         self._wall = 0.0
         self._transport = 0.0
         self._peak: int | None = None
-        self._last = perf_counter()
+        self._now = self._last = perf_counter()
         self._clear()
 
-    def run_one(self, function: "Any", style: int, unpacker: Unpacker) -> None:
-        """Run the next task and keep its outcome."""
-        received = perf_counter()
+    def unpack_and_run(
+        self, function: "Any", style: int, unpacker: Unpacker, length: int
+    ) -> None:
+        """Unpack the next task's arguments and run it; one without bytes keeps its place."""
+        if length < 0:
+            unpacker.skip()
+            self._add(SKIPPED, None)
+            self._details.append((0.0, None, None))
+            return
         try:
             item = unpacker.take()
         except BaseException as error:  # noqa: BLE001  # an argument's own unpickling may raise anything
             self._add_error(error)
-            self._details.append((0.0, 0.0, None))
-            self._note(received, received, received, None)
+            self._details.append((0.0, None, None))
+            self._count += 1
             return
+        now = perf_counter()
+        self._transport += now - self._now
+        self._now = now
+        self.run_one(function, style, item)
+
+    def run_one(self, function: "Any", style: int, item: "Any") -> None:
+        """Run the next task and keep its outcome."""
         cpu_before = process_time() if self._detailed else 0.0
-        begun = perf_counter()
+        begun = self._now
         try:
             if style == ONE:
                 value = function(item)
@@ -203,97 +226,90 @@ class _Report:
             self._add_value(value)
             del value
         del item
-        peak = self._worker.read_peak() if ended - begun >= PEAK_TASK_SECONDS else None
-        if self._detailed:
-            self._details.append((ended - begun, process_time() - cpu_before, peak))
-        self._note(received, begun, ended, peak)
-
-    def add_skipped(self) -> None:
-        """Keep the place of a task whose arguments the parent could not pack."""
-        self._packed.skip()
-        self._statuses.append(SKIPPED)
-        self._details.append((0.0, None, None))
+        self._note(ended - begun, ended, process_time() - cpu_before if self._detailed else None)
 
     def finish(self, cpu_seconds: float) -> None:
         """Publish what is left and say that the chunk is done."""
-        if self._peak is None and self._count:
+        if self._peak is None and self._worker.is_peak_due():
             self._peak = self._worker.read_peak()
         usage = (self._count, self._wall, cpu_seconds, self._transport, self._peak, self._failed)
         self._publish(usage)
 
-    def _note(self, received: float, begun: float, ended: float, peak: int | None) -> None:
-        now = perf_counter()
-        self._count += 1
-        self._wall += ended - begun
-        self._transport += begun - received + now - ended
+    def _note(self, wall_seconds: float, ended: float, cpu_seconds: float | None) -> None:
+        peak = self._worker.read_peak() if wall_seconds >= PEAK_TASK_SECONDS else None
         if peak is not None:
             self._peak = max(peak, self._peak or 0)
+        if self._detailed:
+            self._details.append((wall_seconds, cpu_seconds, peak))
+        self._count += 1
+        self._wall += wall_seconds
+        self._now = now = perf_counter()
+        self._transport += now - ended
         if now - self._last >= self._hold_seconds:
             self._publish(None)
-            self._last = perf_counter()
+            self._now = self._last = perf_counter()
 
     def _add_value(self, value: object) -> None:
+        if self._plain is not None and value.__class__ in PLAIN:
+            self._plain.append(value)
+            return
         try:
-            self._packed.add(value)
+            self._add(VALUE, value)
         except BaseException as error:  # noqa: BLE001  # a result's own pickling may raise anything
             self._add_error(error)
-        else:
-            self._statuses.append(VALUE)
 
     def _add_error(self, error: BaseException) -> None:
         self._failed += 1
-        status, piece = pack_error(error)
-        self._packed.add(piece)
+        self._add(*pack_error(error))
+
+    def _add(self, status: int, value: object) -> None:
+        if self._plain is not None:
+            plain, self._plain = self._plain, None
+            for earlier in plain:
+                self._add(VALUE, earlier)
+        if status == SKIPPED:
+            self._packed.skip()
+        else:
+            self._packed.add(value)
         self._statuses.append(status)
 
     def _publish(self, usage: "tuple[Any, ...] | None") -> None:
-        packed = self._packed
+        packed = self._packed if self._plain is None else Packed.of_plain(self._plain)
+        count = len(self._statuses) if self._plain is None else len(self._plain)
         statuses = bytes(self._statuses) if any(self._statuses) else None
         details = self._details if self._detailed else None
-        head = (
-            RESULTS,
-            self._chunk,
-            self._next,
-            packed.lengths,
-            packed.counts,
-            statuses,
-            details,
-            usage,
-        )
+        head = (RESULTS, self._chunk, self._next, packed.lengths, packed.counts, statuses, details, usage)  # fmt: skip
         parts = frame_parts(head, b"".join(packed.pieces), packed.buffers)
         self._worker.publish(parts, in_band=bool(packed.buffers) or usage is not None)
-        self._next += len(packed.lengths)
+        self._next += count
         self._clear()
 
     def _clear(self) -> None:
+        self._plain: list[Any] | None = []
         self._packed = Packed()
         self._statuses = bytearray()
         self._details: list[tuple[float, float | None, int | None]] = []
 
 
 class PeakMeter:
-    """Reads how much this process's memory grew: high-water mark minus size at the start (Linux)."""
+    """Reads how much this process's memory grew: high-water mark minus size at the last reading (Linux).
+
+    Attributes:
+        due_at: When a reading is worth its time again, in `perf_counter`'s seconds.
+    """
 
     def __init__(self) -> None:
+        self.due_at = 0.0
+        self._before = 0
         try:
             self._status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
             self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
         except OSError:
             self._status = -1
-        self._before = 0
-
-    def begin(self) -> None:
-        """Note the present size and reset the high-water mark."""
-        if self._status < 0:
-            return
-        try:
-            os.pwrite(self._clear, b"5", 0)
-            self._before = self._field(b"VmRSS:")
-        except (OSError, ValueError):
-            self._status = -1
+        self._reset()
 
     def read(self) -> int | None:
-        """Return the growth in bytes since `begin`, and begin anew; None where it cannot be read."""
+        """Return the growth in bytes since the last reading, and begin anew; None where it cannot be read."""
         if self._status < 0:
             return None
         try:
@@ -301,8 +317,18 @@ class PeakMeter:
         except (OSError, ValueError):
             self._status = -1
             return None
-        self.begin()
+        self._reset()
         return max(0, peak)
+
+    def _reset(self) -> None:
+        if self._status < 0:
+            return
+        try:
+            os.pwrite(self._clear, b"5", 0)
+            self._before = self._field(b"VmRSS:")
+        except (OSError, ValueError):
+            self._status = -1
+        self.due_at = perf_counter() + PEAK_EVERY_SECONDS
 
     def _field(self, name: bytes) -> int:
         text = os.pread(self._status, 4096, 0)
