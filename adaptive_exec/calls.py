@@ -66,6 +66,7 @@ class MapCalls:
         self._is_exhausted = False
         self._is_complete = False
         self._is_cut = False
+        self._waiting = 0
         self._has_begun = False
         self._open_tasks = 0
 
@@ -99,17 +100,15 @@ class MapCalls:
 
     def finish(self) -> None:
         """Every task that was begun has its outcome and no more will begin."""
-        with self._changed:
-            self._is_finished = True
-            self._is_complete = self._is_exhausted and self._open_tasks == 0
-            self._changed.notify_all()
+        self._is_complete = self._is_exhausted and self._open_tasks == 0
+        self._is_finished = True
+        self._wake()
 
     def abort(self, error: BaseException) -> None:
         """End every open task with this error."""
-        with self._changed:
-            self._end = error
-            self._is_finished = True
-            self._changed.notify_all()
+        self._end = error
+        self._is_finished = True
+        self._wake()
 
     def end_input(self, *, at_exit: bool) -> None:
         """A map's input ends by itself; at exit one that may be endless and whose taker is gone ends here."""
@@ -120,8 +119,7 @@ class MapCalls:
     def call_for_attention(self) -> None:
         """Something lies ready for the thread that takes the results."""
         self._driver.attention.set()
-        with self._changed:
-            self._changed.notify_all()
+        self._wake()
 
     # what the caller's thread does
 
@@ -218,12 +216,12 @@ class MapCalls:
         if self._is_dropped or self._is_detached:
             return
         self._add_notes(block)
-        with self._changed:
-            if self._in_order:
-                self._ready[block.start] = block
-            else:
-                self._loose.append(block)
-            self._changed.notify_all()
+        if self._in_order:
+            self._ready[block.start] = block
+        else:
+            self._loose.append(block)
+        if self._waiting and self._is_something_ready():
+            self._wake()
 
     @staticmethod
     def _add_notes(block: Block) -> None:
@@ -252,11 +250,23 @@ class MapCalls:
             self._driver.step(max(0.0, seconds))
             return
         with self._changed:
-            if self._asked or self._loose or self._next in self._ready or self._is_finished:
-                return
-            if self._driver.has_inline_work(self.batch):
-                return
-            self._changed.wait(max(0.0, seconds))
+            self._waiting += 1  # counted before the last look, so that what comes after it wakes us
+            if not self._is_something_ready():
+                self._changed.wait(max(0.0, seconds))
+            self._waiting -= 1
+
+    def _is_something_ready(self) -> bool:
+        return bool(
+            self._next in self._ready
+            or self._loose
+            or self._asked
+            or self._is_finished
+            or self._driver.has_inline_work(self.batch)
+        )
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _release(self, start: int, stop: int) -> None:
         self._open_tasks -= stop - start

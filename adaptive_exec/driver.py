@@ -27,6 +27,7 @@ from adaptive_exec.core.events import (
     StopRequested,
     TimerFired,
     WorkerLost,
+    WorkerReady,
 )
 from adaptive_exec.core.instructions import (
     CloseLevel,
@@ -291,7 +292,7 @@ class Driver:
             while self._inbox and self._may_drive():
                 event = self._explain_death(self._inbox.popleft())
                 instructions = self._run.handle(event)
-                self.trace.see(event, instructions, len(self._run.flights), self._workers())
+                self.trace.see(event, instructions, len(self._run.flights), self._workers(event))
                 for instruction in instructions:
                     self._perform(instruction)
                 self._forget(event)
@@ -322,8 +323,9 @@ class Driver:
                 self._orders.pop(chunk)
                 self._results.pop(chunk, None)
 
-    def _workers(self) -> int:
-        return sum(roster.size for roster in self._run.rosters.values())
+    def _workers(self, event: Event) -> int:
+        """Count workers, where an event can have changed their number upward."""
+        return self.count_workers() if isinstance(event, WorkerReady) else 0
 
     # performing
 
@@ -469,7 +471,7 @@ class Driver:
 
     def count_workers(self) -> int:
         """Return how many workers there are now."""
-        return self._workers()
+        return sum(roster.size for roster in self._run.rosters.values())
 
     def runner(self, level: str) -> Runner | None:
         """Return the runner of a level, None while it was never opened."""
