@@ -21,6 +21,10 @@ from adaptive_exec.outcomes import add_note, make_error
 from adaptive_exec.sources import Pulled, Slices
 
 
+SLOW_PULL_SECONDS = 0.001
+"""Seconds; an input slower than this is told of item by item, so that tasks that are here need not wait for it."""
+
+
 @dataclass(slots=True)
 class Block:
     """Outcomes that follow on from each other, with what they have in common."""
@@ -195,22 +199,30 @@ class MapCalls:
         if not self._pulling.acquire(blocking=False):
             return False
         try:
-            count, self._asked = self._asked, 0
-            came, is_end, error = self._source.pull(count)
-            self._open_tasks += came
-            self._is_exhausted |= is_end
-            if error is not None:
-                self._input_error = error
+            wanted, self._asked = self._asked, 0
+            size = 1
+            while wanted > 0 and not self._is_exhausted:
+                before = time.monotonic()
+                wanted -= self._pull_some(min(size, wanted))
+                size = 1 if time.monotonic() - before > SLOW_PULL_SECONDS else 2 * size
         finally:
             self._pulling.release()
+        return True
+
+    def _pull_some(self, count: int) -> int:
+        """Pull a few tasks and tell of them at once: the next one may take long to come."""
+        came, is_end, error = self._source.pull(count)
+        self._open_tasks += came
+        self._is_exhausted |= is_end
+        if error is not None:
+            self._input_error = error
         now = time.monotonic()
         if came:
             self._driver.post(TasksArrived(now, self.batch, came))
         if is_end:
-            self._driver.say(InputExhausted(now, self.batch))
-        elif came:
-            self._driver.pump_if_alone()
-        return True
+            self._driver.post(InputExhausted(now, self.batch))
+        self._driver.pump_if_alone()
+        return came
 
     def _keep(self, block: Block) -> None:
         if self._is_dropped or self._is_detached:

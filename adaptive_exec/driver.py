@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -212,6 +213,20 @@ class Driver:
         """Ask for the end; `finished` is set when it has come."""
         self._end_inputs(at_exit=at_exit)
         self.say(StopRequested(time.monotonic(), cancel))
+
+    def terminate(self) -> None:
+        """End everything now: what has not begun is cancelled, what runs is killed where it can be."""
+        if self.finished.is_set():
+            return
+        is_held = self._lock.acquire(timeout=CLOSE_SECONDS)
+        try:
+            error = DriverError("the executor was told to end at once; this call was not finished")
+            self._end_now(error)
+        finally:
+            if is_held:
+                self._lock.release()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_SECONDS)
 
     def post_stop(self) -> None:
         """Ask for the end once all is done, from a place that may not wait or drive (a finalizer)."""
@@ -446,11 +461,14 @@ class Driver:
         )
         failure.__cause__ = error
         self.failure = failure
+        self._end_now(failure)
+
+    def _end_now(self, error: DriverError) -> None:
         for runner in self._runners.values():
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # a half-started level may raise anything
                 runner.abandon()
         for calls in list(self._batches.values()):
-            calls.abort(failure)
+            calls.abort(error)
         self._batches.clear()
         self._inbox.clear()
         self._finish()
@@ -516,7 +534,10 @@ def _register_exit() -> None:
 
 
 def _stop_all() -> None:
-    """Finish pending work before the interpreter goes, as `concurrent.futures` does."""
+    """Finish pending work before the interpreter goes, as `concurrent.futures` does; after a Ctrl-C, end it."""
+    if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
+        for driver in list(_drivers):
+            driver.terminate()
     for driver in list(_drivers):
         driver.stop(cancel=False, at_exit=True)
     for driver in list(_drivers):

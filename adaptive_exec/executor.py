@@ -9,7 +9,8 @@ import weakref
 from collections.abc import Callable, Iterable, Sized
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Literal
 
 from adaptive_exec.calls import MapCalls
 from adaptive_exec.config import Config, make_config
@@ -185,6 +186,32 @@ class AdaptiveExecutor(Executor):
             self._driver.stop(cancel=True)
         if wait:
             self._driver.wait_finished()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
+        """Shut down; after a Ctrl-C do not finish what was taken on."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.kill_workers()
+        else:
+            self.shutdown(wait=True)
+        return False
+
+    def kill_workers(self) -> None:
+        """End at once: cancel what has not begun, kill what runs, as in Python 3.14.
+
+        Tasks that run in threads of this process cannot be killed; they go on, and nobody waits for them.
+        """
+        with self._opening:
+            self._is_shut = True
+        if not self._driver.is_foreign:
+            self._cancel()
+            self._driver.terminate()
+
+    terminate_workers = kill_workers
 
     # more than the base class
 
