@@ -2,19 +2,22 @@
 
     python benchmarks/figures.py [NAME ...] [--write]
 
-Without names all are measured (under four minutes on two cores). `--write` puts the tables into
+Without names all but `suite` are measured (under four minutes on two cores). `--write` puts the tables into
 benchmarks/README.md. Exits with 1 when a measurement could not be made; a figure that is not
 reached is a result.
 """
 
 import argparse
+import json
 import os
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from measure import (
@@ -337,6 +340,22 @@ def in_microseconds(rows: Mapping[str, Spread]) -> dict[str, Spread]:
     return {what: spread.scaled(1e6) for what, spread in rows.items()}
 
 
+def measure_suite() -> Figure:
+    """How do a loop, threads, processes and adaptive compare on four workloads?"""
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "found.json"
+        words = ("-m", "pytest", "-q", "-m", "benchmark", f"--benchmark-json={found}")
+        run_script(*words, str(HERE / "test_suite.py"), seconds=300)
+        tests = json.loads(found.read_text(encoding="utf-8"))["benchmarks"]
+    rows = {}
+    for test in sorted(tests, key=lambda test: test["group"]):
+        stats = test["stats"]
+        what = f"{test['params']['workload']}: {test['params']['way']}"
+        spread = (stats[name] for name in ("min", "q1", "median", "q3"))
+        rows[what] = Spread(*spread, stats["rounds"])
+    return Figure("suite", "", f"{len(rows)} combinations", None, "ms", in_milliseconds(rows))
+
+
 FIGURES = {
     "import": measure_import,
     "start": measure_start,
@@ -346,7 +365,10 @@ FIGURES = {
     "submit": measure_submit,
     "chunks": measure_chunks,
     "choice": measure_choice,
+    "suite": measure_suite,
 }
+ON_DEMAND = {"suite"}
+"""Measured only when named: it takes a minute by itself."""
 
 
 def main() -> int:
@@ -364,7 +386,7 @@ def main() -> int:
     if unknown:
         parser.error(f"a figure is unknown, got {unknown[0]}; choose from {', '.join(FIGURES)}")
     failed = 0
-    for name in asked.names or FIGURES:
+    for name in asked.names or [name for name in FIGURES if name not in ON_DEMAND]:
         host, began = describe_host(), time.monotonic()
         print(f"\n## {name}: {FIGURES[name].__doc__}\n", flush=True)
         try:
