@@ -16,6 +16,7 @@ from adaptive_exec.calls import MapCalls
 from adaptive_exec.config import Config, make_config
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.trace import RunReport
+from adaptive_exec.display import Display
 from adaptive_exec.driver import Driver
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
@@ -86,6 +87,7 @@ class AdaptiveExecutor(Executor):
         self._config = make_config(settings)
         self._preload: dict[int, bytes] = {}
         self._driver = Driver(self._config, take_snapshot, _runners(self._config, self._preload))
+        self._display: Display | None = None
         self._submits: SubmitCalls | None = None
         self._maps: weakref.WeakSet[MapCalls] = weakref.WeakSet()
         self._next_batch = _SUBMITS + 1
@@ -186,6 +188,7 @@ class AdaptiveExecutor(Executor):
             self._driver.stop(cancel=True)
         if wait:
             self._driver.wait_finished()
+            self._hide_progress()
 
     def __exit__(
         self,
@@ -210,6 +213,7 @@ class AdaptiveExecutor(Executor):
         if not self._driver.is_foreign:
             self._cancel()
             self._driver.terminate()
+            self._hide_progress()
 
     terminate_workers = kill_workers
 
@@ -222,16 +226,22 @@ class AdaptiveExecutor(Executor):
 
     def progress_now(self) -> Progress:
         """Say how far the executor has come."""
-        trace, host = self._driver.trace, self._driver.snapshot_host()
-        return Progress(
-            done=trace.tasks,
-            failed=trace.failed_tasks,
-            level=trace.levels[-1] if trace.levels else "",
-            workers=self._driver.count_workers(),
-            in_flight=self._driver.count_in_flight(),
-            memory_used_bytes=host.used_bytes,
-            memory_limit_bytes=host.limit_bytes,
+        return _read_progress(self._driver)
+
+    def _show_progress(self, total: int | None) -> None:
+        """Begin to show progress, with the first work that comes, where the caller asked for it."""
+        if not self._config.progress or self._display is not None:
+            return
+        driver = self._driver
+        self._display = Display(
+            "adaptive_exec", total, lambda: _read_progress(driver), driver.finished.is_set
         )
+        self._display.__enter__()
+
+    def _hide_progress(self) -> None:
+        display, self._display = self._display, None
+        if display is not None:
+            display.__exit__(None, None, None)
 
     def _cancel(self) -> None:
         if self._submits is not None:
@@ -253,6 +263,7 @@ class AdaptiveExecutor(Executor):
         with self._opening:
             self._check_open()
             if self._submits is None:
+                self._show_progress(self._hint)
                 self._submits = _open_submits(self._driver, self._config, self._hint)
         return self._submits
 
@@ -271,8 +282,10 @@ class AdaptiveExecutor(Executor):
         source, is_easy = _make_source(iterables)
         style = ONE if len(iterables) == 1 else STAR
         packed = pack_function(fn) if "process" in self._config.ladder else None
+        length = _count_input(iterables, self._hint)
         with self._opening:
             self._check_open()
+            self._show_progress(length)
             batch, self._next_batch = self._next_batch, self._next_batch + 1
             work = Work(batch, style, fn, packed, detailed, self._config.task_timeout)
             calls = MapCalls(self._driver, work, source, is_easy=is_easy, in_order=in_order)
@@ -285,7 +298,7 @@ class AdaptiveExecutor(Executor):
             BatchOpened(
                 time.monotonic(),
                 batch,
-                _count_input(iterables, self._hint),
+                length,
                 chunk_tasks=chunksize,
                 buffer_tasks=buffersize,
                 portable=packed is not None,
@@ -293,6 +306,19 @@ class AdaptiveExecutor(Executor):
         )
         calls.serve_pulls()
         return calls
+
+
+def _read_progress(driver: Driver) -> Progress:
+    trace, host = driver.trace, driver.snapshot_host()
+    return Progress(
+        done=trace.tasks,
+        failed=trace.failed_tasks,
+        level=trace.levels[-1] if trace.levels else "",
+        workers=driver.count_workers(),
+        in_flight=driver.count_in_flight(),
+        memory_used_bytes=host.used_bytes,
+        memory_limit_bytes=host.limit_bytes,
+    )
 
 
 def count_tasks(tasks: object) -> int | None:

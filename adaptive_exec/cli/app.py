@@ -11,6 +11,7 @@ import typer
 
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.options import program
+from adaptive_exec.display import note
 
 _HELP = "Run a batch on the best level that this host affords: processes, threads, one by one."
 _EPILOG = (
@@ -48,7 +49,7 @@ def run_app(arguments: Sequence[str]) -> int:
         if hasattr(error, "format_message"):
             return _refuse(error.format_message())
         traceback.print_exc()
-        exits.note(f"adaptive-exec: failed ({type(error).__name__}: {error}); please report it")
+        note(f"adaptive-exec: failed ({type(error).__name__}: {error}); please report it")
         return exits.NO_OUTCOME
     except KeyboardInterrupt as stop:
         return stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT
@@ -59,7 +60,7 @@ def _refuse(message: str) -> int:
     """Say in one line what was wrong with the command."""
     text = " ".join(message.split()).rstrip(".")
     hint = "" if "; " in text else "; see adaptive-exec run --help"
-    exits.note(f"{program().removesuffix(' run')}: {text}{hint}")
+    note(f"{program().removesuffix(' run')}: {text}{hint}")
     return exits.USAGE
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from adaptive_exec.cli.display import size_text
 from adaptive_exec.cli.exits import ALL_HAVE_VALUES, say
 from adaptive_exec.config import LEVELS, Config
 from adaptive_exec.core.plan import BatchShape, make_plan
 from adaptive_exec.core.snapshot import HostSnapshot, Limit
+from adaptive_exec.display import size_text
 from adaptive_exec.executor import adaptive_executor
 from adaptive_exec.host.snapshot import take_snapshot
 

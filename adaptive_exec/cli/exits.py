@@ -90,10 +90,3 @@ def say(line: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def note(line: str) -> None:
-    """Write a line to standard error, for people, not for programs."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()

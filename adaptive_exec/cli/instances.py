@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from adaptive_exec.cli import exits
-from adaptive_exec.cli.exits import note, say
+from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.options import RunOptions
+from adaptive_exec.display import note
 
 LOOK_SECONDS: Final = 0.1
 """Seconds between two looks at whether an instance has ended."""

@@ -23,12 +23,12 @@ from adaptive_exec.cards.outputs import can_write_parquet, check_output, write_c
 from adaptive_exec.cards.sample import Choice, draw_seed
 from adaptive_exec.cards.spool import Spool
 from adaptive_exec.cli import exits
-from adaptive_exec.cli.display import Display
-from adaptive_exec.cli.exits import note, say
+from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.options import RunOptions, start_again
 from adaptive_exec.cli.tally import Feed, Tally, row_of, timing_line
 from adaptive_exec.config import make_config
 from adaptive_exec.core.trace import RunReport
+from adaptive_exec.display import Display, note
 from adaptive_exec.errors import AdaptiveExecError
 from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor
 

@@ -13,7 +13,7 @@ FLOORS = (
     {"core"},
     {"levels", "host", "journal", "ledger", "log", "sim"},
     {"driver"},
-    {"executor", "calls", "submits", "results", "sources", "outcomes", "guard", "supervise"},
+    {"executor", "calls", "submits", "results", "sources", "outcomes", "display", "guard", "supervise"},
     {"", "__main__", "clients", "cards", "cli", "report"},
 )
 APART = FLOORS[2]

@@ -1,18 +1,17 @@
-"""What people see while a pass runs: a bar on a terminal, else a plain line every few seconds.
+"""What people see while work runs: a bar on a terminal, else a plain line every few seconds.
 
 Everything goes to standard error; standard output belongs to results. A thread looks at the
 progress a few times a second; where no thread can be started, the display moves on with each
 outcome instead.
 """
 
+import contextlib
 import sys
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
-
-from adaptive_exec.cli.exits import note
 
 LOOK_SECONDS: Final = 0.25
 """Seconds between two looks at the progress: a bar that moves four times a second looks alive."""
@@ -62,15 +61,23 @@ class Face(Protocol):
 
 
 class Display:
-    """Shows the progress of one pass from start to end.
+    """Shows progress from start to end.
 
     Args:
         name: What is running.
         total: How many tasks there are; None where it is not known.
         look: Returns the progress now.
+        is_over: Says that there is nothing more to show; the display then ends by itself.
     """
 
-    def __init__(self, name: str, total: int | None, look: Callable[[], Progress]) -> None:
+    def __init__(
+        self,
+        name: str,
+        total: int | None,
+        look: Callable[[], Progress],
+        is_over: Callable[[], bool] = bool,
+    ) -> None:
+        self._is_over = is_over
         self._name = name
         self._total = total
         self._look = look
@@ -112,6 +119,9 @@ class Display:
     def _keep_looking(self) -> None:
         while not self._end.wait(LOOK_SECONDS):
             self._refresh(is_last=False)
+            if self._is_over():
+                self._face.close()
+                return
 
     def _refresh(self, *, is_last: bool) -> None:
         if not self._turn.acquire(timeout=0 if not is_last else LOOK_SECONDS):
@@ -126,6 +136,13 @@ class Display:
             self._face.show(progress.done, text, is_last=is_last)
         finally:
             self._turn.release()
+
+
+def note(line: str) -> None:
+    """Write a line to standard error, for people, not for programs."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def start_text(name: str, total: int | None, progress: Progress) -> str:
