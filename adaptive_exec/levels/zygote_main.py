@@ -33,6 +33,8 @@ THREADED = 3
 """Exit code of a zygote in which loading the function started threads, so that it must not fork."""
 ORPHAN_SCORE = b"1000"
 """oom_score_adj of a worker. With 500 the kernel still killed a 240 MB parent instead of a 90 MB worker."""
+SYSTEM_ENTROPY_MIN = 1 << 64
+"""Seeds from here on are the system's: NumPy draws 128 bits, people give small numbers."""
 QUIET_THREADS = frozenset({"jemalloc_bg_thd"})
 """Threads that may stand idle while we fork: pyarrow's and pandas' jemalloc (200 forks tried)."""
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
@@ -199,7 +201,7 @@ class Zygote:
     def _work(self, descriptors: "list[int]") -> None:
         """Serve as a worker; does not return."""
         be_expendable()
-        _reseed()
+        reseed()
         link = socket_module.socket(fileno=descriptors[0])
         slate = None
         if len(descriptors) > 1:
@@ -357,11 +359,26 @@ def be_expendable() -> None:
         os.close(descriptor)
 
 
-def _reseed() -> None:
-    """Give this worker random streams of its own; Python's `random` does it by itself after a fork."""
+def reseed() -> None:
+    """Give this worker random streams of its own; Python's `random` module does it by itself after a fork.
+
+    NumPy's global generator, and module-level generators that were seeded from the system's entropy: without this
+    they would give the same numbers in every worker. One that the user seeded keeps its stream.
+    """
     numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
+    if numpy_random is None:
+        return
+    numpy_random.seed()
+    for module in list(sys.modules.values()):
+        for value in list(getattr(module, "__dict__", {}).values()):
+            if type(value) is numpy_random.Generator:
+                _reseed_generator(value.bit_generator)
+
+
+def _reseed_generator(bits: "Any") -> None:
+    entropy = getattr(getattr(bits, "seed_seq", None), "entropy", None)
+    if isinstance(entropy, int) and entropy >= SYSTEM_ENTROPY_MIN:
+        bits.state = type(bits)().state
 
 
 def _descriptors(ancillary: "list[tuple[int, int, bytes]]") -> "list[int]":
