@@ -2,9 +2,9 @@
 
     python benchmarks/figures.py [NAME ...] [--write]
 
-Without names all but `suite` are measured (under four minutes on two cores). `--write` puts the tables into
-benchmarks/README.md. Exits with 1 when a measurement could not be made; a figure that is not
-reached is a result.
+Without names all but `suite` are measured (under four minutes on two cores). `--write` puts the
+tables into benchmarks/README.md. Exits with 1 when a measurement could not be made; a figure that
+is not reached is a result.
 """
 
 import argparse
