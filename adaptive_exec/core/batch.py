@@ -1,61 +1,69 @@
-"""The state of one batch inside a run: which tasks are pending, out, finished, and what they were measured to take.
+"""The state of one batch: which tasks are pending, out, suspected, finished; what they take.
 
-Tasks are index ranges, so two million of them cost no more than ten. Decides nothing; `core/run` owns it.
+Tasks are index ranges, so two million of them cost no more than ten. Decides nothing.
 """
 
 from collections import deque
 
 from adaptive_exec.core.costs import Costs
 from adaptive_exec.core.events import BatchOpened
+from adaptive_exec.core.quarantine import Suspect
+
+Range = tuple[int, int, int]
+"""First task, the one after the last, and how often each of them was begun before."""
 
 
 class Batch:
     """One batch on its way through.
 
     Attributes:
-        level: Where it runs now.
-        home: Where its plan put it; a restore leads back there.
-        moving_to: The level it moves to once what is out at `level` is back (draining); None while it stays.
-        trial: The level above that is being tried with one chunk; None while none is.
-        out: Chunks that are with workers, by level.
+        level: Where its next chunk goes.
+        home: Where it would run if no level had failed; a restore leads back there.
+        trial: The better level that is being tried with one chunk of it; None while none is.
+        chunk: Length of the last chunk that was cut, before the end of the input cut it shorter.
+        refusal: Why its function cannot go to a process, `""` while it can.
+        moves: Moves by measurement so far.
+        asked: Tasks asked of the caller's iterator and not here yet.
+        out: Chunks of it that were sent and are not over, by level.
+        frontier: The task after the last one that was ever sent.
+        line: Suspects that wait for their turn, first come first served.
+        records: What is held against suspects, waiting or out.
     """
 
-    def __init__(self, opened: BatchOpened, level: str) -> None:
+    def __init__(self, opened: BatchOpened, *, level: str, home: str) -> None:
         self.id = opened.batch
         self.tasks = opened.tasks
         self.chunk_tasks = opened.chunk_tasks
         self.buffer_tasks = opened.buffer_tasks
         self.single = opened.single
         self.portable = opened.portable
-        self.home = level
         self.level = level
-        self.moving_to: str | None = None
+        self.home = home
         self.trial: str | None = None
+        self.chunk = opened.chunk_tasks or 1
+        self.refusal = "" if opened.portable else "the function cannot be pickled"
         self.moves = 0
         self.costs = Costs()
         self.arrived = 0
         self.asked = 0
         self.sent = 0
+        self.frontier = 0
         self.out: dict[str, int] = {}
         self.finished = 0
         self.taken = 0
-        self.suspects = 0
+        self.pending = 0
         self.exhausted = False
         self.dropped = False
-        self._pending: deque[tuple[int, int]] = deque()
-        self._pending_count = 0
-
-    @property
-    def pending(self) -> int:
-        """Tasks here and not sent, suspects apart."""
-        return self._pending_count
+        self.line: deque[int] = deque()
+        self.records: dict[int, Suspect] = {}
+        self._ranges: deque[Range] = deque()
 
     @property
     def left(self) -> int | None:
         """Tasks not yet sent, None when unknown."""
         if self.exhausted:
-            return self._pending_count
-        return None if self.tasks is None else max(self._pending_count, self.tasks - self.sent)
+            return self.pending
+        return None if self.tasks is None else max(self.pending, self.tasks - self.sent)
 
     @property
     def held(self) -> int:
@@ -65,53 +73,61 @@ class Batch:
     @property
     def is_finished(self) -> bool:
         """True when every task has its outcome and no more will come."""
-        return self.exhausted and self.finished >= self.arrived
-
-    @property
-    def in_flight(self) -> int:
-        """Chunks of it that are with workers."""
-        return sum(self.out.values())
+        return self.exhausted and self.finished >= self.arrived and not self.out
 
     def arrive(self, count: int) -> None:
         """Take in the next `count` tasks."""
-        self.give_back(self.arrived, self.arrived + count, front=False)
+        if self._ranges and self._ranges[-1][1:] == (self.arrived, 0):
+            self._ranges[-1] = (self._ranges[-1][0], self.arrived + count, 0)
+        else:
+            self._ranges.append((self.arrived, self.arrived + count, 0))
+        self.pending += count
         self.arrived += count
         self.asked = max(0, self.asked - count)
 
-    def give_back(self, start: int, stop: int, *, front: bool = True) -> None:
-        """Put tasks `start` to `stop` - 1 into the line."""
-        if start >= stop:
-            return
-        self._pending_count += stop - start
-        if front:
-            self._pending.appendleft((start, stop))
-        elif self._pending and self._pending[-1][1] == start:
-            self._pending[-1] = (self._pending[-1][0], stop)
-        else:
-            self._pending.append((start, stop))
+    def give_back(self, start: int, stop: int, executions: int) -> None:
+        """Put tasks `start` to `stop` - 1, which were sent, at the head again."""
+        self.sent -= stop - start
+        self.pending += stop - start
+        if self._ranges and executions == 0 and self._ranges[0][0::2] == (stop, 0):
+            stop = self._ranges.popleft()[1]
+        self._ranges.appendleft((start, stop, executions))
 
-    def take(self, count: int) -> tuple[int, int]:
-        """Take up to `count` tasks from the head of the line, as one range."""
-        start, stop = self._pending[0]
+    def take(self, count: int) -> Range:
+        """Take up to `count` tasks from the head, as one range."""
+        start, stop, executions = self._ranges[0]
         cut = min(stop, start + count)
         if cut == stop:
-            self._pending.popleft()
+            self._ranges.popleft()
         else:
-            self._pending[0] = (cut, stop)
-        self._pending_count -= cut - start
-        return start, cut
+            self._ranges[0] = (cut, stop, executions)
+        self.pending -= cut - start
+        self.sent += cut - start
+        self.frontier = max(self.frontier, cut)
+        return start, cut, executions
 
-    def send(self, level: str, count: int) -> None:
-        """Note a chunk of `count` tasks that goes out to a level."""
+    def begin(self, level: str) -> None:
+        """Note a chunk that goes out to a level."""
         self.out[level] = self.out.get(level, 0) + 1
-        self.sent += count
 
-    def drop(self) -> int:
-        """Forget what has not begun and expect no more; return how many were forgotten."""
-        forgotten = self._pending_count
-        self._pending.clear()
-        self._pending_count = 0
-        self.finished += forgotten
+    def end(self, level: str) -> None:
+        """Note that a chunk at a level is over."""
+        self.out[level] -= 1
+        if not self.out[level]:
+            del self.out[level]
+
+    def drop(self) -> list[Range]:
+        """Expect no more and forget what was never sent.
+
+        Returns:
+            The pending tasks that were sent before: somebody may have seen them begin, so they
+            need an end.
+        """
         self.exhausted = True
         self.dropped = True
-        return forgotten
+        ranges = [(start, min(stop, self.frontier), n) for start, stop, n in self._ranges]
+        once_sent = [one for one in ranges if one[0] < one[1]]
+        self.finished += self.pending - sum(stop - start for start, stop, _ in once_sent)
+        self.pending = 0
+        self._ranges.clear()
+        return once_sent

@@ -1,7 +1,8 @@
 """How many tasks go into one message, and how many are asked of the caller's iterator.
 
-Chunks aim at CHUNK_SECONDS of work, at most double from one to the next, and shrink toward the end of the batch so
-that no worker idles behind a long one. Pure; memory's say is `core/governor`.
+Chunks aim at CHUNK_SECONDS of work, at most double from one to the next, and shrink toward the
+end of the batch so that no worker idles behind a long one. Pure; memory's say is
+`core/governor`.
 """
 
 from math import ceil
@@ -18,9 +19,11 @@ from adaptive_exec.config import (
 from adaptive_exec.core.costs import Costs
 
 SHARE_CHUNK_SECONDS = 0.005
-"""Seconds of work in a chunk where a message costs next to nothing (threads) or a caller waits for each task (submit)."""
+"""Seconds of work in a chunk where a message costs next to nothing (threads) or a caller waits
+for each task (submit)."""
 CHUNKS_LEFT_PER_WORKER = 2
-"""Chunks that each worker should still find when one is cut. Source: guided self-scheduling (Polychronopoulos 1987)."""
+"""Chunks that each worker should still find when one is cut. Source: guided self-scheduling
+(Polychronopoulos 1987)."""
 GROWTH = 2
 """Factor; a chunk is at most this much longer than the last one."""
 LOOKAHEAD_CHUNKS = 2
@@ -59,7 +62,13 @@ def chunk_tasks(costs: Costs, left: int | None, workers: int, *, seconds: float)
 
 
 def pull_tasks(
-    *, chunk: int, workers: int, pending: int, asked: int, outstanding: int, buffer_tasks: int | None
+    *,
+    chunk: int,
+    workers: int,
+    pending: int,
+    asked: int,
+    outstanding: int,
+    buffer_tasks: int | None,
 ) -> int:
     """Say how many tasks to ask of the caller's iterator. Nothing said is back-pressure.
 
@@ -69,7 +78,8 @@ def pull_tasks(
         pending: Tasks here and not sent.
         asked: Tasks asked for and not yet here.
         outstanding: Tasks pulled whose result the caller has not taken.
-        buffer_tasks: Most outstanding tasks that the caller allows, None for no bound of the caller's.
+        buffer_tasks: Most outstanding tasks that the caller allows, None for no bound of the
+        caller's.
 
     Returns:
         Tasks to ask for, 0 for none.
@@ -77,7 +87,7 @@ def pull_tasks(
     wanted = LOOKAHEAD_CHUNKS * workers * chunk
     have = pending + asked
     room = wanted - have
-    if room < chunk and have > 0 and buffer_tasks is None:
+    if 2 * room < wanted and buffer_tasks is None:
         return 0
     if buffer_tasks is not None:
         room = min(room, buffer_tasks - outstanding - asked)

@@ -1,9 +1,10 @@
 """What a batch's tasks were measured to take, per task, learned chunk by chunk.
 
-The newest chunk weighs half, so that a change of the tasks' nature is seen within a few chunks. Decides nothing.
+The newest chunk weighs half, so that a change of the tasks' nature is seen within a few chunks.
+Decides nothing.
 """
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from adaptive_exec.core.events import Usage
 
@@ -11,9 +12,8 @@ NEWEST_WEIGHT = 0.5
 """Share of the newest chunk in a learned mean (exponential smoothing)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """Learned means of one batch; all per task.
+class Costs(NamedTuple):
+    """Learned means of one batch; all per task. A tuple, since one is made for every chunk.
 
     Attributes:
         tasks: Tasks measured so far.
@@ -53,23 +53,30 @@ def learn(before: Costs, usage: Usage, *, isolated: bool) -> Costs:
     if count == 0:
         return before
     weight = NEWEST_WEIGHT if before.tasks else 1.0
-    after = replace(
-        before,
-        tasks=before.tasks + count,
-        wall_seconds=_mix(before.wall_seconds, usage.wall_seconds / count, weight),
-        cpu_seconds=_mix_known(before.cpu_seconds, usage.cpu_seconds, count, weight),
+    after = Costs(
+        before.tasks + count,
+        before.isolated_tasks,
+        _mix(before.wall_seconds, usage.wall_seconds / count, weight),
+        _mix_known(before.cpu_seconds, usage.cpu_seconds, count, weight),
+        *before[4:8],
         chunk_tasks=count,
     )
-    if not isolated:
-        return after
+    return _learn_isolated(after, usage) if isolated else after
+
+
+def _learn_isolated(before: Costs, usage: Usage) -> Costs:
+    count = usage.tasks
     weight = NEWEST_WEIGHT if before.isolated_tasks else 1.0
-    return replace(
-        after,
-        isolated_tasks=before.isolated_tasks + count,
-        transport_seconds=_mix(before.transport_seconds, usage.transport_seconds / count, weight),
-        sent_bytes=_mix(before.sent_bytes, usage.sent_bytes / count, weight),
-        result_bytes=_mix(before.result_bytes, usage.result_bytes / count, weight),
-        peak_bytes=_highest(before.peak_bytes, usage.peak_bytes),
+    return Costs(
+        before.tasks,
+        before.isolated_tasks + count,
+        before.wall_seconds,
+        before.cpu_seconds,
+        _mix(before.transport_seconds, usage.transport_seconds / count, weight),
+        _mix(before.sent_bytes, usage.sent_bytes / count, weight),
+        _mix(before.result_bytes, usage.result_bytes / count, weight),
+        _highest(before.peak_bytes, usage.peak_bytes),
+        before.chunk_tasks,
     )
 
 

@@ -138,7 +138,8 @@ class ChunkDone:
     """The worker is through with a chunk.
 
     Attributes:
-        count: Tasks finished since the last progress; when fewer than were left, the others never began.
+        count: Tasks finished since the last progress; where fewer than were left, the others
+            never began.
         usage: What the whole chunk took.
     """
 
@@ -146,6 +147,19 @@ class ChunkDone:
     chunk: int
     count: int
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRefused:
+    """A worker cannot load or receive the function of a chunk; none of its tasks began.
+
+    Attributes:
+        error: What was raised, as `Type: text`.
+    """
+
+    at: float
+    chunk: int
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +178,12 @@ class TaskOverdue:
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionRefused:
-    """A worker cannot load the function of a chunk's batch; nothing of the chunk was begun."""
-
-    at: float
-    chunk: int
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
 class WorkerStalled:
-    """A worker stands still for no fault of its task: it was stopped from outside."""
+    """A worker stands still through no fault of its task; once killed, its WorkerLost is blameless.
+
+    Attributes:
+        cause: What it was seen in, such as `"stopped by a signal"`.
+    """
 
     at: float
     level: str
@@ -254,7 +263,9 @@ Event = (
     | InitializerFailed
     | ChunkProgressed
     | ChunkDone
+    | FunctionRefused
     | TaskOverdue
+    | WorkerStalled
     | WorkerLost
     | LevelClosed
     | HostSampled

@@ -1,6 +1,7 @@
-"""How tight memory is and when to look again: (verdict before, snapshot, config) -> verdict with a reason.
+"""How tight memory is and when to look again.
 
-Pressure rises at once and falls only above a higher mark (hysteresis). What is done about it is `core/run`.
+Pure: (verdict before, snapshot, config) -> verdict with a reason. Pressure rises at once and
+falls only above a higher mark (hysteresis). What is done about it is `core/run`.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from adaptive_exec.core.reason import Code, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
 
 HYSTERESIS = 1.25
-"""Ratio; pressure falls only when this much more than the mark is available. Source: own choice, one quarter."""
+"""Ratio; pressure falls only when this much more than the mark is available. Source: own choice,
+one quarter."""
 LOOK_MIN_SECONDS = 0.05
 """Seconds between two looks when memory may be gone at once."""
 LOOK_MAX_SECONDS = 1.0
@@ -57,13 +59,16 @@ def judge_memory(before: Verdict, host: HostSnapshot, config: Config) -> Verdict
         config: Uses warn_memory and critical_memory, sizes of use.
 
     Returns:
-        The new verdict. `look_again_seconds` is headroom to the critical mark divided by the fastest fill rate.
+        The new verdict. `look_again_seconds` is headroom to the critical mark divided by the
+        fastest fill rate.
 
     Source:
         Marks as in the trials system, interval as in earlyoom. See docs/sources.md.
     """
     warn_bytes = _mark(config.warn_memory, "warn_memory", host, WARN_BYTES, WARN_FRACTION)
-    critical_bytes = _mark(config.critical_memory, "critical_memory", host, CRITICAL_BYTES, CRITICAL_FRACTION)
+    critical_bytes = _mark(
+        config.critical_memory, "critical_memory", host, CRITICAL_BYTES, CRITICAL_FRACTION
+    )
     critical_bytes = min(critical_bytes, warn_bytes)
     pressure = _pressure(host.available_bytes, warn_bytes, critical_bytes)
     if _ORDER.index(pressure) < _ORDER.index(before.pressure):

@@ -1,7 +1,8 @@
-"""Everything a run can order. The list that `Run.handle` returns is ordered, and the order is a promise:
-CloseLevel before the OpenLevel that replaces it, Deliver before the SendChunk that its room allows.
+"""Everything a run can order.
 
-Decides nothing; the driver performs them one by one.
+The list that `Run.handle` returns is ordered, and the order is a promise: CloseLevel before the
+OpenLevel that replaces it, Deliver before the SendChunk that its room allows. Decides nothing;
+the driver performs them one by one.
 """
 
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class KillWorker:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """Ask the caller's iterator for up to `count` more tasks; TasksArrived or InputExhausted answer."""
+    """Ask the caller for up to `count` more tasks; TasksArrived or InputExhausted answer."""
 
     batch: int
     count: int
@@ -82,7 +83,7 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class FailTasks:
-    """End tasks `start` to `stop` - 1 with one of our errors, the kind of which follows from the reason's code."""
+    """End tasks `start` to `stop` - 1 with one of our errors; the reason's code says with which."""
 
     batch: int
     start: int

@@ -1,7 +1,7 @@
-"""Where a batch goes when its level fails, when measuring speaks for another one, and when a failed level is tried again.
+"""Where a batch goes when its level fails or measuring speaks for another, and when it is back.
 
-Degrade follows failure of the machinery, never a task's own exception. A move by measurement needs a clear gain and
-is made at most twice per batch (explore once, then commit). Pure.
+Degrade follows failure of the machinery, never a task's own exception. A move by measurement
+needs a clear gain and is made at most twice per batch (explore once, then commit). Pure.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +22,8 @@ from adaptive_exec.core.plan import may_leave_isolation, usable_levels
 from adaptive_exec.core.reason import Code, Reason, because
 
 WORKER_SHARE_OF_TRANSPORT = 0.5
-"""Share of the measured transport time that the parent spends itself; the workers' part runs beside it."""
+"""Share of the measured transport time that the parent spends itself; the workers' part runs
+beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,9 @@ def shut(before: Breaker, at: float) -> Breaker:
     return replace(before, tries=0, shut_until=at + before.calm_seconds, calm_seconds=longer)
 
 
-def next_level(level: str, config: Config, *, portable: bool, shut_levels: frozenset[str]) -> str | None:
+def next_level(
+    level: str, config: Config, *, portable: bool, shut_levels: frozenset[str]
+) -> str | None:
     """Name the level one step safer than `level` for a batch, None when there is none."""
     levels = usable_levels(config, portable=portable, shut=shut_levels)
     below = config.ladder[config.ladder.index(level) + 1 :]
@@ -95,18 +98,21 @@ def suggest_move(
     Returns:
         The move, or None to stay.
     """
-    if single or not may_leave_isolation(config) or "sequential" not in config.ladder:
+    is_tiny = costs.wall_seconds <= TINY_TASK_SECONDS
+    if single or costs.isolated_tasks < SAMPLE_TASKS or is_tiny != (level == "process"):
         return None
-    if level == "process" and costs.isolated_tasks >= SAMPLE_TASKS and left != 0:
-        return _leave_process(costs, workers)
-    if level == "sequential" and costs.wall_seconds > TINY_TASK_SECONDS and "process" in config.ladder:
+    if not may_leave_isolation(config) or "sequential" not in config.ladder:
+        return None
+    if level == "process":
+        return _leave_process(costs, workers) if left != 0 else None
+    if level == "sequential":
         return Move("process", because(Code.TASKS_GREW, task_seconds=round(costs.wall_seconds, 6)))
     return None
 
 
 def _leave_process(costs: Costs, workers: int) -> Move | None:
     payload_bytes = costs.sent_bytes + costs.result_bytes
-    if costs.wall_seconds > TINY_TASK_SECONDS or (costs.peak_bytes or 0) > TINY_TASK_BYTES:
+    if (costs.peak_bytes or 0) > TINY_TASK_BYTES:
         return None
     here = max(costs.wall_seconds / workers, WORKER_SHARE_OF_TRANSPORT * costs.transport_seconds)
     there = costs.wall_seconds + INLINE_TASK_SECONDS

@@ -1,6 +1,7 @@
-"""Where a batch starts and with how many workers: the prior rule, then what memory and the host allow.
+"""Where a batch starts and with how many workers: a prior rule, and what the host allows.
 
-Pure: (shape of the batch, facts, config) -> Plan with a Reason. What measuring suggests later is `core/ladder`.
+Pure: (shape of the batch, facts, config) -> Plan with a Reason. What measuring suggests later is
+`core/ladder`.
 """
 
 from dataclasses import dataclass
@@ -47,11 +48,7 @@ class Plan:
 
 
 def make_plan(
-    shape: BatchShape,
-    host: HostSnapshot,
-    config: Config,
-    *,
-    shut: frozenset[str] = frozenset(),
+    shape: BatchShape, host: HostSnapshot, config: Config, *, shut: frozenset[str] = frozenset()
 ) -> Plan:
     """Choose the level and the number of workers for a batch.
 
@@ -62,10 +59,11 @@ def make_plan(
         shut: Levels that failed and are not to be tried now.
 
     Returns:
-        The plan. Its level is the last of the ladder where every better one is shut.
+        The plan. Where no level can be used, its level is the last one that the settings allow.
 
     Source:
-        Fewer than 4 tasks to threads, 4 and more to processes: the score system's rule. See docs/sources.md.
+        Fewer than 4 tasks to threads, 4 and more to processes: the score system's rule. See
+        docs/sources.md.
     """
     level, code = _choose_level(shape, host, config, shut)
     workers = count_workers(level, shape.tasks, host, config)
@@ -120,12 +118,11 @@ def _choose_level(
     shape: BatchShape, host: HostSnapshot, config: Config, shut: frozenset[str]
 ) -> tuple[str, Code]:
     levels = usable_levels(config, portable=shape.portable, shut=shut)
-    if not levels:
-        return config.ladder[-1], Code.LEVEL_SHUT
-    if len(config.ladder) == 1:
-        return levels[0], Code.LEVEL_ASKED
     if "process" not in levels:
-        return levels[0], _why_no_process(shape, config)
+        allowed = usable_levels(config, portable=True, shut=frozenset())
+        return (levels or allowed[-1:])[0], _why_no_process(config, shut)
+    if len(config.ladder) == 1:
+        return "process", Code.LEVEL_ASKED
     if not may_leave_isolation(config):
         return "process", Code.ISOLATION_ASKED if config.isolate else Code.TIMEOUT_ASKED
     if shape.tasks is not None and shape.tasks < SMALL_BATCH_TASKS:
@@ -146,10 +143,10 @@ def usable_levels(config: Config, *, portable: bool, shut: frozenset[str]) -> tu
     )
 
 
-def _why_no_process(shape: BatchShape, config: Config) -> Code:
-    if "process" not in config.ladder:
-        return Code.LEVEL_ASKED
-    return Code.LEVEL_SHUT if shape.portable else Code.FUNCTION_NOT_PORTABLE
+def _why_no_process(config: Config, shut: frozenset[str]) -> Code:
+    if config.ladder[0] in shut:
+        return Code.LEVEL_SHUT
+    return Code.FUNCTION_NOT_PORTABLE if "process" in config.ladder else Code.LEVEL_ASKED
 
 
 def _below_process(levels: tuple[str, ...]) -> str:

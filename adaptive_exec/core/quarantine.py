@@ -1,7 +1,7 @@
 """Whom to blame for a dead worker, who runs again alone, and who is poison. Pure.
 
-What was finished before the death stays finished; what had not begun runs again unsuspected. Only the task that
-was running is a suspect. How a suspect is run alone is `core/run`.
+What was finished before the death stays finished; what had not begun runs again unsuspected.
+Only the task that was running is a suspect. How a suspect is run alone is `core/run`.
 """
 
 from dataclasses import dataclass, replace
@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from adaptive_exec.core.events import WorkerLost
 
 UNEXPLAINED_EXTRA = 1
-"""Executions more that an unexplained SIGKILL allows: an outsider may have meant the worker, not the task."""
+"""Executions more that an unexplained SIGKILL allows: an outsider may have meant the worker, not
+the task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,48 +18,50 @@ class Suspect:
     """A task that was running when its worker died.
 
     Attributes:
-        batch: Its batch.
-        index: Its index in the batch.
         deaths: Deaths that count against it.
         executions: Times it was begun.
         extra: Executions granted beyond `retries`.
         since: Monotonic seconds of the first death.
         cause: The last cause.
+        for_memory: True when any of the deaths was for memory; it runs with all else paused.
         peak_bytes: Highest memory of its workers, None when unknown.
     """
 
-    batch: int
-    index: int
     deaths: int
     executions: int
     extra: int
     since: float
     cause: str
+    for_memory: bool = False
     peak_bytes: int | None = None
 
+    def again(self, *, executions: int) -> "Suspect":
+        """Return the record with another count of executions and nothing more held against it."""
+        return replace(self, executions=executions)
 
-def accuse(before: Suspect | None, lost: WorkerLost, *, batch: int, index: int, alone: bool) -> Suspect:
+
+def accuse(before: Suspect | None, lost: WorkerLost, *, executions: int, is_alone: bool) -> Suspect:
     """Enter a death against the task that was running.
 
     Args:
         before: The record so far, None for a first death.
         lost: How the worker ended.
-        batch: The task's batch.
-        index: The task.
-        alone: True when the task ran with no other work beside it.
+        executions: Times the task was begun, this one included.
+        is_alone: True when the task ran with no other work beside it.
 
     Returns:
         The record with this death; one for memory while not alone is not counted.
     """
-    record = before or Suspect(batch, index, 0, 0, 0, lost.at, lost.cause)
-    counts = alone or not lost.memory
+    record = before or Suspect(0, 0, 0, lost.at, lost.cause)
+    counts = is_alone or not lost.memory
     peaks = [peak for peak in (record.peak_bytes, lost.peak_bytes) if peak is not None]
     return replace(
         record,
         deaths=record.deaths + counts,
-        executions=record.executions + 1,
+        executions=executions,
         extra=max(record.extra, UNEXPLAINED_EXTRA * lost.unexplained),
         cause=lost.cause,
+        for_memory=record.for_memory or lost.memory,
         peak_bytes=max(peaks) if peaks else None,
     )
 

@@ -1,6 +1,7 @@
 """Why a decision was taken: a code from a closed set, and the numbers behind it.
 
-Tests and scripts read the code; people read the sentence that `log` and `report` make of it. Decides nothing.
+Tests and scripts read the code; people read the sentence that `log` and `report` make of it.
+Decides nothing.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class Code(StrEnum):
     WORKERS_MISSING = "workers_missing"
     WORKER_DIED = "worker_died"
     STARTER_LOST = "starter_lost"
+    WORKER_STALLED = "worker_stalled"
     TASKS_SERVED = "tasks_served"
     NO_PROGRESS = "no_progress"
     LEVEL_FAILED = "level_failed"

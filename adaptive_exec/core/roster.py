@@ -1,4 +1,4 @@
-"""The workers of one level inside a run: ordered, ready, busy, gone. Decides nothing; `core/run` owns it."""
+"""The workers of one level inside a run: ordered, ready, busy, gone. Decides nothing."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,15 @@ from adaptive_exec.core.ladder import Breaker
 
 @dataclass(slots=True)
 class Flight:
-    """A chunk that is with a worker.
+    """A chunk that was sent.
 
     Attributes:
         next: First task of it that is not finished.
-        suspect: True when it is a suspect that runs alone.
-        alone: True when nothing else was out when it was sent.
+        attempt: The how-manieth execution of its tasks this is.
+        is_suspect: True when it is a suspect that runs alone.
+        is_alone: True while no other chunk was ever with a worker beside it.
+        is_doomed: True when the killing of its worker was ordered.
+        overdue: Task that ran out of time, None while none did.
     """
 
     chunk: int
@@ -22,9 +25,10 @@ class Flight:
     start: int
     stop: int
     next: int
-    sent_at: float
-    suspect: bool = False
-    alone: bool = False
+    attempt: int = 1
+    is_suspect: bool = False
+    is_alone: bool = False
+    is_doomed: bool = False
     overdue: int | None = None
 
 
@@ -32,16 +36,20 @@ class Roster:
     """The workers of one level.
 
     Attributes:
-        state: `"closed"`, `"open"`, `"draining"` (no new work, what is out is awaited), `"closing"`.
-        cap: Most workers it may have.
+        state: `"closed"`, `"open"`, `"draining"` (what is out is awaited) or `"closing"`.
+        goal: Workers that the plan wants at most.
+        cap: Workers it may have now; below `goal` after a refusal, and then grows by one at a time.
         start_after: Monotonic seconds before which no worker is ordered.
-        on_trial: True after a restore until the first chunk is done.
+        strikes: Workers in a row that died before their first result.
+        on_trial: True after a failure until the first chunk is done.
+        is_spent: True when patience with refused starts is spent and some starts are still open.
     """
 
     def __init__(self, level: str) -> None:
         self.level = level
         self.state = "closed"
-        self.cap = 1
+        self.goal = 0
+        self.cap = 0
         self.starting: set[int] = set()
         self.idle: list[int] = []
         self.busy: dict[int, Flight] = {}
@@ -50,7 +58,7 @@ class Roster:
         self.start_after = 0.0
         self.strikes = 0
         self.on_trial = False
-        self.told_missing = 0
+        self.is_spent = False
 
     @property
     def size(self) -> int:
@@ -59,19 +67,36 @@ class Roster:
 
     @property
     def is_leaving(self) -> bool:
-        """True between a degrade and the moment the last worker is gone."""
-        return self.state in ("draining", "closing")
+        """True between a failure and the moment the last worker is gone."""
+        return self.state in {"draining", "closing"}
+
+    @property
+    def is_shut(self) -> bool:
+        """True while the level is not to be used because it failed."""
+        return self.breaker.shut_until is not None
+
+    def aim(self, workers: int) -> None:
+        """Let the level have at least this many workers, at once unless it has to grow slowly."""
+        if not self.size:
+            self.goal = workers
+        is_reduced = self.cap < self.goal and self.size
+        self.goal = max(self.goal, workers)
+        if not (self.on_trial or is_reduced):
+            self.cap = self.goal
+
+    def knows(self, worker: int) -> bool:
+        """Say whether a worker is ours and not yet gone."""
+        return worker in self.starting or worker in self.served
 
     def ready(self, worker: int) -> None:
         """A worker has reported for work."""
-        self.starting.discard(worker)
+        self.starting.remove(worker)
         self.idle.append(worker)
         self.served[worker] = 0
 
     def assign(self, flight: Flight) -> None:
-        """Give a chunk to the worker named in it."""
-        self.idle.remove(flight.worker)
-        self.busy[flight.worker] = flight
+        """Give a chunk to the worker that became idle last."""
+        self.busy[self.idle.pop()] = flight
 
     def release(self, worker: int, tasks: int) -> None:
         """A worker is through with its chunk."""

@@ -1,6 +1,6 @@
-"""The bounded record of a run: every decision with its reason, and where the time went. Sums up to a RunReport.
+"""The bounded record of a run: every decision with its reason, and where the time went.
 
-Fed by the driver with each event and what came of it. Decides nothing.
+Sums up to a RunReport. Fed by the driver with each event and what came of it. Decides nothing.
 """
 
 from collections import deque
@@ -51,23 +51,38 @@ class RunReport:
     decisions: tuple[Decision, ...] = ()
 
     def __str__(self) -> str:
-        peak = "unknown" if self.peak_task_bytes is None else f"{self.peak_task_bytes / MIB:.1f} MiB"
+        peak = (
+            "unknown" if self.peak_task_bytes is None else f"{self.peak_task_bytes / MIB:.1f} MiB"
+        )
+        levels = " -> ".join(self.levels) or "none"
+        seconds = {
+            "compute": self.compute_seconds,
+            "transport": self.transport_seconds,
+            "start": self.start_seconds,
+            "waiting for memory": self.memory_wait_seconds,
+        }
+        times = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items())
         lines = [
             f"{self.tasks} tasks, {self.failed_tasks} of them failed, in {self.chunks} chunks",
-            f"levels {' -> '.join(self.levels) or 'none'}, at most {self.workers} workers, window {self.window} chunks",
+            f"levels {levels}, at most {self.workers} workers, window {self.window} chunks",
             f"{self.degrades} degrades, {self.restores} restores",
-            f"time: compute {self.compute_seconds:.3f} s, transport {self.transport_seconds:.3f} s, "
-            f"start {self.start_seconds:.3f} s, waiting for memory {self.memory_wait_seconds:.3f} s",
+            f"time: {times}",
             f"highest memory of a task: {peak}",
             "decisions:",
         ]
         first = self.decisions[0].at if self.decisions else 0.0
-        lines += [f"  {decision.at - first:9.3f} s  {describe(decision)}" for decision in self.decisions]
+        lines += [
+            f"  {decision.at - first:9.3f} s  {describe(decision)}" for decision in self.decisions
+        ]
         return "\n".join(lines)
 
 
 def describe(decision: Decision) -> str:
-    """Write a decision as one line: `<event>: <subject> <from> -> <to> reason=<code> <name>=<value> ...`."""
+    """Write a decision as one line.
+
+    Returns:
+        `<event>: <subject> <from> -> <to> reason=<code> <name>=<value> ...`.
+    """
     change = " -> ".join(part for part in (decision.old, decision.new) if part)
     head = f"{decision.event}: {decision.subject}" + (f" {change}" if change else "")
     return f"{head} reason={decision.reason.code}{_facts(decision.reason.facts)}"
@@ -110,7 +125,9 @@ class Trace:
     _ordered_at: dict[int, float] = field(default_factory=dict)
     _tight_since: float | None = None
 
-    def see(self, event: Event, instructions: list[Instruction], in_flight: int, workers: int) -> None:
+    def see(
+        self, event: Event, instructions: list[Instruction], in_flight: int, workers: int
+    ) -> None:
         """Take in an event and what came of it.
 
         Args:

@@ -1,0 +1,101 @@
+"""Who gets the next chunk, how long it is, and when the caller's iterator is asked for more.
+
+Batches take turns, whatever their levels. Under memory pressure one chunk at a time goes out, so
+that the run never stands still. Not to pull is the only back-pressure.
+"""
+
+from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.chunks import chunk_tasks, holds_too_much, pull_tasks, target_seconds
+from adaptive_exec.core.instructions import Pull
+from adaptive_exec.core.outcomes import INLINE_LEVEL, launch
+from adaptive_exec.core.roster import Roster
+from adaptive_exec.core.state import State
+from adaptive_exec.core.suspects import due_suspect, send_suspect
+
+
+def dispatch(state: State) -> None:
+    """Send what may be sent, suspects first where their turn has come."""
+    while _may_send(state):
+        due = due_suspect(state) if state.suspects else None
+        if due is None:
+            if not _send_next(state):
+                return
+        elif not send_suspect(state, *due):
+            return
+
+
+def _may_send(state: State) -> bool:
+    if state.solo is not None:
+        return False
+    if not state.out:
+        return True
+    if state.verdict.pressure != "normal":
+        return False
+    limit = state.config.max_in_flight
+    return limit is None or state.out < limit
+
+
+def _send_next(state: State) -> bool:
+    """Send a chunk of the first batch that can send one, and put it behind the others."""
+    for batch in state.batches.values():
+        roster = _find_seat(state, batch) if batch.pending else None
+        if roster is None:
+            continue
+        if len(state.batches) > 1:
+            state.batches[batch.id] = state.batches.pop(batch.id)
+        batch.chunk = _chunk_size(state, batch, roster)
+        start, stop, executions = batch.take(batch.chunk)
+        launch(state, roster, batch, (start, stop), attempt=executions + 1)
+        return True
+    return False
+
+
+def _find_seat(state: State, batch: Batch) -> Roster | None:
+    """Name the level that has an idle worker for this batch."""
+    if batch.trial is not None and batch.trial not in batch.out:
+        roster = state.rosters[batch.trial]
+        if roster.idle and roster.state == "open":
+            return roster
+    roster = state.rosters[batch.level]
+    if not roster.idle or roster.state != "open":
+        return None
+    if roster.level == INLINE_LEVEL and INLINE_LEVEL in batch.out:
+        return None
+    return roster
+
+
+def _chunk_size(state: State, batch: Batch, roster: Roster) -> int:
+    if roster.on_trial:
+        return 1
+    if batch.chunk_tasks is not None:
+        return batch.chunk_tasks
+    left = batch.pending if batch.single else batch.left
+    seconds = target_seconds(roster.level, single=batch.single)
+    count = chunk_tasks(batch.costs, left, roster.cap, seconds=seconds)
+    limit = state.config.max_tasks_per_worker
+    if limit is None:
+        return count
+    served = roster.served[roster.idle[-1]] if roster.idle else 0
+    return max(1, min(count, limit - served))
+
+
+def pull(state: State, batch: Batch) -> None:
+    """Ask for more tasks of a batch where there is room for them."""
+    if batch.exhausted or batch.single:
+        return
+    workers = 1 if batch.level == INLINE_LEVEL else state.rosters[batch.level].cap or 1
+    if batch.pending + batch.asked > workers * batch.chunk and batch.buffer_tasks is None:
+        return  # as `pull_tasks` would say, but this is asked after every event
+    if not state.is_stopping and holds_too_much(batch.held, batch.costs.result_bytes):
+        return
+    count = pull_tasks(
+        chunk=batch.chunk,
+        workers=workers,
+        pending=batch.pending,
+        asked=batch.asked,
+        outstanding=batch.arrived - batch.taken,
+        buffer_tasks=batch.buffer_tasks,
+    )
+    if count:
+        batch.asked += count
+        state.orders.append(Pull(batch.id, count))

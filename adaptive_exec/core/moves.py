@@ -1,0 +1,280 @@
+"""Changes of level: down after a failure, up after calm and a trial, aside after measuring.
+
+When and where to is judged in `plan` and `ladder`; this file carries the answer into the state.
+A level that failed is taken down whole before another one opens. A batch keeps what it has out
+where it is and goes on elsewhere.
+"""
+
+from dataclasses import replace
+
+from adaptive_exec.config import CALM_SECONDS, LEVELS, SMALL_BATCH_TASKS
+from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.events import BatchOpened
+from adaptive_exec.core.instructions import CloseLevel
+from adaptive_exec.core.ladder import next_level, shut, suggest_move
+from adaptive_exec.core.outcomes import INLINE_LEVEL, fail_line, fail_pending
+from adaptive_exec.core.plan import (
+    BatchShape,
+    Plan,
+    affordable_workers,
+    count_workers,
+    is_isolated,
+    make_plan,
+    usable_levels,
+)
+from adaptive_exec.core.reason import Code, Fact, Reason, because
+from adaptive_exec.core.roster import Roster
+from adaptive_exec.core.state import FOREVER, State
+
+MOVES_MAX = 2
+"""Moves by measurement per batch: explore once, then commit."""
+
+
+def settle_in(state: State, event: BatchOpened) -> None:
+    """Plan a new batch and put it where it starts."""
+    reopen(state)
+    shape = BatchShape(event.tasks, event.portable)
+    plan = make_plan(shape, state.host, state.config, shut=state.shut_levels)
+    home = make_plan(shape, state.host, state.config).level
+    if _is_process_at_hand(state, plan, portable=event.portable):
+        home, plan = "process", replace(plan, level="process", reason=because(Code.LEVEL_OPEN))
+    batch = state.batches[event.batch] = Batch(event, level=plan.level, home=home)
+    workers = enter(state, batch, plan.level)
+    subject = f"batch {batch.id}"
+    state.explain("planned", "info", subject, plan.reason, new=plan.level, workers=workers)
+
+
+def _is_process_at_hand(state: State, plan: Plan, *, portable: bool) -> bool:
+    """Say whether a batch planned lower finds workers of the process level already there."""
+    roster = state.rosters["process"]
+    is_at_hand = roster.state == "open" and not roster.is_shut and bool(roster.served)
+    return plan.level != "process" and is_at_hand and portable
+
+
+def enter(state: State, batch: Batch, level: str) -> int:
+    """Let a batch go on at a level; return how many workers it may have there."""
+    batch.level = level
+    roster = state.rosters[level]
+    if level == INLINE_LEVEL:
+        workers = sum(1 for other in state.batches.values() if other.level == level)
+    else:
+        workers = count_workers(level, batch.left, state.host, state.config)
+    roster.aim(workers)
+    if state.config.task_timeout is not None and not is_isolated(level):
+        reason = because(Code.NOT_ENFORCED, limit=state.config.task_timeout)
+        state.explain("unenforced", "warning", f"batch {batch.id}", reason)
+    return workers
+
+
+def outgrow(state: State, batch: Batch) -> None:
+    """Plan submitted calls anew once there are more of them than were announced."""
+    if batch.tasks is None or batch.arrived < max(SMALL_BATCH_TASKS, batch.tasks + 1):
+        return
+    batch.tasks = None
+    shape = BatchShape(None, batch.portable)
+    batch.home = make_plan(shape, state.host, state.config).level
+    new = make_plan(shape, state.host, state.config, shut=state.shut_levels).level
+    if new == batch.level:
+        enter(state, batch, new)
+    else:
+        _move(state, batch, new, because(Code.BATCH_LARGE, tasks=batch.arrived))
+
+
+# down
+
+
+def degrade(state: State, roster: Roster, code: Code) -> None:
+    """Leave a level that failed: nothing more is sent, it drains, closes, the next one opens."""
+    level, was_trial, workers = roster.level, roster.on_trial, roster.size
+    roster.on_trial = roster.is_spent = False
+    roster.strikes = 0
+    roster.start_after = 0.0
+    roster.breaker = shut(roster.breaker, state.now)
+    roster.state = "draining"
+    state.ailing.add(level)
+    steps = [(batch, _step_down(state, batch, level)) for batch in state.batches.values()]
+    news = {new for batch, new in steps if new is not None}
+    new = max(news, key=LEVELS.index) if news else _below(state, level)
+    reason = because(code, error=roster.breaker.error, workers=workers)
+    severity = "info" if was_trial else "warning"
+    state.explain("degraded", severity, "run", reason, old=level, new=new)
+    for batch, lower in steps:
+        if lower is not None:
+            enter(state, batch, lower)
+    if is_isolated(level):
+        for batch in state.batches.values():
+            fail_line(state, batch, because(Code.NO_ISOLATION, error=roster.breaker.error))
+
+
+def _step_down(state: State, batch: Batch, old: str) -> str | None:
+    """End a trial at the failed level; name where a batch that is at home there goes now."""
+    if batch.trial == old:
+        batch.trial = None
+    if batch.level != old:
+        return None
+    return next_level(old, state.config, portable=batch.portable, shut_levels=state.shut_levels)
+
+
+def _below(state: State, level: str) -> str:
+    shut_levels = state.shut_levels
+    return next_level(level, state.config, portable=True, shut_levels=shut_levels) or ""
+
+
+def close_drained(state: State) -> None:
+    """Close the levels that are to go and have nothing out any more."""
+    for roster in state.rosters.values():
+        if roster.state == "draining" and not roster.busy:
+            roster.state = "closing"
+            state.orders.append(CloseLevel(roster.level))
+
+
+def leave_processes(state: State, batch: Batch, error: str) -> None:
+    """Take a batch away from processes, where its function cannot go."""
+    if not batch.portable:
+        return
+    batch.portable = False
+    batch.refusal = error
+    batch.trial = None
+    reason = because(Code.FUNCTION_NOT_PORTABLE, error=error)
+    levels = usable_levels(state.config, portable=False, shut=state.shut_levels)
+    batch.home = new = levels[0] if levels else batch.level
+    if new != batch.level:
+        _move(state, batch, new, reason, severity="warning")
+    fail_line(state, batch, because(Code.NO_ISOLATION, error=error))
+
+
+def stranded(state: State, batch: Batch) -> Reason | None:
+    """Say why nothing of a batch can be run at its level, None when it can be."""
+    if state.broken is not None:
+        return state.broken
+    breaker = state.rosters[batch.level].breaker
+    if breaker.shut_until is not None:
+        return because(Code.NO_LEVEL_LEFT, level=batch.level, error=breaker.error)
+    if is_isolated(batch.level) and not batch.portable:
+        return because(Code.FUNCTION_NOT_PORTABLE, level=batch.level, error=batch.refusal)
+    return None
+
+
+def fail_stranded(state: State, batch: Batch) -> None:
+    """End what waits where nothing can run and no safer level is left: an error, never a wait."""
+    reason = stranded(state, batch)
+    if reason is None:
+        return
+    fail_pending(state, batch, reason)
+    fail_line(state, batch, reason)
+
+
+# up
+
+
+def reopen(state: State) -> None:
+    """Try levels again whose calm time has passed, with one worker and one chunk."""
+    for level, roster in state.rosters.items():
+        if level not in state.ailing:
+            continue
+        until = roster.breaker.shut_until
+        if until is None:
+            _find_trial(state, roster)
+        elif state.now >= until and roster.state == "closed":
+            _try_again(state, roster)
+
+
+def _try_again(state: State, roster: Roster) -> None:
+    wanted = any(
+        batch.level == roster.level or _could_use(state, batch, roster.level)
+        for batch in state.batches.values()
+    )
+    if wanted and not _is_calm(state, roster.level):
+        roster.breaker = replace(roster.breaker, shut_until=state.now + CALM_SECONDS)
+        return
+    roster.breaker = replace(roster.breaker, shut_until=None)
+    roster.on_trial = True
+    roster.cap = 1
+    _find_trial(state, roster)
+
+
+def _is_calm(state: State, level: str) -> bool:
+    if level == INLINE_LEVEL:
+        return True
+    has_room = affordable_workers(level, state.host, state.config) >= 1
+    return state.verdict.pressure == "normal" and has_room
+
+
+def _find_trial(state: State, roster: Roster) -> None:
+    """Give a level that is on trial a batch to prove itself with."""
+    level = roster.level
+    if any(level in (batch.level, batch.trial) for batch in state.batches.values()):
+        return
+    for batch in state.batches.values():
+        if batch.trial is None and _could_use(state, batch, level):
+            batch.trial = level
+            state.explain("trying", "info", "run", because(Code.CALM), old=batch.level, new=level)
+            return
+
+
+def _could_use(state: State, batch: Batch, level: str) -> bool:
+    """Say whether a batch is below a level at which it would rather be."""
+    here, there, home = (LEVELS.index(name) for name in (batch.level, level, batch.home))
+    usable = usable_levels(state.config, portable=batch.portable, shut=frozenset())
+    return home <= there < here and batch.left != 0 and level in usable
+
+
+def pass_trial(state: State, roster: Roster, batch: Batch) -> None:
+    """Bring every batch back that would rather be at a level which has proved itself."""
+    level = roster.level
+    roster.on_trial = False
+    roster.breaker = replace(roster.breaker, calm_seconds=CALM_SECONDS)
+    state.ailing.discard(level)
+    old = batch.level if batch.level != level else ""
+    state.explain("restored", "info", "run", because(Code.TRIAL_PASSED), old=old, new=level)
+    for other in state.batches.values():
+        if other.trial == level or _could_use(state, other, level):
+            other.trial = None
+            enter(state, other, level)
+
+
+def next_trial_at(state: State) -> float:
+    """Say when the next shut level may be tried; never when nobody waits for one."""
+    if not state.batches:
+        return FOREVER
+    untils = (state.rosters[level].breaker.shut_until for level in state.ailing)
+    return min((at for at in untils if at is not None and at > state.now), default=FOREVER)
+
+
+# aside
+
+
+def consider_move(state: State, batch: Batch) -> None:
+    """Move a batch where measuring says that the rest of it is done clearly sooner."""
+    if batch.moves >= MOVES_MAX or batch.records or batch.trial is not None:
+        return
+    move = suggest_move(
+        batch.level,
+        batch.costs,
+        state.config,
+        workers=state.rosters["process"].cap or 1,
+        left=batch.left,
+        single=batch.single,
+    )
+    if move is None or move.level in state.shut_levels or batch.dropped:
+        return
+    if is_isolated(move.level) and not batch.portable:
+        return
+    batch.moves += 1
+    batch.home = move.level
+    _move(state, batch, move.level, move.reason)
+
+
+def call_home(state: State, batch: Batch, reason: Reason) -> None:
+    """Bring a batch back to isolation for good that left it by measurement and has a suspect."""
+    if not batch.moves or is_isolated(batch.level):
+        return
+    batch.moves = MOVES_MAX
+    batch.home = "process"
+    _move(state, batch, "process", reason)
+
+
+def _move(state: State, batch: Batch, new: str, reason: Reason, *, severity: str = "info") -> None:
+    old = batch.level
+    facts: dict[str, Fact] = {"workers": enter(state, batch, new)}
+    state.explain("moved", severity, f"batch {batch.id}", reason, old=old, new=new, **facts)

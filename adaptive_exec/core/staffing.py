@@ -1,0 +1,237 @@
+"""How many workers each level gets: who is ordered, what follows from a refusal, a death or an age.
+
+A refused start is tried again with growing patience. When that is spent the level keeps those
+that did start and grows by one at a time after calm; only a level that got none is left.
+"""
+
+from dataclasses import replace
+
+from adaptive_exec.config import CALM_SECONDS, CALM_SECONDS_MAX, STRIKES_MAX
+from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.events import StartRefused, WorkerLost, WorkerStalled
+from adaptive_exec.core.instructions import KillWorker, OpenLevel, RetireWorker, StartWorkers
+from adaptive_exec.core.ladder import refuse
+from adaptive_exec.core.moves import degrade
+from adaptive_exec.core.outcomes import INLINE_LEVEL, land
+from adaptive_exec.core.plan import is_isolated
+from adaptive_exec.core.reason import Code, Fact, because
+from adaptive_exec.core.roster import Flight, Roster
+from adaptive_exec.core.state import FOREVER, State
+from adaptive_exec.core.suspects import kill, rerun
+
+
+def staff(state: State) -> None:
+    """Order the workers that are wanted and missing."""
+    for roster in state.ranks:
+        if roster.goal and roster.size < roster.goal and _may_order(state, roster):
+            _order(state, roster, _missing(state, roster))
+
+
+def _may_order(state: State, roster: Roster) -> bool:
+    if roster.is_shut or roster.is_spent or state.broken or state.is_changing_level:
+        return False
+    return state.now >= roster.start_after or not (roster.size or roster.breaker.tries)
+
+
+def _missing(state: State, roster: Roster) -> int:
+    wanted = min(_wanted(state, roster), roster.goal)
+    if (
+        wanted > roster.cap
+        and not (roster.starting or roster.on_trial)
+        and _may_grow(state, roster)
+    ):
+        roster.cap = max(roster.cap, roster.size) + 1
+    missing = min(wanted, roster.cap) - roster.size
+    if state.verdict.pressure != "normal":
+        missing = min(missing, 1 - roster.size)
+    return min(missing, 1 - len(roster.starting)) if roster.breaker.tries else missing
+
+
+def _may_grow(state: State, roster: Roster) -> bool:
+    return roster.size >= roster.cap and state.verdict.pressure == "normal"
+
+
+def _order(state: State, roster: Roster, missing: int) -> None:
+    if missing <= 0:
+        return
+    workers = tuple(next(state.worker_ids) for _ in range(missing))
+    roster.starting.update(workers)
+    roster.start_after = 0.0
+    if roster.state == "closed":
+        roster.state = "open"
+        state.orders.append(OpenLevel(roster.level, workers))
+    else:
+        state.orders.append(StartWorkers(roster.level, workers))
+
+
+def _wanted(state: State, roster: Roster) -> int:
+    level = roster.level
+    users = [batch for batch in state.batches.values() if level in (batch.level, batch.trial)]
+    if level == INLINE_LEVEL:
+        return sum(1 for batch in users if batch.out or _demand(batch, roster))
+    suspects = state.suspects if is_isolated(level) else 0
+    return len(roster.busy) + suspects + sum(_demand(batch, roster) for batch in users)
+
+
+def _demand(batch: Batch, roster: Roster) -> int:
+    if batch.single or batch.buffer_tasks is not None:
+        return batch.pending
+    return roster.goal if batch.left is None else batch.left
+
+
+def next_start_at(state: State) -> float:
+    """Say when a level that has to wait may order workers; never when none has to."""
+    at = FOREVER
+    for roster in state.ranks:
+        if state.now < roster.start_after < at and _wanted(state, roster) > roster.size:
+            at = roster.start_after
+    return at
+
+
+# what becomes of them
+
+
+def take_in(state: State, roster: Roster, worker: int) -> None:
+    """A worker that was ordered has reported for work."""
+    if worker not in roster.starting:
+        return
+    roster.ready(worker)
+    calm = roster.breaker.calm_seconds if roster.on_trial else CALM_SECONDS
+    roster.breaker = replace(roster.breaker, tries=0, calm_seconds=calm)
+    _judge_starts(state, roster)
+
+
+def do_without(state: State, event: StartRefused) -> None:
+    """A worker that was ordered cannot be had."""
+    roster = state.rosters[event.level]
+    if event.worker not in roster.starting:
+        return
+    roster.remove(event.worker)
+    _count_refusal(state, roster, event.error, lasting=event.lasting)
+
+
+def _count_refusal(state: State, roster: Roster, error: str, *, lasting: bool) -> None:
+    roster.breaker = replace(roster.breaker, error=error)
+    if roster.is_leaving:
+        return
+    if roster.on_trial:
+        degrade(state, roster, Code.TRIAL_FAILED)
+        return
+    if lasting:
+        roster.is_spent = True
+    elif state.now >= roster.start_after and not roster.is_spent:
+        _be_patient(state, roster, error)
+    _judge_starts(state, roster)
+
+
+def _be_patient(state: State, roster: Roster, error: str) -> None:
+    roster.breaker, wait = refuse(roster.breaker, error)
+    if wait is None:
+        roster.is_spent = True
+        return
+    roster.start_after = state.now + wait
+    reason = because(Code.START_RETRIED, error=error, wait=wait, tries=roster.breaker.tries)
+    state.explain("waiting", "info", roster.level, reason)
+
+
+def _judge_starts(state: State, roster: Roster) -> None:
+    """Once patience is spent and every start has its answer: keep those there are, or leave."""
+    if not roster.is_spent or roster.starting:
+        return
+    roster.is_spent = False
+    if roster.size:
+        _keep_those_that_started(state, roster)
+    else:
+        degrade(state, roster, Code.START_REFUSED)
+
+
+def _keep_those_that_started(state: State, roster: Roster) -> None:
+    before = roster.breaker
+    facts: dict[str, Fact] = {"error": before.error, "wanted": roster.goal, "workers": roster.size}
+    reason = because(Code.WORKERS_MISSING, **facts, wait=before.calm_seconds)
+    state.explain("reduced", "warning", roster.level, reason)
+    roster.cap = roster.size
+    roster.start_after = state.now + before.calm_seconds
+    longer = min(CALM_SECONDS_MAX, 2 * before.calm_seconds)
+    roster.breaker = replace(before, tries=0, calm_seconds=longer)
+
+
+def lose(state: State, event: WorkerLost) -> None:
+    """A worker has ended: its tasks go where they belong, and the level is judged."""
+    roster = state.rosters[event.level]
+    if not roster.knows(event.worker):
+        return
+    is_new = event.worker in roster.starting
+    has_served = roster.served.get(event.worker, 0) > 0
+    flight = roster.remove(event.worker)
+    _explain_loss(state, event, flight)
+    began = False
+    if flight is not None:
+        began = event.running is not None or not event.known
+        has_served |= flight.next > flight.start
+        land(state, flight)
+        rerun(state, flight, event)
+    if not (began or has_served or roster.is_leaving):
+        _judge_loss(state, roster, event, is_new=is_new)
+    _judge_starts(state, roster)
+
+
+def _judge_loss(state: State, roster: Roster, event: WorkerLost, *, is_new: bool) -> None:
+    """A worker that ended before its first result speaks against its level."""
+    if roster.on_trial or (event.blameless and is_new):
+        _count_refusal(state, roster, event.cause, lasting=False)
+    elif not event.blameless:
+        _strike(state, roster, event.cause)
+
+
+def _strike(state: State, roster: Roster, cause: str) -> None:
+    roster.strikes += 1
+    if roster.strikes < STRIKES_MAX:
+        return
+    error = f"{STRIKES_MAX} workers died at their start, the last by {cause}"
+    roster.strikes = 0
+    roster.breaker = replace(roster.breaker, error=error)
+    if roster.busy:
+        _keep_those_that_started(state, roster)
+    else:
+        degrade(state, roster, Code.NO_PROGRESS)
+
+
+def replace_stalled(state: State, event: WorkerStalled) -> None:
+    """Kill a worker that stands still; it gets no more work."""
+    roster = state.rosters[event.level]
+    if not roster.knows(event.worker):
+        return
+    reason = because(Code.WORKER_STALLED, cause=event.cause)
+    flight = roster.busy.get(event.worker)
+    if flight is None:
+        roster.remove(event.worker)
+        state.orders.append(KillWorker(event.level, event.worker, reason))
+        state.explain("killed", "warning", f"worker {event.worker}", reason)
+        _judge_starts(state, roster)
+    elif not flight.is_doomed:
+        kill(state, flight, reason)
+
+
+def release(state: State, flight: Flight, tasks: int) -> Roster:
+    """A worker is through with its chunk: it is idle, or goes for its age or as it is killed."""
+    roster = state.rosters[flight.level]
+    worker = flight.worker
+    roster.release(worker, tasks)
+    limit = state.config.max_tasks_per_worker
+    if flight.is_doomed:
+        roster.remove(worker)
+    elif limit is not None and is_isolated(roster.level) and roster.served[worker] >= limit:
+        reason = because(Code.TASKS_SERVED, tasks=roster.served[worker], limit=limit)
+        roster.remove(worker)
+        state.orders.append(RetireWorker(roster.level, worker))
+        state.explain("recycled", "debug", f"worker {worker}", reason)
+    return roster
+
+
+def _explain_loss(state: State, event: WorkerLost, flight: Flight | None) -> None:
+    code = Code.STARTER_LOST if event.blameless else Code.WORKER_DIED
+    unfinished = 0 if flight is None else flight.stop - flight.next
+    facts: dict[str, Fact] = {"cause": event.cause, "task": event.running}
+    reason = because(code, **facts, unfinished=unfinished)
+    state.explain("lost", "warning", f"worker {event.worker}", reason)

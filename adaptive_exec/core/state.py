@@ -1,0 +1,85 @@
+"""What a run knows, in one place. `Run` owns it; only the functions of this folder change it.
+
+Decides nothing. What is written to `orders` while an event is handled is what the driver will
+do, in that order.
+"""
+
+from itertools import count
+
+from adaptive_exec.config import LEVELS, Config
+from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.governor import CALM, Verdict
+from adaptive_exec.core.instructions import Explain, Instruction
+from adaptive_exec.core.reason import Decision, Fact, Reason
+from adaptive_exec.core.roster import Flight, Roster
+from adaptive_exec.core.snapshot import HostSnapshot
+
+FOREVER = float("inf")
+"""Seconds; a moment that never comes."""
+
+
+class State:
+    """What a run knows.
+
+    Attributes:
+        now: Time of the event that is being handled.
+        orders: What that event has led to so far.
+        batches: Those not finished, in the order in which they may send next.
+        rosters: The workers of each level.
+        ranks: Those of the levels that the settings allow, best first.
+        flights: Chunks that were sent and are not over.
+        out: How many of them are with workers; a chunk that lies ready for its caller's own
+            thread is not, since nothing may wait for a caller who perhaps waits for us.
+        suspects: Suspects that wait for their turn, over all batches.
+        solo: The chunk that runs with all other work paused, None while there is none.
+        ailing: Levels that are shut or on trial.
+        broken: Why no task can run at all any more, None while they can.
+        next_look: When the host is to be read; never while a reading is under way.
+    """
+
+    def __init__(self, config: Config, host: HostSnapshot) -> None:
+        self.config = config
+        self.host = host
+        self.verdict: Verdict = CALM
+        self.now = 0.0
+        self.orders: list[Instruction] = []
+        self.batches: dict[int, Batch] = {}
+        self.rosters = {level: Roster(level) for level in LEVELS}
+        self.ranks = tuple(self.rosters[level] for level in config.ladder)
+        self.flights: dict[int, Flight] = {}
+        self.out = 0
+        self.suspects = 0
+        self.solo: int | None = None
+        self.ailing: set[str] = set()
+        self.broken: Reason | None = None
+        self.is_stopping = False
+        self.next_look = 0.0
+        self.timer_at: float | None = None
+        self.chunk_ids = count(1)
+        self.worker_ids = count(1)
+
+    @property
+    def shut_levels(self) -> frozenset[str]:
+        """Levels that failed and are not to be tried now."""
+        return frozenset(level for level in self.ailing if self.rosters[level].is_shut)
+
+    @property
+    def is_changing_level(self) -> bool:
+        """True while a level goes down; no worker is started anywhere until it is gone."""
+        return any(roster.is_leaving for roster in self.rosters.values())
+
+    def explain(
+        self,
+        event: str,
+        severity: str,
+        subject: str,
+        reason: Reason,
+        *,
+        old: str = "",
+        new: str = "",
+        **more: Fact,
+    ) -> None:
+        """Tell people of a decision; `more` is added to the facts of its reason."""
+        if more:
+            reason = Reason(reason.code, reason.facts + tuple(more.items()))
+        self.orders.append(Explain(Decision(self.now, event, severity, subject, reason, old, new)))

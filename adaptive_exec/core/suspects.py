@@ -1,0 +1,180 @@
+"""What becomes of a dead worker's tasks: who runs again, who is suspected, and who runs alone.
+
+Who is to blame and who is poison is judged in `quarantine`. A suspect waits at the end of its
+batch's line, goes out by itself, and only to a level that isolates.
+"""
+
+from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.events import WorkerLost
+from adaptive_exec.core.instructions import KillWorker
+from adaptive_exec.core.moves import call_home
+from adaptive_exec.core.outcomes import fail, give_back, launch
+from adaptive_exec.core.quarantine import Suspect, accuse, is_poison
+from adaptive_exec.core.reason import Code, Fact, Reason, because
+from adaptive_exec.core.roster import Flight
+from adaptive_exec.core.state import FOREVER, State
+
+SUSPECT_WAIT_SECONDS = 10.0
+"""Seconds after which a suspect gets its turn although its batch still has other work to send."""
+ISOLATED_LEVEL = "process"
+"""The only level at which a suspect may run."""
+
+
+def kill(state: State, flight: Flight, reason: Reason) -> None:
+    """Order the killing of a chunk's worker; it gets no more work, whatever it still reports."""
+    flight.is_doomed = True
+    state.orders.append(KillWorker(flight.level, flight.worker, reason))
+    state.explain("killed", "warning", f"worker {flight.worker}", reason)
+
+
+def rerun(state: State, flight: Flight, lost: WorkerLost) -> None:
+    """Put the unfinished tasks of a dead worker where they belong."""
+    if flight.next == flight.stop:
+        return
+    batch = state.batches[flight.batch]
+    running = lost.running
+    if flight.overdue is not None and flight.next <= flight.overdue < flight.stop:
+        limit = state.config.task_timeout
+        facts: dict[str, Fact] = {"task": flight.overdue, "limit": limit}
+        reason = because(Code.TASK_OVERDUE, **facts, executions=flight.attempt)
+        _give_back_around(state, batch, flight, flight.overdue)
+        fail(state, batch, flight.overdue, flight.overdue + 1, reason)
+    elif not lost.known:
+        _rerun_unknown(state, batch, flight, lost)
+    elif running is None or not flight.next <= running < flight.stop:
+        put_back(state, batch, flight)
+    else:
+        _rerun_known(state, batch, flight, lost, running)
+
+
+def _rerun_unknown(state: State, batch: Batch, flight: Flight, lost: WorkerLost) -> None:
+    if lost.blameless and state.config.retries:
+        put_back(state, batch, flight)
+        return
+    for index in range(flight.next, flight.stop):
+        _accuse(state, batch, flight, lost, index)
+
+
+def _rerun_known(
+    state: State, batch: Batch, flight: Flight, lost: WorkerLost, running: int
+) -> None:
+    """Before the running task may lie some whose results died with the worker."""
+    if lost.blameless and state.config.retries:
+        put_back(state, batch, flight, ran=running)
+    else:
+        _give_back_around(state, batch, flight, running)
+        _accuse(state, batch, flight, lost, running)
+
+
+def put_back(state: State, batch: Batch, flight: Flight, *, ran: int | None = None) -> None:
+    """Put a chunk back without suspicion; `ran` is the task that ran, None when none had begun."""
+    if flight.is_suspect:
+        record = batch.records[flight.start]
+        executions = flight.attempt - (ran is None)
+        batch.records[flight.start] = record.again(executions=executions)
+        _line_up(state, batch, flight.start)
+    elif ran is not None:
+        give_back(state, batch, ran + 1, flight.stop, executions=flight.attempt - 1)
+        give_back(state, batch, flight.next, ran + 1, executions=flight.attempt)
+    else:
+        give_back(state, batch, flight.next, flight.stop, executions=flight.attempt - 1)
+
+
+def _give_back_around(state: State, batch: Batch, flight: Flight, index: int) -> None:
+    """Give back all but `index`; those before it did begin, which retries=0 allows only once."""
+    give_back(state, batch, index + 1, flight.stop, executions=flight.attempt - 1)
+    if state.config.retries:
+        give_back(state, batch, flight.next, index, executions=flight.attempt)
+    else:
+        reason = because(Code.RETRIES_SPENT, executions=flight.attempt)
+        fail(state, batch, flight.next, index, reason)
+
+
+def _accuse(state: State, batch: Batch, flight: Flight, lost: WorkerLost, index: int) -> None:
+    record = accuse(
+        batch.records.get(index), lost, executions=flight.attempt, is_alone=flight.is_alone
+    )
+    batch.records[index] = record
+    reason = _line_up(state, batch, index)
+    if reason.code is Code.SUSPECT and lost.known:
+        state.explain("suspected", "info", f"task {index}", reason)
+
+
+def _line_up(state: State, batch: Batch, index: int) -> Reason:
+    """Let a suspect wait for its turn, or end it where it shall have none."""
+    reason = _judge(state, batch, batch.records[index], index)
+    if reason.code is Code.POISON:
+        state.explain("quarantined", "warning", f"task {index}", reason)
+    if reason.code is Code.SUSPECT:
+        batch.line.append(index)
+        state.suspects += 1
+        call_home(state, batch, reason)
+    else:
+        fail(state, batch, index, index + 1, reason)
+    return reason
+
+
+def _judge(state: State, batch: Batch, record: Suspect, index: int) -> Reason:
+    facts: dict[str, Fact] = {"task": index, "cause": record.cause}
+    facts |= {"executions": record.executions, "peak": record.peak_bytes}
+    facts["limit"] = state.host.limit_bytes
+    retries = state.config.retries
+    if retries == 0:
+        return because(Code.RETRIES_SPENT, **facts)
+    if is_poison(record, retries):
+        return because(Code.POISON, **facts)
+    if batch.dropped:
+        return because(Code.STOP_ASKED, **facts)
+    if not _is_isolation_to_be_had(state, batch):
+        return because(Code.NO_ISOLATION, **facts)
+    return because(Code.SUSPECT, **facts)
+
+
+def _is_isolation_to_be_had(state: State, batch: Batch) -> bool:
+    roster = state.rosters[ISOLATED_LEVEL]
+    is_gone = roster.is_leaving or roster.is_shut or state.broken is not None
+    return batch.portable and ISOLATED_LEVEL in state.config.ladder and not is_gone
+
+
+def due_suspect(state: State) -> tuple[Batch, int] | None:
+    """Name the suspect whose turn it is, None when there is none or no isolated worker is idle."""
+    roster = state.rosters[ISOLATED_LEVEL]
+    if roster.state != "open" or not roster.idle:
+        return None
+    for batch in state.batches.values():
+        if batch.line and _is_due(state, batch):
+            return batch, batch.line[0]
+    return None
+
+
+def _is_due(state: State, batch: Batch) -> bool:
+    return not batch.pending or state.now >= _turn_at(batch)
+
+
+def _turn_at(batch: Batch) -> float:
+    return batch.records[batch.line[0]].since + SUSPECT_WAIT_SECONDS
+
+
+def next_turn_at(state: State) -> float:
+    """Say when the next suspect has waited for long enough; never when none has to wait."""
+    turns = [_turn_at(batch) for batch in state.batches.values() if batch.line and batch.pending]
+    return min((turn for turn in turns if turn > state.now), default=FOREVER)
+
+
+def send_suspect(state: State, batch: Batch, index: int) -> bool:
+    """Send a suspect by itself; one that died for memory waits until nothing else is out.
+
+    Returns:
+        False when it has to wait, and all others with it.
+    """
+    record = batch.records[index]
+    if record.for_memory and state.out:
+        return False
+    batch.line.popleft()
+    state.suspects -= 1
+    roster = state.rosters[ISOLATED_LEVEL]
+    tasks = (index, index + 1)
+    flight = launch(state, roster, batch, tasks, attempt=record.executions + 1, is_suspect=True)
+    if record.for_memory:
+        state.solo = flight.chunk
+    return True
