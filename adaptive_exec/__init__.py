@@ -1,9 +1,28 @@
-"""Run a batch of Python calls on the best level that the host affords right now: processes, threads or the caller.
+"""Run a batch of Python calls on the best level that the host affords right now.
 
 The public face: names, nothing else. Each is loaded when it is first used.
 """
 
 import importlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # for type checkers; at run time each name is loaded when it is first used
+    from adaptive_exec.config import Config as Config
+    from adaptive_exec.core.snapshot import HostSnapshot as HostSnapshot
+    from adaptive_exec.core.trace import RunReport as RunReport
+    from adaptive_exec.errors import AdaptiveExecError as AdaptiveExecError
+    from adaptive_exec.errors import DriverError as DriverError
+    from adaptive_exec.errors import InitializerError as InitializerError
+    from adaptive_exec.errors import LevelUnavailableError as LevelUnavailableError
+    from adaptive_exec.errors import PoisonTaskError as PoisonTaskError
+    from adaptive_exec.errors import TaskError as TaskError
+    from adaptive_exec.errors import TaskTimeoutError as TaskTimeoutError
+    from adaptive_exec.errors import WorkerLostError as WorkerLostError
+    from adaptive_exec.executor import AdaptiveExecutor as AdaptiveExecutor
+    from adaptive_exec.executor import Progress as Progress
+    from adaptive_exec.executor import adaptive_executor as adaptive_executor
+    from adaptive_exec.host.snapshot import take_snapshot as take_snapshot
+    from adaptive_exec.outcomes import Outcome as Outcome
 
 __version__ = "0.1.0"
 
@@ -26,7 +45,25 @@ _HOMES = {
     "take_snapshot": "host.snapshot",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "AdaptiveExecError",
+    "AdaptiveExecutor",
+    "Config",
+    "DriverError",
+    "HostSnapshot",
+    "InitializerError",
+    "LevelUnavailableError",
+    "Outcome",
+    "PoisonTaskError",
+    "Progress",
+    "RunReport",
+    "TaskError",
+    "TaskTimeoutError",
+    "WorkerLostError",
+    "__version__",
+    "adaptive_executor",
+    "take_snapshot",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,7 +1,7 @@
 """The callers' side of a map: arguments go in, blocks of outcomes come out.
 
-Pulls lazily, from its caller's thread where the input is the caller's own code. Decides nothing: it pulls when asked
-and delivers when told.
+Pulls lazily, from its caller's thread where the input is the caller's own code. Decides nothing: it
+pulls when asked and delivers when told.
 """
 
 import threading
@@ -20,9 +20,11 @@ from adaptive_exec.levels.base import Failure, Results, Work
 from adaptive_exec.outcomes import add_note, make_error
 from adaptive_exec.sources import Pulled, Slices
 
-
 SLOW_PULL_SECONDS = 0.001
-"""Seconds; an input slower than this is told of item by item, so that tasks that are here need not wait for it."""
+"""Seconds.
+
+An input slower than this is told of item by item, so that tasks that are here need not wait for it.
+"""
 
 
 @dataclass(slots=True)
@@ -115,7 +117,10 @@ class MapCalls:
         self._wake()
 
     def end_input(self, *, at_exit: bool) -> None:
-        """A map's input ends by itself; at exit one that may be endless and whose taker is gone ends here."""
+        """A map's input ends by itself.
+
+        At exit one that may be endless and whose taker is gone ends here.
+        """
         if at_exit and self._has_begun and not self._is_easy:
             self._is_cut = True
             self._driver.post(InputExhausted(time.monotonic(), self.batch))
@@ -128,7 +133,10 @@ class MapCalls:
     # what the caller's thread does
 
     def serve(self) -> bool:
-        """Pull what was asked for and run what lies ready, in the calling thread; False when there was nothing."""
+        """Pull what was asked for and run what lies ready, in the calling thread.
+
+        False when there was nothing.
+        """
         pulled = bool(self._asked) and not self._is_finished and not self._is_cut and self._pull()
         return self._driver.work_inline(self.batch) or pulled
 
@@ -178,7 +186,10 @@ class MapCalls:
             self._driver.attention.set()
 
     def final_error(self) -> BaseException | None:
-        """Return what ends the results early: the input's own error, a failed driver, or a cancellation."""
+        """Return what ends the results early.
+
+        The input's own error, a failed driver, or a cancellation.
+        """
         error, self._end = self._end or self._input_error or self._cut_off(), None
         self._input_error = None
         self._is_complete = True

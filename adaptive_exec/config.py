@@ -4,7 +4,6 @@
 decides nothing while a batch runs; policies get a `Config` as an argument.
 """
 
-import difflib
 import math
 import operator
 import re
@@ -83,7 +82,7 @@ START_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 2.0
 """Seconds a worker gets to end by itself before it is killed."""
 STOPPED_LOOK_SECONDS: Final = 1.0
-"""Seconds between looks for a worker or zygote that was stopped by a signal. Source: own choice, 20 us a look."""
+"""Seconds between looks for a stopped worker or zygote. Source: own choice, 20 us a look."""
 STRIKES_MAX: Final = 5
 """Workers in a row that may die before their first result; then the level makes no progress."""
 TRACE_LENGTH: Final = 10_000
@@ -441,5 +440,7 @@ def _check_isolate(config: Config) -> None:
 
 
 def _unknown(what: str, name: object, known: Sequence[str]) -> str:
+    import difflib  # 4 ms, only where something is wrong
+
     near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.0)
     return f"unknown {what}, got {name!r}; did you mean {near[0]!r}? known are {', '.join(known)}"

@@ -1,7 +1,8 @@
 """The loop: take an event, ask the Run, perform the instructions in order.
 
-One inbox feeds it; runners, callers and timers only put events in. A thread of its own drives while a level with
-workers is open; where none is needed or none can be started, the caller drives. Decides nothing.
+One inbox feeds it; runners, callers and timers only put events in. A thread of its own drives while
+a level with workers is open; where none is needed or none can be started, the caller drives.
+Decides nothing.
 """
 
 import atexit
@@ -87,7 +88,10 @@ class Calls(Protocol):
         """End every open task with this error."""
 
     def end_input(self, *, at_exit: bool) -> None:
-        """No more calls will come from outside: the executor is shut down or was let go, or the interpreter ends."""
+        """No more calls will come from outside.
+
+        The executor is shut down or was let go, or the interpreter ends.
+        """
 
     def call_for_attention(self) -> None:
         """Something lies ready for the thread that takes the results."""
@@ -200,7 +204,8 @@ class Driver:
             return  # a callback shuts the executor down: the loop ends by itself
         while not self.finished.is_set():
             self.attention.clear()
-            if any([calls.serve() for calls in list(self._batches.values())]):
+            served = [calls.serve() for calls in list(self._batches.values())]
+            if any(served):
                 continue
             if self._thread is None:
                 self.step(IDLE_WAIT_SECONDS)
@@ -215,7 +220,10 @@ class Driver:
         self.say(StopRequested(time.monotonic(), cancel))
 
     def terminate(self) -> None:
-        """End everything now: what has not begun is cancelled, what runs is killed where it can be."""
+        """End everything now.
+
+        What has not begun is cancelled, what runs is killed where it can be.
+        """
         if self.finished.is_set():
             return
         is_held = self._lock.acquire(timeout=CLOSE_SECONDS)
@@ -229,7 +237,10 @@ class Driver:
             self._thread.join(CLOSE_SECONDS)
 
     def post_stop(self) -> None:
-        """Ask for the end once all is done, from a place that may not wait or drive (a finalizer)."""
+        """Ask for the end once all is done.
+
+        From a place that may not wait or drive (a finalizer).
+        """
         self._end_inputs(at_exit=False)
         self.post(StopRequested(time.monotonic()))
 
@@ -251,7 +262,10 @@ class Driver:
                 self._lock.release()
 
     def step(self, seconds: float) -> None:
-        """Drive once from a caller's thread, for where no thread does: wait at most so long, then handle."""
+        """Drive once from a caller's thread, for where no thread does.
+
+        Wait at most so long, then handle.
+        """
         if not self._inbox:
             self.waiter.wait(min(seconds, self._until_timer()))
         self._fire_timer()
@@ -315,7 +329,10 @@ class Driver:
             self._crash(error)
 
     def _may_drive(self) -> bool:
-        """Once there is a thread, it alone drives: what it starts must not end with a caller's thread."""
+        """Once there is a thread, it alone drives.
+
+        What it starts must not end with a caller's thread.
+        """
         return self._thread is None or self._thread is threading.current_thread()
 
     def _explain_death(self, event: Event) -> Event:
@@ -405,7 +422,7 @@ class Driver:
             return
         try:
             self.config.on_event(as_event(order.decision))
-        except Exception:  # the user's own callback may raise anything; the run goes on
+        except Exception:  # noqa: BLE001  # the user's callback may raise anything; the run goes on
             LOGGER.exception("on_event: the callback failed and is asked no more run=%s", self.name)
             self.config = replace(self.config, on_event=None)
 
@@ -534,7 +551,10 @@ def _register_exit() -> None:
 
 
 def _stop_all() -> None:
-    """Finish pending work before the interpreter goes, as `concurrent.futures` does; after a Ctrl-C, end it."""
+    """Finish pending work before the interpreter goes, as `concurrent.futures` does.
+
+    After a Ctrl-C, end it.
+    """
     if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
         for driver in list(_drivers):
             driver.terminate()

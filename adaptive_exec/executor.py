@@ -61,8 +61,8 @@ def adaptive_executor(tasks: object = None, **settings: Any) -> "AdaptiveExecuto
     """Make an executor that runs on the best level that the host affords right now.
 
     Args:
-        tasks: How much work will come, a hint: a sized collection (its length is read), a number, an iterable
-            without length or None. It is never consumed.
+        tasks: How much work will come, a hint: a sized collection (its length is read), a number,
+            an iterable without length or None. It is never consumed.
         **settings: By the names of `Config`: levels, max_workers, task_timeout, ...
 
     Returns:
@@ -111,13 +111,14 @@ class AdaptiveExecutor(Executor):
 
         Raises:
             TypeError: `fn` is not callable.
-            RuntimeError: The executor is shut down, or belongs to the process this one was forked from.
+            RuntimeError: The executor is shut down, or belongs to the process this one was forked
+            from.
         """
         _check_function(fn)
         self._check_open()
         return self._submit_calls().submit(fn, args, kwargs)
 
-    def map(  # type: ignore[override]  # more keywords than the base class of this Python has
+    def map(
         self,
         fn: Callable[..., Any],
         *iterables: Iterable[Any],
@@ -125,17 +126,19 @@ class AdaptiveExecutor(Executor):
         chunksize: int | None = None,
         buffersize: int | None = None,
     ) -> ResultIterator:
-        """Call `fn` with an item of each iterable, in parallel; results come in the order of the input.
+        """Call `fn` with an item of each iterable, in parallel; results keep the input's order.
 
         Args:
             fn: What to call.
             *iterables: Inputs, pulled lazily, cut at the shortest.
             timeout: Seconds from now in which every result must be there, None for no limit.
             chunksize: Tasks per message; None to have it measured.
-            buffersize: Most tasks pulled whose result was not taken; None for a bound by count and bytes.
+            buffersize: Most tasks pulled whose result was not taken; None for a bound by count and
+                bytes.
 
         Returns:
-            An iterator of results. It raises a failed task's exception at its place and can be advanced past it.
+            An iterator of results. It raises a failed task's exception at its place and can be
+            advanced past it.
 
         Raises:
             TypeError: `fn` is not callable, or an input is not iterable.
@@ -206,7 +209,8 @@ class AdaptiveExecutor(Executor):
     def kill_workers(self) -> None:
         """End at once: cancel what has not begun, kill what runs, as in Python 3.14.
 
-        Tasks that run in threads of this process cannot be killed; they go on, and nobody waits for them.
+        Tasks that run in threads of this process cannot be killed; they go on, and nobody waits for
+        them.
         """
         with self._opening:
             self._is_shut = True
@@ -347,7 +351,10 @@ def count_tasks(tasks: object) -> int | None:
     raise TypeError(_HINT_ERROR.format(tasks))
 
 
-_HINT_ERROR = "tasks must be a collection, an iterable or a number of tasks, got {!r}; leave it out when unknown"
+_HINT_ERROR = (
+    "tasks must be a collection, an iterable or a number of tasks, got {!r}; "
+    "leave it out when unknown"
+)
 
 
 def _check_number(number: int) -> int:
@@ -368,7 +375,7 @@ def _check_sizes(chunksize: object, buffersize: object) -> None:
         if value is None:
             continue
         if not isinstance(value, int):
-            message = f"{name} must be an integer or None, got {value!r}; leave it out to have it measured"
+            message = f"{name} must be an integer or None, got {value!r}; leave it out"
             raise TypeError(message)
         if value < 1:
             message = f"{name} must be >= 1, got {value}; leave it out to have it measured"
@@ -413,7 +420,9 @@ def _runners(config: Config, preload: dict[int, bytes]) -> dict[str, Any]:
 
 
 def _process_runner(driver: Driver, config: Config, preload: dict[int, bytes]) -> Any:
-    from adaptive_exec.levels.process import ProcessRunner  # noqa: PLC0415  # hosts without sockets have no such level
+    from adaptive_exec.levels.process import (
+        ProcessRunner,  # hosts without sockets have no such level
+    )
 
     cores = driver.snapshot_host().usable_cores
     return ProcessRunner(driver, driver.waiter, config, cores, preload)

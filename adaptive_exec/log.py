@@ -1,7 +1,7 @@
 """Decisions become log lines: one line, only on change, repeats rate-limited and counted.
 
-The phrases that people already grep for begin the lines of a degrade; all other lines follow one form. The library
-never configures logging. Decides nothing about the run.
+The phrases that people already grep for begin the lines of a degrade; all other lines follow one
+form. The library never configures logging. Decides nothing about the run.
 """
 
 import logging
@@ -12,9 +12,15 @@ from adaptive_exec.core.trace import describe
 
 LOGGER = logging.getLogger("adaptive_exec")
 REPEAT_SECONDS = 5.0
-"""Seconds in which lines of the same event and reason are written once; the next says how many were held back."""
+"""Seconds in which lines of the same event and reason are written once.
+
+The next says how many were held back.
+"""
 REPEAT_FREE = 5
-"""Lines of the same event and reason that are written in such a span before the others are held back."""
+"""Lines of the same event.
+
+Reason that are written in such a span before the others are held back.
+"""
 
 _SEVERITIES = {
     "debug": logging.DEBUG,
@@ -85,8 +91,8 @@ def as_event(decision: Decision) -> dict[str, object]:
     """Write a decision as the dictionary that `on_event` and `--events` get.
 
     Returns:
-        `at` (monotonic seconds), `event`, `severity`, `subject`, `old`, `new`, `reason` (the code) and its facts
-        under `facts`.
+        `at` (monotonic seconds), `event`, `severity`, `subject`, `old`, `new`, `reason` (the code)
+        and its facts under `facts`.
     """
     return {
         "at": decision.at,

@@ -1,7 +1,7 @@
 """The iterators that hand results to the caller: in order, as they come, or as outcomes.
 
-Each raises a failed task's exception at its place and can be advanced past it; closing or dropping one that was
-begun cancels what has not begun. One that was never begun lets its tasks run.
+Each raises a failed task's exception at its place and can be advanced past it; closing or dropping
+one that was begun cancels what has not begun. One that was never begun lets its tasks run.
 """
 
 import time
@@ -31,10 +31,11 @@ class ResultIterator(Iterator[Any]):
     ) -> None:
         deadline = None if timeout is None else timeout + time.monotonic()
         self._owner = _Owner(calls)
-        # A chain of lists is walked in C; a generator would end at the first exception that passes through it.
+        # A chain of lists is walked in C; a generator would end at the first exception that passes
+        # through it.
         self._items = chain.from_iterable(_blocks(self._owner, deadline, shape or _values))
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # noqa: PYI034  # the same items, walked in C
         return self._items
 
     def __next__(self) -> Any:
@@ -52,7 +53,10 @@ def make_outcomes(block: Block) -> list[Outcome]:
 
 
 class _Owner:
-    """Knows whether the caller has begun to take results, and tells the map when nobody will take more."""
+    """Knows whether the caller has begun to take results.
+
+    And tells the map when nobody will take more.
+    """
 
     def __init__(self, calls: MapCalls) -> None:
         self.calls = calls
@@ -123,14 +127,13 @@ class _Raising(Iterator[Any]):
             _raise(item.error)
         finally:
             del item, self  # the traceback holds this frame, which would hold the error
-        return None
 
 
 def _raise(error: BaseException) -> NoReturn:
     """Raise a task's exception; a StopIteration would end the iterator instead (PEP 479)."""
     if isinstance(error, StopIteration):
         message = "task raised StopIteration"
-        raise RuntimeError(message) from error
+        raise RuntimeError(message) from error  # noqa: TRY004  # as generators do
     try:
         raise error
     finally:

@@ -1,4 +1,4 @@
-"""Where the arguments of a map come from: a sequence of Python's own, or an iterator that is pulled lazily.
+"""Where the arguments of a map come from: a sequence of Python's own, or any iterator.
 
 Nothing here knows of threads: who may pull, and when, is `calls`'.
 """
@@ -9,14 +9,20 @@ from typing import Any
 
 
 class Slices:
-    """Arguments that lie in a sequence of Python's own, so they can be cut out at any time and from any thread."""
+    """Arguments that lie in a sequence of Python's own.
+
+    So they can be cut out at any time and from any thread.
+    """
 
     def __init__(self, sequence: Sequence[Any]) -> None:
         self._sequence = sequence
         self._pulled = 0
 
     def pull(self, count: int) -> tuple[int, bool, BaseException | None]:
-        """Pull up to `count` tasks; return how many came, whether that was all, and the input's own error."""
+        """Pull up to `count` tasks.
+
+        Return how many came, whether that was all, and the input's own error.
+        """
         before = self._pulled
         self._pulled = min(len(self._sequence), before + count)
         return self._pulled - before, self._pulled == len(self._sequence), None
@@ -38,7 +44,10 @@ class Pulled:
         self._pulled = 0
 
     def pull(self, count: int) -> tuple[int, bool, BaseException | None]:
-        """Pull up to `count` tasks; return how many came, whether that was all, and the input's own error."""
+        """Pull up to `count` tasks.
+
+        Return how many came, whether that was all, and the input's own error.
+        """
         before = self._pulled
         try:
             for item in itertools.islice(self._source, count):

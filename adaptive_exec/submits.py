@@ -1,6 +1,7 @@
 """The callers' side of `submit`: calls go in one by one, a Future each comes out.
 
-Calls whose function no process can take overflow into a batch of their own that runs in this process. Decides nothing.
+Calls whose function no process can take overflow into a batch of their own that runs in this
+process. Decides nothing.
 """
 
 import threading
@@ -24,15 +25,17 @@ class SubmitCalls:
     Args:
         driver: Whom to tell.
         work: How calls are made.
-        local: Batch id for calls whose function cannot be sent to a process, which then run in this one; None
-            where they may not.
+        local: Batch id for calls whose function cannot be sent to a process, which then run in this
+            one; None where they may not.
     """
 
-    def __init__(self, driver: Driver, work: Work, *, local: int | None = None) -> None:
+    def __init__(
+        self, driver: Driver, work: Work, *, local: int | None = None, is_overflow: bool = False
+    ) -> None:
         self.work = work
         self._local = local
         self._overflow: SubmitCalls | None = None
-        self._is_overflow = False
+        self._is_overflow = is_overflow
         self._driver = driver
         self._entries: dict[int, _Entry] = {}
         self._arriving = threading.Lock()
@@ -44,14 +47,17 @@ class SubmitCalls:
     ) -> "Future[Any]":
         """Enter a call; return its Future."""
         future: Future[Any] = Future()
-        self._enter(_Entry(future, (function, args, kwargs)))
+        self.enter(_Entry(future, (function, args, kwargs)))
         if not self._driver.is_threaded:
             self._driver.pump()
             self._work_off(future)
         return future
 
     def end_input(self, *, at_exit: bool) -> None:
-        """No more calls will come; an overflow's end when the batch it overflows from is finished."""
+        """No more calls will come.
+
+        An overflow's end when the batch it overflows from is finished.
+        """
         del at_exit
         if self._is_overflow:
             return
@@ -67,7 +73,10 @@ class SubmitCalls:
         """Nothing: calls come when they come."""
 
     def items(self, start: int, stop: int) -> Sequence[Any]:
-        """Return the calls of tasks `start` to `stop` - 1; a cancelled one is replaced by nothing to do."""
+        """Return the calls of tasks `start` to `stop` - 1.
+
+        A cancelled one is replaced by nothing to do.
+        """
         return [self._begin(self._entries[index]) for index in range(start, stop)]
 
     def deliver(self, start: int, results: Results, level: str, attempt: int) -> None:
@@ -77,7 +86,7 @@ class SubmitCalls:
             if entry.is_cancelled:
                 continue
             if value.__class__ is Unportable and self._local is not None:
-                self._open_overflow(self._local)._enter(entry)
+                self._open_overflow(self._local).enter(entry)
             elif isinstance(value, Failure):
                 add_note(value.error, index, attempt, level)
                 entry.future.set_exception(value.error)
@@ -123,15 +132,15 @@ class SubmitCalls:
     def _open_overflow(self, batch: int) -> "SubmitCalls":
         if self._overflow is None:
             work = Work(batch, FULL, None, timeout_seconds=self.work.timeout_seconds)
-            self._overflow = SubmitCalls(self._driver, work)
-            self._overflow._is_overflow = True
+            self._overflow = SubmitCalls(self._driver, work, is_overflow=True)
             self._driver.enter(batch, self._overflow)
             self._driver.post(
                 BatchOpened(time.monotonic(), batch, None, single=True, portable=False)
             )
         return self._overflow
 
-    def _enter(self, entry: "_Entry") -> None:
+    def enter(self, entry: "_Entry") -> None:
+        """Take a call in."""
         with self._arriving:
             self._entries[self._next] = entry
             self._next += 1

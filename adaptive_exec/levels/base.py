@@ -1,7 +1,7 @@
 """The contract of a level: what the driver may ask of a runner, and what comes back.
 
-A runner does what it is told and reports everything that happens as events; it never decides. What a level can do is
-declared in its traits, and expectations follow traits, never names.
+A runner does what it is told and reports everything that happens as events; it never decides. What
+a level can do is declared in its traits, and expectations follow traits, never names.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,10 @@ class CannotStartError(RuntimeError):
 
 
 class Unportable(Failure):
-    """The failure of a submitted call whose function cannot be sent to a process at all; nothing of it was run."""
+    """The failure of a submitted call whose function cannot be sent to a process at all.
+
+    Nothing of it was run.
+    """
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What goes to a worker process and what comes back: a chunk's arguments packed, its outcomes unpacked.
+"""What goes to a worker process and what comes back: arguments packed, outcomes unpacked.
 
 Each task by itself: one that cannot be packed or unpacked is that task's failure and nobody else's.
 """
@@ -7,6 +7,7 @@ from typing import Any
 
 from adaptive_exec.errors import TaskError, WorkerTraceback
 from adaptive_exec.levels.base import FULL, ONE, ChunkOrder, Failure, Results, Unportable
+from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.wire import (
     ERROR,
     SKIPPED,
@@ -15,13 +16,15 @@ from adaptive_exec.levels.wire import (
     Packed,
     Unpacker,
     are_plain,
-    loads,
     pack_function,
 )
 
 
 def pack_items(order: ChunkOrder) -> tuple[Packed, dict[int, Failure]]:
-    """Pack the arguments of a chunk's tasks; those that cannot be packed are returned apart, by index."""
+    """Pack the arguments of a chunk's tasks.
+
+    Those that cannot be packed are returned apart, by index.
+    """
     if order.work.style == ONE and are_plain(order.items):
         items = order.items
         return Packed.of_plain(items if isinstance(items, range) else list(items)), {}

@@ -1,6 +1,7 @@
 """The other starter: workers from loky's process context, where no zygote can be had, or by choice.
 
-Each worker is a fresh interpreter, so a start takes longer and shares no memory with another. Does not know of chunks.
+Each worker is a fresh interpreter, so a start takes longer and shares no memory with another. Does
+not know of chunks.
 """
 
 import os
@@ -10,10 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from adaptive_exec.config import CLOSE_SECONDS, PUBLISH_SECONDS, SLATE_BYTES
+from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.starter import Seat, StarterEvents, kill_group, make_slate
 from adaptive_exec.levels.waiter import Waiter
-from adaptive_exec.levels.wire import loads
 from adaptive_exec.levels.worker import Worker, end_process
 from adaptive_exec.levels.zygote_main import be_expendable, prctl
 
@@ -45,7 +46,7 @@ class LokyStarter:
         first: bytes | None,
         environment: dict[str, str],
     ) -> None:
-        from loky.backend import get_context  # noqa: PLC0415  # 30 ms, only for this starter
+        from loky.backend import get_context  # 30 ms, only for this starter
 
         self._context = get_context("loky")
         self._events = events
@@ -58,7 +59,7 @@ class LokyStarter:
 
     def start(self, worker: int) -> Seat:
         """Order a worker; its hello answers."""
-        from multiprocessing.connection import Connection  # noqa: PLC0415  # 10 ms, only for this starter
+        from multiprocessing.connection import Connection  # 10 ms, only for this starter
 
         ours, theirs = socket.socketpair()
         slate_file, slate = make_slate()
@@ -72,7 +73,8 @@ class LokyStarter:
             process.start()
         except Exception as error:
             ours.close()
-            # loky reports EMFILE as UnboundLocalError and others as TypeError: by origin, all mean a refused start
+            # loky reports EMFILE as UnboundLocalError and others as TypeError: by origin, all mean
+            # a refused start
             message = f"{type(error).__name__}: {error}"
             raise OSError(message) from error
         finally:
@@ -80,7 +82,7 @@ class LokyStarter:
                 end.close()
         self._processes[worker] = process
         self._waiter.watch(process.sentinel, lambda bits: self._on_end(worker, bits))
-        ours.setblocking(False)
+        ours.settimeout(0)
         return Seat(ours, slate)
 
     def kill(self, worker: int) -> None:

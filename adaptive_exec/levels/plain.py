@@ -1,17 +1,15 @@
-"""Send a simple function of `__main__` as its code, so that a fresh interpreter need not import cloudpickle first.
+"""Send a simple function of `__main__` as its code, without cloudpickle.
 
-Simple means: no closure, no attributes, and no global names but modules and itself; all else goes by cloudpickle,
-whose import takes a fresh interpreter 25 ms of the 50 ms to its first result (benchmarks/figures.py, `start`).
+Simple means: no closure, no attributes, and no global names but modules and itself; all else goes
+by cloudpickle, whose import takes a fresh interpreter 25 ms of the 50 ms to its first result
+(benchmarks/figures.py, `start`).
 """
 
 import marshal
 import sys
 from types import CodeType, FunctionType, ModuleType
 
-try:
-    from _pickle import dumps
-except ImportError:  # other Pythons
-    from pickle import dumps
+from adaptive_exec.levels.pickles import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,9 +68,7 @@ class _Plain:
             marshal.dumps(function.__code__),
             (function.__name__, function.__qualname__),
             (function.__defaults__, function.__kwdefaults__),
-            modules,
-            inner,
-            itself,
+            (modules, inner, itself),
         )
 
 
@@ -80,9 +76,7 @@ def make_plain(
     code: bytes,
     names: tuple[str, str],
     defaults: "tuple[Any, Any]",
-    modules: dict[str, str],
-    inner: list[str],
-    itself: list[str],
+    space_names: tuple[dict[str, str], list[str], list[str]],
 ) -> FunctionType:
     """Make the function anew (worker).
 
@@ -90,9 +84,8 @@ def make_plain(
         code: Its marshalled code.
         names: Its name and qualified name.
         defaults: Its defaults and keyword defaults.
-        modules: Modules that its global names stand for.
-        inner: Submodules that must be imported, too.
-        itself: Global names that stand for the function.
+        space_names: Its global names that stand for modules, submodules that must be imported,
+            too, and its global names that stand for itself.
 
     Returns:
         The function, of module `__main__`.
@@ -100,6 +93,7 @@ def make_plain(
     Raises:
         ImportError: A module cannot be imported here.
     """
+    modules, inner, itself = space_names
     for module in (*modules.values(), *inner):
         __import__(module)
     space: dict[str, object] = {"__name__": "__main__", "__builtins__": __builtins__}

@@ -1,7 +1,8 @@
 """The process level: workers in processes of their own, supervised one by one.
 
-One socket per worker, no queue threads; the driver's thread reads and writes, and never blocks. A dead worker costs
-that worker: what it had finished is kept, what ran at its death is known. Does not decide who runs again.
+One socket per worker, no queue threads; the driver's thread reads and writes, and never blocks. A
+dead worker costs that worker: what it had finished is kept, what ran at its death is known. Does
+not decide who runs again.
 """
 
 import os
@@ -9,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
 from adaptive_exec.config import CLOSE_SECONDS, STOPPED_LOOK_SECONDS, TICK_SECONDS, Config
 from adaptive_exec.core.events import (
@@ -123,9 +124,7 @@ class ProcessRunner:
             try:
                 seat = self._starter.start(worker)
                 member = Member(worker, seat)
-                self._waiter.watch(
-                    seat.link.fileno(), lambda bits, member=member: self._on_ready(member, bits)
-                )
+                self._waiter.watch(seat.link.fileno(), partial(self._on_ready, member))
             except (OSError, MemoryError, RuntimeError) as error:
                 self.on_refused(worker, f"{type(error).__name__}: {error}")
             else:

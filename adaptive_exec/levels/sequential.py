@@ -1,7 +1,7 @@
-"""The sequential level: the caller's own thread, or one thread beside it for tasks that came by `submit`.
+"""The sequential level: the caller's own thread, or one beside it for what came by `submit`.
 
-It always works. A chunk is worked on for a bounded time and the rest goes back, so that the run looks at the world
-between two bites. Does not decide anything.
+It always works. A chunk is worked on for a bounded time and the rest goes back, so that the run
+looks at the world between two bites. Does not decide anything.
 """
 
 import threading
@@ -21,7 +21,10 @@ LEVEL = "sequential"
 FIRST_BITE_TASKS = 16
 """Tasks run before the clock is read for the first time; the next bite is twice as long."""
 BITE_TASKS_MAX = 1024
-"""Tasks in a bite at most, so that tasks that suddenly grow a thousandfold are seen within a second."""
+"""Tasks in a bite at most.
+
+So that tasks that suddenly grow a thousandfold are seen within a second.
+"""
 
 
 class SequentialRunner:
@@ -59,7 +62,10 @@ class SequentialRunner:
             self._outlet.post(WorkerReady(time.monotonic(), LEVEL, worker))
 
     def send(self, order: ChunkOrder) -> None:
-        """Lay a chunk ready for the thread that works for its batch; `submit`'s go to a thread of their own."""
+        """Lay a chunk ready for the thread that works for its batch.
+
+        `submit`'s go to a thread of their own.
+        """
         self._orders.setdefault(order.work.batch, deque()).append(order)
         if order.work.style == FULL:
             self._work_beside(order.work.batch)
@@ -134,7 +140,9 @@ class SequentialRunner:
             try:
                 start_thread(self._work_off, "adaptive-exec-submit", batch)
             except (RuntimeError, MemoryError):
-                self.unhelped = batch  # whoever called submit works it off, else the driver's thread
+                self.unhelped = (
+                    batch  # whoever called submit works it off, else the driver's thread
+                )
                 return
             self._is_helped = True
 

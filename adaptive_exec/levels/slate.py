@@ -1,8 +1,9 @@
 """A piece of memory that a worker shares with its parent: which task runs, and what is finished.
 
-The worker writes, the parent reads, at any time and also after the worker's death, so that a dead worker's finished
-results are kept and the task that was running is known. Results of one chunk lie in one half, of the next in the
-other, so that the parent may still read the last while the worker fills the next. Decides nothing.
+The worker writes, the parent reads, at any time and also after the worker's death, so that a dead
+worker's finished results are kept and the task that was running is known. Results of one chunk lie
+in one half, of the next in the other, so that the parent may still read the last while the worker
+fills the next. Decides nothing.
 """
 
 import mmap
@@ -10,7 +11,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    Buffer = bytes | bytearray | memoryview
 
 HEADER_BYTES = 64
 """Bytes before the two halves: eight numbers of 8 bytes, a cache line."""
@@ -37,22 +38,28 @@ class Slate:
         return index - 1 if index else None
 
     def running_since_ns(self) -> int:
-        """Return when the running task was begun, monotonic nanoseconds; 0 when nobody asked for it."""
+        """Return when the running task was begun, monotonic nanoseconds.
+
+        0 when nobody asked for it.
+        """
         return self.numbers[_SINCE]
 
     def clear(self, half: int) -> None:
-        """Empty a half for a new chunk (parent, while the worker is idle, so that nobody reads what is old)."""
+        """Empty a half for a new chunk (parent, while the worker is idle.
+
+        So that nobody reads what is old).
+        """
         self.numbers[_FILLED + half] = 0
 
     def publish(self, half: int, parts: "list[Buffer]") -> bool:
         """Lay a frame into a half (worker); False when it does not fit."""
-        size = sum(map(len, parts))  # type: ignore[arg-type]  # frames without buffers are bytes
+        size = sum(map(len, parts))
         filled = self.numbers[_FILLED + half]
         if filled + size > self._half_bytes:
             return False
         at = HEADER_BYTES + half * self._half_bytes + filled
         for part in parts:
-            end = at + len(part)  # type: ignore[arg-type]
+            end = at + len(part)
             self._bytes[at:end] = part
             at = end
         self.numbers[_FILLED + half] = filled + size

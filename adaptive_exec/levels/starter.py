@@ -21,7 +21,10 @@ _CAPPED = (
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
-"""Variables by which numeric libraries are told how many threads to use; read when they are imported."""
+"""Variables by which numeric libraries are told how many threads to use.
+
+Read when they are imported.
+"""
 _QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 
@@ -31,7 +34,8 @@ class Seat:
 
     Attributes:
         link: Our end of its socket, non-blocking.
-        slate: Memory shared with it; None where there is none, then results come over the socket alone.
+        slate: Memory shared with it; None where there is none, then results come over the socket
+            alone.
     """
 
     link: socket.socket
@@ -102,7 +106,10 @@ def make_slate() -> tuple[int, Slate | None]:
 
 
 def cap_inner_threads(count: int) -> dict[str, str]:
-    """Name the variables that hold numeric libraries in a worker to `count` threads; what the user has set wins."""
+    """Name the variables that hold numeric libraries in a worker to `count` threads.
+
+    What the user has set wins.
+    """
     wanted = {**dict.fromkeys(_CAPPED, str(count)), _QUIET_ARROW[0]: _QUIET_ARROW[1]}
     return {name: value for name, value in wanted.items() if name not in os.environ}
 

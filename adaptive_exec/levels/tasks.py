@@ -22,7 +22,8 @@ def run_tasks(work: Work, items: Sequence[Any], results: Results) -> None:
         results: Grows by one outcome per task.
 
     Raises:
-        KeyboardInterrupt: The user pressed Ctrl-C, which reaches tasks in the main thread only. The task that it
+        KeyboardInterrupt: The user pressed Ctrl-C, which reaches tasks in the main thread only. The
+        task that it
             met has no outcome then; the ones before have theirs.
     """
     if work.detailed:
@@ -76,7 +77,10 @@ def _fail(error: BaseException) -> Failure:
 
 
 def _was_raised_by_code(error: BaseException) -> bool:
-    """Tell a `raise` statement from the signal, which interrupts at an instruction of any other kind."""
+    """Tell a `raise` statement from the signal.
+
+    Which interrupts at an instruction of any other kind.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

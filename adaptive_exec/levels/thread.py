@@ -1,4 +1,4 @@
-"""The thread level: threads are started first and fed later, so that no task runs twice when a start is refused.
+"""The thread level: started first and fed later, so that a refused start runs no task twice.
 
 Does not decide how many there are, and cannot kill one that runs.
 """
@@ -73,7 +73,10 @@ class ThreadRunner:
         """Nothing: a thread cannot be killed."""
 
     def close(self) -> None:
-        """Let all threads end when they are through; LevelClosed answers at once, as idle threads hold nothing."""
+        """Let all threads end when they are through.
+
+        LevelClosed answers at once, as idle threads hold nothing.
+        """
         for worker in list(self._orders):
             self.retire(worker)
         self._outlet.post(LevelClosed(time.monotonic(), LEVEL))

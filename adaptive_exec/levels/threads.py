@@ -1,6 +1,7 @@
 """Start a thread without ever hanging on one that could not boot.
 
-`threading.Thread.start` waits without a bound for the new thread to report; a MemoryError while it boots never does.
+`threading.Thread.start` waits without a bound for the new thread to report; a MemoryError while it
+boots never does.
 """
 
 import threading

@@ -1,11 +1,13 @@
 """Wait for descriptors, a wake-up from another thread, or a time: whichever comes first.
 
-Without descriptors to watch it needs none of its own (a lock); with them it needs one (an eventfd, else a pipe's two).
+Without descriptors to watch it needs none of its own (a lock); with them it needs one (an eventfd,
+else a pipe's two).
 """
 
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 _ONE = (1).to_bytes(8, "little")
@@ -56,10 +58,8 @@ class Waiter:
         if self._rung:
             return
         self._rung = True
-        try:
+        with suppress(RuntimeError):  # it was rung already and nobody has waited since
             self._bell.release()
-        except RuntimeError:
-            pass  # it was rung already and nobody has waited since
         if self._asleep:
             self._ring()
 
@@ -121,10 +121,8 @@ class Waiter:
 
     def _answer_bell(self, bits: int) -> None:
         del bits
-        try:
+        with suppress(BlockingIOError):  # it was read already
             os.read(self._wake_read, 4096)
-        except BlockingIOError:
-            pass  # another waiter has read it
 
 
 try:

@@ -1,31 +1,24 @@
-"""Functions, arguments and results as bytes, and frames of them over a socket. Used by parent and worker alike.
+"""Functions, arguments and results as bytes, and frames of them over a socket.
 
-Everything travels by pickle protocol 5; what refers to `__main__` or plain pickle refuses travels by cloudpickle.
-Each task is packed by itself, so that one that cannot be packed harms nobody else and shares nothing with another.
-Imports little, since every worker imports it. Decides nothing.
+Everything travels by pickle protocol 5; what refers to `__main__` or plain pickle refuses travels
+by cloudpickle. Each task is packed by itself, so that one that cannot be packed harms nobody else
+and shares nothing with another. Imports little, since every worker imports it. Decides nothing.
 """
 
 import marshal
-import sys
 from collections import deque
 from struct import Struct
 
-try:
-    from _pickle import (
-        PickleBuffer,
-        dumps,
-        loads,
-    )  # `pickle` itself imports `re`: 4 ms in each fresh interpreter
-except ImportError:  # other Pythons
-    from pickle import PickleBuffer, dumps, loads
-
+from adaptive_exec.levels.pickles import PickleBuffer, dumps, loads
 from adaptive_exec.levels.plain import pack_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Buffer, Callable, Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
+
+    Buffer = bytes | bytearray | memoryview
 
 PROTOCOL = 5
 """Pickle's protocol with out-of-band buffers (PEP 574), in every Python since 3.8."""
@@ -34,7 +27,10 @@ BUFFER_BYTES = 16 * 1024
 SCRATCH_BYTES = 32 * 1024
 """Bytes read at once while small frames come; larger pieces are read into their own place."""
 PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
-"""Types that share nothing and can always be packed, so that many go into one pickle: 0.05 us a task, not 1.5."""
+"""Types that share nothing and can always be packed, so that many go into one pickle.
+
+0.05 us a task, not 1.5.
+"""
 MAIN = b"__main__"
 
 FUNCTION, CHUNK, END = 1, 2, 3
@@ -42,7 +38,10 @@ FUNCTION, CHUNK, END = 1, 2, 3
 HELLO, RESULTS, UNLOADED = 4, 5, 6
 """Kinds of frames from a worker."""
 VALUE, ERROR, STAND_IN, SKIPPED = 0, 1, 2, 3
-"""What a task's bytes are: its value, its exception, the facts of one that cannot travel, nothing."""
+"""What a task's bytes are.
+
+Its value, its exception, the facts of one that cannot travel, nothing.
+"""
 
 _PREFIX = Struct("<IIQ")
 """Bytes of the head, number of buffers, bytes of the body."""
@@ -53,8 +52,8 @@ class Packed:
     """The bytes of some tasks' arguments or results, in the order of the tasks.
 
     Attributes:
-        lengths: Bytes of each task's pickle in the body, -1 for one that could not be packed; None when the body is
-            one pickle of all tasks' objects.
+        lengths: Bytes of each task's pickle in the body, -1 for one that could not be packed; None
+            when the body is one pickle of all tasks' objects.
         pieces: Those pickles.
         buffers: Large buffers of all tasks, in order.
         counts: How many buffers each task has; None while none has any.
@@ -154,7 +153,6 @@ def pack(value: object, buffers: "list[Buffer]") -> bytes:
     Raises:
         Exception: Whatever the object's own pickling raises.
     """
-
     if value.__class__ in PLAIN:
         return dumps(value, PROTOCOL)
 
@@ -168,8 +166,8 @@ def pack(value: object, buffers: "list[Buffer]") -> bytes:
     mark = len(buffers)
     try:
         piece = dumps(value, PROTOCOL, buffer_callback=keep)
-    except Exception:
-        return _pack_by_value(value, buffers, mark, sys.exception())
+    except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything; cloudpickle may do better
+        return _pack_by_value(value, buffers, mark, error)
     return piece if MAIN not in piece else _pack_by_value(value, buffers, mark, None)
 
 
@@ -178,7 +176,7 @@ def _pack_by_value(
 ) -> bytes:
     del buffers[mark:]
     try:
-        import cloudpickle  # noqa: PLC0415  # 20 ms, only where it is needed
+        import cloudpickle  # 20 ms, only where it is needed
     except ImportError:
         if refused is not None:
             raise refused from None
@@ -195,7 +193,8 @@ def _pack_by_value(
 def pack_function(function: "Callable[..., Any]") -> bytes | None:
     """Pack a function for processes, None when it cannot be.
 
-    By reference where plain pickle can, by value for lambdas, closures and what lives in `__main__`.
+    By reference where plain pickle can, by value for lambdas, closures and what lives in
+    `__main__`.
     """
     plain = pack_plain(function, PROTOCOL)
     if plain is not None:
@@ -228,7 +227,10 @@ def frame_parts(
 
 
 def read_frames(memory: memoryview) -> "Iterable[Frame]":
-    """Read frames without buffers that lie one after the other in memory; their bodies are copies."""
+    """Read frames without buffers that lie one after the other in memory.
+
+    Their bodies are copies.
+    """
     at = 0
     while at < len(memory):
         head_bytes, _, body_bytes = _PREFIX.unpack_from(memory, at)
@@ -248,7 +250,7 @@ class Outgoing:
 
     def put(self, parts: "Iterable[Buffer]") -> None:
         """Add a frame's parts behind what waits already."""
-        self._parts.extend(view for view in map(memoryview, parts) if view.nbytes)
+        self._parts.extend(view for view in (memoryview(part) for part in parts) if view.nbytes)
 
     def flush(self) -> bool:
         """Send what the socket takes; return True when nothing is left.

@@ -1,13 +1,15 @@
 """What runs inside a worker process: take a chunk, run its tasks one after the other, report.
 
-Publishes finished results every half millisecond in memory shared with the parent, and the index of the task that
-runs. A task's own exception is a result. Imports little; never decides what runs next.
+Publishes finished results every half millisecond in memory shared with the parent, and the index of
+the task that runs. A task's own exception is a result. Imports little; never decides what runs
+next.
 """
 
 import os
 import sys
 from time import monotonic_ns, perf_counter, process_time
 
+from adaptive_exec.levels.pickles import dumps, loads
 from adaptive_exec.levels.wire import (
     CHUNK,
     END,
@@ -26,9 +28,7 @@ from adaptive_exec.levels.wire import (
     Outgoing,
     Packed,
     Unpacker,
-    dumps,
     frame_parts,
-    loads,
 )
 
 TYPE_CHECKING = False
@@ -45,7 +45,10 @@ PEAK_TASK_SECONDS = 0.0025
 
 
 PEAK_EVERY_SECONDS = 0.05
-"""Seconds between two readings while tasks are short: a reading takes 50 us, which is then 0.1 %."""
+"""Seconds between two readings while tasks are short.
+
+A reading takes 50 us, which is then 0.1 %.
+"""
 
 
 class Worker:
@@ -152,9 +155,12 @@ class Worker:
         self._outgoing.put(parts)
         self._outgoing.flush()
 
-    def is_peak_due(self) -> bool:
-        """Say whether the last reading is so long ago that another costs next to nothing."""
-        return perf_counter() >= self._peak.due_at
+    def begin_peak(self) -> bool:
+        """Weigh from here on, once in a while.
+
+        What loading a function or arguments took does not count.
+        """
+        return self._peak.begin()
 
     def read_peak(self) -> int | None:
         """Return the growth of this process's memory since the last reading, and begin anew."""
@@ -183,23 +189,22 @@ class _Report:
         self._wall = 0.0
         self._transport = 0.0
         self._peak: int | None = None
+        self._is_weighing = False
         self._now = self._last = perf_counter()
-        self._clear()
+        self._group = _Group()
 
-    def unpack_and_run(
-        self, function: "Any", style: int, unpacker: Unpacker, length: int
-    ) -> None:
+    def unpack_and_run(self, function: "Any", style: int, unpacker: Unpacker, length: int) -> None:
         """Unpack the next task's arguments and run it; one without bytes keeps its place."""
         if length < 0:
             unpacker.skip()
             self._add(SKIPPED, None)
-            self._details.append((0.0, None, None))
+            self._group.details.append((0.0, None, None))
             return
         try:
             item = unpacker.take()
         except BaseException as error:  # noqa: BLE001  # an argument's own unpickling may raise anything
             self._add_error(error)
-            self._details.append((0.0, None, None))
+            self._group.details.append((0.0, None, None))
             self._count += 1
             return
         now = perf_counter()
@@ -209,6 +214,9 @@ class _Report:
 
     def run_one(self, function: "Any", style: int, item: "Any") -> None:
         """Run the next task and keep its outcome."""
+        if not self._is_weighing and self._worker.begin_peak():
+            self._is_weighing = True
+            self._now = perf_counter()
         cpu_before = process_time() if self._detailed else 0.0
         begun = self._now
         try:
@@ -230,7 +238,7 @@ class _Report:
 
     def finish(self, cpu_seconds: float) -> None:
         """Publish what is left and say that the chunk is done."""
-        if self._peak is None and self._worker.is_peak_due():
+        if self._peak is None and self._is_weighing:
             self._peak = self._worker.read_peak()
         usage = (self._count, self._wall, cpu_seconds, self._transport, self._peak, self._failed)
         self._publish(usage)
@@ -240,7 +248,7 @@ class _Report:
         if peak is not None:
             self._peak = max(peak, self._peak or 0)
         if self._detailed:
-            self._details.append((wall_seconds, cpu_seconds, peak))
+            self._group.details.append((wall_seconds, cpu_seconds, peak))
         self._count += 1
         self._wall += wall_seconds
         self._now = now = perf_counter()
@@ -250,8 +258,8 @@ class _Report:
             self._now = self._last = perf_counter()
 
     def _add_value(self, value: object) -> None:
-        if self._plain is not None and value.__class__ in PLAIN:
-            self._plain.append(value)
+        if self._group.plain is not None and value.__class__ in PLAIN:
+            self._group.plain.append(value)
             return
         try:
             self._add(VALUE, value)
@@ -263,36 +271,41 @@ class _Report:
         self._add(*pack_error(error))
 
     def _add(self, status: int, value: object) -> None:
-        if self._plain is not None:
-            plain, self._plain = self._plain, None
+        if self._group.plain is not None:
+            plain, self._group.plain = self._group.plain, None
             for earlier in plain:
                 self._add(VALUE, earlier)
         if status == SKIPPED:
-            self._packed.skip()
+            self._group.packed.skip()
         else:
-            self._packed.add(value)
-        self._statuses.append(status)
+            self._group.packed.add(value)
+        self._group.statuses.append(status)
 
     def _publish(self, usage: "tuple[Any, ...] | None") -> None:
-        packed = self._packed if self._plain is None else Packed.of_plain(self._plain)
-        count = len(self._statuses) if self._plain is None else len(self._plain)
-        statuses = bytes(self._statuses) if any(self._statuses) else None
-        details = self._details if self._detailed else None
-        head = (RESULTS, self._chunk, self._next, packed.lengths, packed.counts, statuses, details, usage)  # fmt: skip
+        group, self._group = self._group, _Group()
+        packed = group.packed if group.plain is None else Packed.of_plain(group.plain)
+        count = len(group.statuses) if group.plain is None else len(group.plain)
+        statuses = bytes(group.statuses) if any(group.statuses) else None
+        details = group.details if self._detailed else None
+        facts = (packed.lengths, packed.counts, statuses, details, usage)
+        head = (RESULTS, self._chunk, self._next, *facts)
         parts = frame_parts(head, b"".join(packed.pieces), packed.buffers)
         self._worker.publish(parts, in_band=bool(packed.buffers) or usage is not None)
         self._next += count
-        self._clear()
 
-    def _clear(self) -> None:
-        self._plain: list[Any] | None = []
-        self._packed = Packed()
-        self._statuses = bytearray()
-        self._details: list[tuple[float, float | None, int | None]] = []
+
+class _Group:
+    """Outcomes that are finished and not yet published."""
+
+    def __init__(self) -> None:
+        self.plain: list[Any] | None = []
+        self.packed = Packed()
+        self.statuses = bytearray()
+        self.details: list[tuple[float, float | None, int | None]] = []
 
 
 class PeakMeter:
-    """Reads how much this process's memory grew: high-water mark minus size at the last reading (Linux).
+    """Reads how much this process's memory grew: high-water mark minus size at the start.
 
     Attributes:
         due_at: When a reading is worth its time again, in `perf_counter`'s seconds.
@@ -306,10 +319,19 @@ class PeakMeter:
             self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
         except OSError:
             self._status = -1
+
+    def begin(self) -> bool:
+        """Begin anew where the last time is long enough ago; return whether it was."""
+        if self._status < 0 or perf_counter() < self.due_at:
+            return False
         self._reset()
+        return self._status >= 0
 
     def read(self) -> int | None:
-        """Return the growth in bytes since the last reading, and begin anew; None where it cannot be read."""
+        """Return the growth in bytes since the last reading, and begin anew.
+
+        None where it cannot be read.
+        """
         if self._status < 0:
             return None
         try:
@@ -337,7 +359,7 @@ class PeakMeter:
 
 
 def pack_error(error: BaseException) -> "tuple[int, object]":
-    """Make of an exception what can travel: itself with its traceback's text, else a stand-in's facts.
+    """Make of an exception what can travel: itself with its traceback, else a stand-in's facts.
 
     Returns:
         ERROR and bytes, or STAND_IN and `(type name, message, traceback)`.
@@ -356,7 +378,7 @@ def pack_error(error: BaseException) -> "tuple[int, object]":
 def describe_traceback(error: BaseException) -> str:
     """Write an exception with its traceback as text; never raises."""
     try:
-        import traceback  # noqa: PLC0415  # 5 ms, only where a task failed
+        import traceback  # 5 ms, only where a task failed
 
         return "".join(traceback.format_exception(error))
     except BaseException:  # noqa: BLE001  # a __str__ of the user's, or no memory
@@ -381,7 +403,10 @@ def _text(error: BaseException) -> str:
 
 
 def end_process() -> None:
-    """Flush what the user's code has written, run what multiprocessing left to do, and end at once."""
+    """Flush what the user's code has written, run what multiprocessing left to do.
+
+    And end at once.
+    """
     exits = getattr(sys.modules.get("multiprocessing.util"), "_exit_function", None)
     for step in (exits, getattr(sys.stdout, "flush", None), getattr(sys.stderr, "flush", None)):
         try:

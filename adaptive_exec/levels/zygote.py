@@ -1,6 +1,7 @@
 """The parent's side of the zygote: start it, ask it for workers, hear how they ended.
 
-One of the two starters behind the process level (the other is `levels/loky`). Does not know of chunks.
+One of the two starters behind the process level (the other is `levels/loky`). Does not know of
+chunks.
 """
 
 import marshal
@@ -78,7 +79,7 @@ class ZygoteStarter:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._process = _launch(theirs, _settings(functions, first), environment)
-            self._control.setblocking(False)
+            self._control.settimeout(0)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
             self._control.close()
@@ -94,7 +95,7 @@ class ZygoteStarter:
             slate_file, slate = make_slate()
             rights = [theirs.fileno()] + ([slate_file] if slate is not None else [])
             socket.send_fds(self._control, [marshal.dumps((FORK, worker))], rights)
-            ours.setblocking(False)
+            ours.settimeout(0)
         except BaseException:
             ours.close()
             raise
@@ -147,7 +148,7 @@ class ZygoteStarter:
         try:
             self._control.send(marshal.dumps(message))
         except OSError:
-            self._process.kill()  # it no longer takes requests; its end is reported by the control socket
+            self._process.kill()  # it takes no requests; the control socket tells of its end
 
     def _on_control(self, bits: int) -> None:
         del bits
@@ -180,7 +181,10 @@ class ZygoteStarter:
             self._events.on_ended(answer[1], answer[2])
 
     def _on_end(self) -> None:
-        """The zygote has closed its end: it was told to, it became a worker that ended, or it is lost."""
+        """The zygote has closed its end.
+
+        It was told to, it became a worker that ended, or it is lost.
+        """
         self._waiter.forget(self._control.fileno())
         self._control.close()
         try:
@@ -208,7 +212,7 @@ def _launch(
         with open(settings_file, "wb", closefd=False) as file:
             file.write(settings)
         os.lseek(settings_file, 0, os.SEEK_SET)
-        return subprocess.Popen(  # noqa: S603  # our own interpreter with our own code
+        return subprocess.Popen(  # our own interpreter with our own code
             [
                 sys.executable,
                 *_interpreter_flags(),
@@ -226,7 +230,7 @@ def _launch(
 
 def _settings(functions: Mapping[int, bytes], first: bytes | None) -> bytes:
     return marshal.dumps({
-        "path": [entry for entry in sys.path if isinstance(entry, str)],
+        "path": list(sys.path),
         "argv": [str(word) for word in sys.argv],
         "prefixes": (sys.prefix, sys.exec_prefix),
         "parent": os.getpid(),
@@ -239,6 +243,9 @@ def _settings(functions: Mapping[int, bytes], first: bytes | None) -> bytes:
 
 
 def _interpreter_flags() -> list[str]:
-    """Return the parent's flags, and those that skip `site` and the current folder, as the parent gives its path."""
+    """Return the parent's flags, and those that skip `site` and the current folder.
+
+    As the parent gives its path.
+    """
     read = getattr(subprocess, "_args_from_interpreter_flags", list)
     return [*read(), *(flag for flag in ("-S", "-P") if flag not in read())]

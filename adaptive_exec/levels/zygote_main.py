@@ -1,9 +1,12 @@
-"""The zygote: a fresh, single-threaded interpreter that loads the function once and forks workers on request.
+"""The zygote: a fresh interpreter that loads the function once and forks workers on request.
 
-Watches its workers and reports how each ended, and ends everything when its parent is gone. Runs in a process of its
-own, started by `levels/zygote`; imports little. Never decides how many workers there are.
+Watches its workers and reports how each ended, and ends everything when its parent is gone. Runs in
+a process of its own, started by `levels/zygote`; imports little. Never decides how many workers
+there are.
 """
 
+import _signal as signal  # type: ignore[import-not-found]  # `signal` imports `enum`: 6 ms
+import _socket as socket_module
 import errno
 import gc
 import marshal
@@ -11,11 +14,8 @@ import os
 import select
 import sys
 
-import _signal as signal  # `signal` itself imports `enum`: 6 ms in each fresh interpreter
-import _socket as socket_module
-
+from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
-from adaptive_exec.levels.wire import loads
 from adaptive_exec.levels.worker import Worker, describe_traceback, end_process
 
 TYPE_CHECKING = False
@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 FORK, KILL, QUIT = 1, 2, 3
 """Requests: `(FORK, worker)` with the worker's descriptors, `(KILL, worker)`, `(QUIT,)`."""
 LOADED, FORKED, REFUSED, ENDED, BECAME = 11, 12, 13, 14, 15
-"""Answers: `(LOADED, functions, threads, error)`, `(FORKED, worker, pid)`, `(REFUSED, worker, errno, text)`,
-`(ENDED, worker, status, pid)`, `(BECAME, worker, pid)`."""
+"""Answers: `(LOADED, functions, threads, error)`, `(FORKED, worker, pid)`,
+`(REFUSED, worker, errno, text)`, `(ENDED, worker, status, pid)`, `(BECAME, worker, pid)`."""
 MESSAGE_BYTES = 64 * 1024
 """Bytes of the longest message; all are far shorter."""
 THREADED = 3
 """Exit code of a zygote in which loading the function started threads, so that it must not fork."""
 ORPHAN_SCORE = b"1000"
-"""oom_score_adj of a worker. With 500 the kernel still killed a 240 MB parent instead of a 90 MB worker."""
+"""oom_score_adj of a worker.
+
+With 500 the kernel still killed a 240 MB parent instead of a 90 MB worker.
+"""
 SYSTEM_ENTROPY_MIN = 1 << 64
 """Seeds from here on are the system's: NumPy draws 128 bits, people give small numbers."""
 QUIET_THREADS = frozenset({"jemalloc_bg_thd"})
@@ -272,13 +275,16 @@ def _fail(text: str) -> None:
 
 
 def load_function(payload: bytes, settings: "dict[str, Any]") -> "Any":
-    """Load a function; where a module is missing, run `site` (editable installs) and try once more."""
+    """Load a function.
+
+    Where a module is missing, run `site` (editable installs) and try once more.
+    """
     try:
         return loads(payload)
     except ImportError:
         if not settings["without_site"]:
             raise
-        import site  # noqa: PLC0415  # 10 to 20 ms, only where a module was not found
+        import site  # 10 to 20 ms, only where a module was not found
 
         path = list(sys.path)
         site.main()
@@ -297,7 +303,7 @@ def other_threads() -> "list[str]":
         if int(thread) == os.getpid():
             continue
         try:
-            with open(f"/proc/self/task/{thread}/comm") as file:  # noqa: PTH123  # pathlib costs 5 ms
+            with open(f"/proc/self/task/{thread}/comm") as file:  # pathlib costs 5 ms
                 names.append(file.read().strip())
         except OSError:
             continue  # it has just ended
@@ -307,9 +313,9 @@ def other_threads() -> "list[str]":
 def prctl(option: int, value: int) -> None:
     """Call Linux's prctl; where it cannot be called, nothing happens."""
     try:
-        import _ctypes  # noqa: PLC0415  # `ctypes` costs 2 ms more, and some Pythons have neither
+        import _ctypes  # `ctypes` costs 2 ms more, and some Pythons have neither
 
-        library = _ctypes.dlopen(None, 0)
+        library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is this program itself
         _ctypes.call_function(_ctypes.dlsym(library, "prctl"), (option, int(value), 0, 0, 0))
     except (ImportError, AttributeError, OSError):
         return
@@ -360,10 +366,13 @@ def be_expendable() -> None:
 
 
 def reseed() -> None:
-    """Give this worker random streams of its own; Python's `random` module does it by itself after a fork.
+    """Give this worker random streams of its own.
 
-    NumPy's global generator, and module-level generators that were seeded from the system's entropy: without this
-    they would give the same numbers in every worker. One that the user seeded keeps its stream.
+    Python's `random` module does so by itself after a fork.
+
+    NumPy's global generator, and module-level generators that were seeded from the system's
+    entropy: without this they would give the same numbers in every worker. One that the user seeded
+    keeps its stream.
     """
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is None:
