@@ -164,7 +164,8 @@ def lose(state: State, event: WorkerLost) -> None:
     is_new = event.worker in roster.starting
     has_served = roster.served.get(event.worker, 0) > 0
     flight = roster.remove(event.worker)
-    _explain_loss(state, event, flight)
+    if flight is None or not flight.is_doomed:  # a killing was explained when it was ordered
+        _explain_loss(state, event, flight)
     began = False
     if flight is not None:
         began = event.running is not None or not event.known
