@@ -190,7 +190,14 @@ def _try_again(state: State, roster: Roster) -> None:
     roster.breaker = replace(roster.breaker, shut_until=None)
     roster.on_trial = True
     roster.cap = 1
-    _find_trial(state, roster)
+    if _is_in_use(state, roster.level):
+        state.explain("trying", "info", "run", because(Code.CALM), new=roster.level)
+    else:
+        _find_trial(state, roster)
+
+
+def _is_in_use(state: State, level: str) -> bool:
+    return any(level in {batch.level, batch.trial} for batch in state.batches.values())
 
 
 def _is_calm(state: State, level: str) -> bool:
@@ -203,7 +210,7 @@ def _is_calm(state: State, level: str) -> bool:
 def _find_trial(state: State, roster: Roster) -> None:
     """Give a level that is on trial a batch to prove itself with."""
     level = roster.level
-    if any(level in (batch.level, batch.trial) for batch in state.batches.values()):
+    if _is_in_use(state, level):
         return
     for batch in state.batches.values():
         if batch.trial is None and _could_use(state, batch, level):

@@ -1,4 +1,4 @@
-"""`pytest tests/transcripts --rewrite` writes the transcripts anew; review the diff before a commit."""
+"""`pytest tests/transcripts --rewrite` writes the transcripts anew; the diff is the review."""
 
 
 def pytest_addoption(parser):
