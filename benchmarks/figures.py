@@ -3,8 +3,8 @@
     python benchmarks/figures.py [NAME ...] [--write]
 
 Without names all but `suite` are measured (under four minutes on two cores). `--write` puts the
-tables into benchmarks/README.md. Exits with 1 when a measurement could not be made; a figure that
-is not reached is a result.
+tables into benchmarks/README.md, and one line into README.md. Exits with 1 when a measurement could
+not be made; a figure that is not reached is a result.
 """
 
 import argparse
@@ -273,6 +273,40 @@ def beside_standard(rows: Mapping[str, Spread]) -> str:
     return "; ".join(parts)
 
 
+def measure_costs() -> Figure:
+    """What does the program itself take of a task? These are constants of `config.py`."""
+    settings = {
+        "in the caller's own loop, CPU": {"levels": "sequential"},
+        "at the process level, the parent's CPU": {"isolate": True},
+    }
+    alternatives = {what: cpu_of_map(**given) for what, given in settings.items()}
+    rows = in_microseconds(take_turns({"a bare loop, CPU": cpu_of_loop} | alternatives, 5))
+    bare, *ours = [row.median for row in rows.values()]
+    measured = (
+        f"{ours[0] - bare:.2f} us in the caller's own loop, {ours[1]:.2f} us of the parent's CPU"
+    )
+    return Figure("costs", "", measured, None, "us per task", rows)
+
+
+def cpu_of_loop() -> float:
+    before = time.process_time()
+    check([identity(number) for number in range(TASKS)])
+    return (time.process_time() - before) / TASKS
+
+
+def cpu_of_map(**settings: object) -> Measure:
+    from adaptive_exec import adaptive_executor
+
+    def measure() -> float:
+        with adaptive_executor(**settings) as executor:
+            list(executor.map(identity, range(8)))  # so that starting is not counted
+            before = time.process_time()
+            check(list(executor.map(identity, range(TASKS))))
+            return (time.process_time() - before) / TASKS
+
+    return measure
+
+
 def measure_choice() -> Figure:
     """How far from the best choice by hand between a loop, threads and processes?"""
     from adaptive_exec import adaptive_executor
@@ -364,9 +398,12 @@ FIGURES = {
     "memory": measure_memory,
     "submit": measure_submit,
     "chunks": measure_chunks,
+    "costs": measure_costs,
     "choice": measure_choice,
     "suite": measure_suite,
 }
+SHOWN = "tiny"
+"""The figure that also stands in the project's README."""
 ON_DEMAND = {"suite"}
 """Measured only when named: it takes a minute by itself."""
 
@@ -390,15 +427,17 @@ def main() -> int:
         host, began = describe_host(), time.monotonic()
         print(f"\n## {name}: {FIGURES[name].__doc__}\n", flush=True)
         try:
-            text = FIGURES[name]().as_markdown()
+            figure = FIGURES[name]()
         except Exception:  # noqa: BLE001  # the other figures are still wanted
             traceback.print_exc()
             failed = 1
             continue
-        text += f"\n\n{host}; {time.monotonic() - began:.0f} s."
+        text = f"{figure.as_markdown()}\n\n{host}; {time.monotonic() - began:.0f} s."
         print(text, flush=True)
         if asked.write:
             write_section(HERE / "README.md", name, text)
+        if asked.write and name == SHOWN:
+            write_section(HERE.parent / "README.md", name, f"{figure.measured} ({host}).")
     return failed
 
 
