@@ -35,7 +35,7 @@ CHUNK_SECONDS: Final = 0.1
 """Seconds of work in a full chunk. Source: the middle of 50-200 ms, below joblib's 0.2-2 s."""
 CHUNK_SECONDS_MAX: Final = 0.2
 """Seconds; a longer chunk makes the next one smaller. Source: joblib's MIN_IDEAL_BATCH_DURATION."""
-CHUNK_TASKS_MAX: Final = 65_536
+CHUNK_TASKS_MAX: Final = 16_384
 """Tasks; a chunk is never longer, so that progress is seen and a lost worker costs little."""
 INLINE_SECONDS: Final = 0.02
 """Seconds the caller's thread works between two looks at the world at the sequential level."""
@@ -56,7 +56,11 @@ HELD_TASKS_MAX: Final = 10_000
 HELD_BYTES_MAX: Final = 64 * MIB
 """Bytes of finished results held for such a caller, where bytes are known."""
 PULL_TASKS_MAX: Final = 65_536
-"""Tasks asked for in one Pull."""
+"""Tasks pulled ahead of all workers together, and so the most that are asked for at once."""
+WAITING_WORKERS_MAX: Final = 32
+"""Workers for tasks that mostly wait. Source: ThreadPoolExecutor's default bound."""
+WAITING_CPU_SHARE: Final = 0.25
+"""Share of processor time in a task's duration below which it counts as mostly waiting."""
 WORKER_BYTES: Final = 32 * MIB
 """Bytes counted for a worker of which nothing is known. Source: measured at 8-30 MB."""
 THREAD_BYTES: Final = 8 * MIB

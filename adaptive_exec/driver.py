@@ -343,7 +343,7 @@ class Driver:
         if kills is None or kills <= self._oom_kills:
             return event
         self._oom_kills += 1
-        return replace(event, cause=OUT_OF_MEMORY, memory=True, unexplained=False)
+        return event._replace(cause=OUT_OF_MEMORY, memory=True, unexplained=False)
 
     def _forget(self, event: Event) -> None:
         """Let go of what belongs to chunks that are over."""

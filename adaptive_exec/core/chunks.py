@@ -37,7 +37,9 @@ def target_seconds(level: str, *, single: bool) -> float:
     return SHARE_CHUNK_SECONDS if single or level == "thread" else CHUNK_SECONDS
 
 
-def chunk_tasks(costs: Costs, left: int | None, workers: int, *, seconds: float) -> int:
+def chunk_tasks(
+    costs: Costs, left: int | None, workers: int, *, seconds: float, may_jump: bool = False
+) -> int:
     """Choose the length of the next chunk.
 
     Args:
@@ -45,6 +47,7 @@ def chunk_tasks(costs: Costs, left: int | None, workers: int, *, seconds: float)
         left: Tasks not yet sent, None when unknown.
         workers: Workers that share them.
         seconds: Work that a full chunk should hold.
+        may_jump: True where a chunk that turns out too long is cut short while it runs.
 
     Returns:
         Tasks, 1 to CHUNK_TASKS_MAX.
@@ -52,7 +55,9 @@ def chunk_tasks(costs: Costs, left: int | None, workers: int, *, seconds: float)
     if costs.tasks == 0:
         return 1
     count = CHUNK_TASKS_MAX if costs.wall_seconds <= 0 else int(seconds / costs.wall_seconds)
-    count = min(count, GROWTH * max(1, costs.chunk_tasks), CHUNK_TASKS_MAX)
+    if not may_jump:
+        count = min(count, GROWTH * max(1, costs.chunk_tasks))
+    count = min(count, CHUNK_TASKS_MAX, PULL_TASKS_MAX // (LOOKAHEAD_CHUNKS * max(1, workers)))
     bytes_each = max(costs.sent_bytes, costs.result_bytes)
     if bytes_each > 0:
         count = min(count, int(SEND_BYTES_MAX / bytes_each))
@@ -84,7 +89,7 @@ def pull_tasks(
     Returns:
         Tasks to ask for, 0 for none.
     """
-    wanted = LOOKAHEAD_CHUNKS * workers * chunk
+    wanted = min(LOOKAHEAD_CHUNKS * workers * chunk, PULL_TASKS_MAX)
     have = pending + asked
     room = wanted - have
     if 2 * room < wanted and buffer_tasks is None:

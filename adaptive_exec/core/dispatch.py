@@ -71,7 +71,8 @@ def _chunk_size(state: State, batch: Batch, roster: Roster) -> int:
         return batch.chunk_tasks
     left = batch.pending if batch.single else batch.left
     seconds = target_seconds(roster.level, single=batch.single)
-    count = chunk_tasks(batch.costs, left, roster.cap, seconds=seconds)
+    may_jump = roster.level == INLINE_LEVEL
+    count = chunk_tasks(batch.costs, left, roster.cap, seconds=seconds, may_jump=may_jump)
     limit = state.config.max_tasks_per_worker
     if limit is None:
         return count

@@ -6,43 +6,39 @@ the driver performs them one by one.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from adaptive_exec.core.reason import Decision, Reason
 
 
-@dataclass(frozen=True, slots=True)
-class OpenLevel:
+class OpenLevel(NamedTuple):
     """Open a level and start these workers; each answers with WorkerReady or StartRefused."""
 
     level: str
     workers: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StartWorkers:
+class StartWorkers(NamedTuple):
     """Start more workers at an open level; each answers with WorkerReady or StartRefused."""
 
     level: str
     workers: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CloseLevel:
+class CloseLevel(NamedTuple):
     """End all workers of a level, then answer with LevelClosed."""
 
     level: str
 
 
-@dataclass(frozen=True, slots=True)
-class RetireWorker:
+class RetireWorker(NamedTuple):
     """Let an idle worker go; no answer."""
 
     level: str
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class KillWorker:
+class KillWorker(NamedTuple):
     """Kill a worker; WorkerLost answers."""
 
     level: str
@@ -50,16 +46,14 @@ class KillWorker:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Pull:
+class Pull(NamedTuple):
     """Ask the caller for up to `count` more tasks; TasksArrived or InputExhausted answer."""
 
     batch: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
 
 
-@dataclass(frozen=True, slots=True)
-class SendChunk:
+class SendChunk(NamedTuple):
     """Send tasks `start` to `stop` - 1 of a batch to a worker as one message."""
 
     chunk: int
@@ -71,8 +65,7 @@ class SendChunk:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(NamedTuple):
     """Hand the results of tasks `start` to `stop` - 1, which came with a chunk, to the caller."""
 
     chunk: int
@@ -81,8 +74,7 @@ class Deliver:
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
-class FailTasks:
+class FailTasks(NamedTuple):
     """End tasks `start` to `stop` - 1 with one of our errors; the reason's code says with which."""
 
     batch: int
@@ -91,15 +83,13 @@ class FailTasks:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class FinishBatch:
+class FinishBatch(NamedTuple):
     """Every task of the batch has its outcome and no more will come."""
 
     batch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Explain:
+class Explain(NamedTuple):
     """Tell people: the log, the events, the report."""
 
     decision: Decision
@@ -110,8 +100,7 @@ class ReadHost:
     """Take a snapshot of the host; HostSampled answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(NamedTuple):
     """Fire TimerFired at this time; replaces any earlier timer, None takes it back."""
 
     at: float | None

@@ -7,7 +7,7 @@ where it is and goes on elsewhere.
 
 from dataclasses import replace
 
-from adaptive_exec.config import CALM_SECONDS, LEVELS, SMALL_BATCH_TASKS
+from adaptive_exec.config import CALM_SECONDS, LEVELS, SAMPLE_TASKS, SMALL_BATCH_TASKS
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.instructions import CloseLevel
@@ -17,6 +17,7 @@ from adaptive_exec.core.plan import (
     BatchShape,
     Plan,
     affordable_workers,
+    count_waiting_workers,
     count_workers,
     is_isolated,
     make_plan,
@@ -252,7 +253,8 @@ def next_trial_at(state: State) -> float:
 
 
 def consider_move(state: State, batch: Batch) -> None:
-    """Move a batch where measuring says that the rest of it is done clearly sooner."""
+    """Move a batch, or give it more workers, where it was measured to be done sooner so."""
+    _widen(state, batch)
     if batch.moves >= MOVES_MAX or batch.records or batch.trial is not None:
         return
     move = suggest_move(
@@ -270,6 +272,21 @@ def consider_move(state: State, batch: Batch) -> None:
     batch.moves += 1
     batch.home = move.level
     _move(state, batch, move.level, move.reason)
+
+
+def _widen(state: State, batch: Batch) -> None:
+    """Give tasks that mostly wait more workers than there are cores."""
+    costs, level = batch.costs, batch.level
+    if costs.tasks < SAMPLE_TASKS or batch.dropped or level != batch.home:
+        return
+    workers = count_waiting_workers(level, costs, batch.left, state.host, state.config)
+    roster = state.rosters[level]
+    if workers <= roster.goal:
+        return
+    share = round((costs.cpu_seconds or 0.0) / costs.wall_seconds, 3)
+    reason = because(Code.TASKS_WAIT, cpu_share=share, old_workers=roster.goal, workers=workers)
+    roster.aim(workers)
+    state.explain("widened", "info", f"batch {batch.id}", reason, new=level)
 
 
 def call_home(state: State, batch: Batch, reason: Reason) -> None:

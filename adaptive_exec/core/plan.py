@@ -5,6 +5,7 @@ Pure: (shape of the batch, facts, config) -> Plan with a Reason. What measuring 
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 from adaptive_exec.config import (
     DEGRADED_THREADS,
@@ -12,10 +13,14 @@ from adaptive_exec.config import (
     SMALL_BATCH_WORKERS,
     TARGET_MEMORY,
     THREAD_BYTES,
+    TINY_TASK_SECONDS,
+    WAITING_CPU_SHARE,
+    WAITING_WORKERS_MAX,
     WORKER_BYTES,
     Config,
     parse_size,
 )
+from adaptive_exec.core.costs import Costs
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
 
@@ -91,6 +96,34 @@ def count_workers(level: str, tasks: int | None, host: HostSnapshot, config: Con
     if tasks is not None:
         most = min(most, tasks)
     return max(1, min(most, affordable_workers(level, host, config), _startable(host)))
+
+
+def count_waiting_workers(
+    level: str, costs: Costs, left: int | None, host: HostSnapshot, config: Config
+) -> int:
+    """Say how many workers tasks that mostly wait may have, so that the cores are not idle.
+
+    Args:
+        level: The level.
+        costs: What was measured of the tasks.
+        left: Tasks not yet sent, None when unknown.
+        host: What the host affords.
+        config: Uses max_workers, task_memory, target_memory.
+
+    Returns:
+        Workers; 0 where the tasks do not wait, or the caller has said how many there are to be.
+    """
+    if config.max_workers is not None or level not in {"process", "thread"}:
+        return 0
+    if costs.cpu_seconds is None or costs.wall_seconds < TINY_TASK_SECONDS:
+        return 0
+    share = costs.cpu_seconds / costs.wall_seconds
+    if share > WAITING_CPU_SHARE:
+        return 0
+    most = min(WAITING_WORKERS_MAX, ceil(host.usable_cores / max(share, 1 / WAITING_WORKERS_MAX)))
+    if left is not None:
+        most = min(most, left)
+    return min(most, affordable_workers(level, host, config), _startable(host))
 
 
 def affordable_workers(level: str, host: HostSnapshot, config: Config) -> int:

@@ -231,6 +231,8 @@ def release(state: State, flight: Flight, tasks: int) -> Roster:
 
 
 def _explain_loss(state: State, event: WorkerLost, flight: Flight | None) -> None:
+    if flight is not None and flight.is_doomed:
+        return  # it was killed by us, and the kill was explained
     code = Code.STARTER_LOST if event.blameless else Code.WORKER_DIED
     unfinished = 0 if flight is None else flight.stop - flight.next
     facts: dict[str, Fact] = {"cause": event.cause, "task": event.running}

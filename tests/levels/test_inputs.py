@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from adaptive_exec.config import CHUNK_TASKS_MAX
+from adaptive_exec.config import PULL_TASKS_MAX
 from tests.levels import work
 from tests.levels.ladder import LEVELS, executor_at
 from tests.levels.leaks import eventually
@@ -55,7 +55,7 @@ def test_a_long_input_is_never_held_as_a_whole(level):
             assert result == taken
             ahead = max(ahead, source.pulled - taken)
     assert taken == 399_999
-    assert ahead < 5 * CHUNK_TASKS_MAX  # with two workers
+    assert ahead < 2 * PULL_TASKS_MAX
 
 
 @pytest.mark.parametrize("size", [1, 10], ids=lambda size: f"buffer of {size}")

@@ -1,0 +1,236 @@
+"""Drives a Run on a simulated host: performs its instructions there and posts the same events.
+
+The callers are simulated too: they give input when asked and take results in order, at once.
+"""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import assert_never
+
+from adaptive_exec.config import Config
+from adaptive_exec.core import events as ev
+from adaptive_exec.core import instructions as ins
+from adaptive_exec.core.run import Run
+from adaptive_exec.core.trace import RunReport, Trace
+from adaptive_exec.sim.clock import Clock
+from adaptive_exec.sim.host import Course, SimHost, run_chunk
+
+EVENTS_MAX = 10_000_000
+"""Events after which a simulation that has not ended is given up."""
+
+
+@dataclass(slots=True)
+class SimBatch:
+    """A batch and what became of it.
+
+    Attributes:
+        durations: Seconds of each task.
+        outcomes: `"value"` or the reason code of its error, by task.
+        executions: How often each task was begun, where more or less than once.
+    """
+
+    durations: list[float]
+    outcomes: dict[int, str] = field(default_factory=dict)
+    executions: Counter[int] = field(default_factory=Counter)
+    pulled: int = 0
+    taken: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SimResult:
+    """How a simulated run went.
+
+    Attributes:
+        batches: Each batch with its tasks' outcomes.
+        seconds: Simulated time from the first batch to the last result.
+        events: Events that the run handled.
+        report: What the run says of itself.
+    """
+
+    batches: tuple[SimBatch, ...]
+    seconds: float
+    events: int
+    report: RunReport
+
+
+def simulate(
+    config: Config, host: SimHost, *batches: Sequence[float], check: bool = False
+) -> SimResult:
+    """Run batches on a simulated host until everything is done.
+
+    Args:
+        config: The settings.
+        host: The host and its faults.
+        *batches: Each a sequence of its tasks' durations in seconds.
+        check: Ask after every event whether the run's own rules hold; slow.
+
+    Returns:
+        How it went; the same for the same arguments.
+
+    Raises:
+        RuntimeError: The run stands still or does not end.
+        AssertionError: `check` found a rule broken.
+
+    >>> simulate(Config(), SimHost(cores=8), [0.5] * 16).seconds < 1.5
+    True
+    """
+    return SimDriver(config, host, check=check).run_to_end(batches)
+
+
+class SimDriver:
+    """The counterpart of the real driver.
+
+    Args:
+        config: The settings.
+        host: The host and its faults.
+        check: True to hold the run to its own rules after every event.
+    """
+
+    def __init__(self, config: Config, host: SimHost, *, check: bool = False) -> None:
+        self.clock = Clock()
+        self.trace = Trace()
+        self._host = host
+        self._run = Run(config, host.snapshot(0.0, 0))
+        self._check = check
+        self._random = Random(host.seed)
+        self._inbox: deque[ev.Event] = deque()
+        self._batches: dict[int, SimBatch] = {}
+        self._timer_at: float | None = None
+        self._events = 0
+        self._done_at = 0.0
+
+    def run_to_end(self, batches: Sequence[Sequence[float]]) -> SimResult:
+        """Run batches until everything is done."""
+        for number, durations in enumerate(batches, start=1):
+            self._batches[number] = SimBatch(list(durations))
+            self._inbox.append(ev.BatchOpened(0.0, number, len(durations)))
+        self._inbox.append(ev.StopRequested(0.0))
+        while not self._run.finished:
+            self._handle(self._next_event())
+        batches_done = tuple(self._batches.values())
+        return SimResult(batches_done, self._done_at, self._events, self.trace.report())
+
+    def _next_event(self) -> ev.Event:
+        if self._inbox:
+            return self._inbox.popleft()
+        at, next_at = self._timer_at, self.clock.next_at
+        if at is not None and (next_at is None or at <= next_at):
+            self._timer_at = None
+            self.clock.skip_to(at)
+            return ev.TimerFired(at)
+        if next_at is None or self._events > EVENTS_MAX:
+            message = f"the simulated run does not end, got {self._events} events; report this"
+            raise RuntimeError(message)
+        return self.clock.pop()
+
+    def _handle(self, event: ev.Event) -> None:
+        if isinstance(event, ev.ChunkDone) and event.chunk not in self._run.flights:
+            return  # it was scheduled before its worker died
+        self._events += 1
+        orders = self._run.handle(event)
+        workers = sum(roster.size for roster in self._run.rosters.values())
+        self.trace.see(event, orders, len(self._run.flights), workers)
+        for order in orders:
+            self._perform(order)
+        if self._check:
+            rules = list(self._run.check())
+            assert not rules, f"{event}: {rules}"
+
+    def _perform(self, order: ins.Instruction) -> None:  # noqa: C901, PLR0912  # one arm for each instruction
+        match order:
+            case ins.SendChunk():
+                self._send(order)
+            case ins.Deliver():
+                self._end_tasks(order.batch, order.start, order.stop, "value")
+            case ins.FailTasks():
+                self._end_tasks(order.batch, order.start, order.stop, str(order.reason.code))
+            case ins.SetTimer():
+                self._timer_at = order.at
+            case ins.Pull():
+                self._pull(order)
+            case ins.OpenLevel() | ins.StartWorkers():
+                self._start(order.level, order.workers)
+            case ins.CloseLevel():
+                self._inbox.append(ev.LevelClosed(self.clock.now, order.level))
+            case ins.KillWorker():
+                self._kill(order)
+            case ins.ReadHost():
+                snapshot = self._host.snapshot(self.clock.now, len(self._run.flights))
+                self._inbox.append(ev.HostSampled(self.clock.now, snapshot))
+            case ins.Explain() | ins.RetireWorker() | ins.Finish() | ins.FinishBatch():
+                pass
+            case _:
+                assert_never(order)
+
+    def _send(self, order: ins.SendChunk) -> None:
+        batch = self._batches[order.batch]
+        running = len(self._run.rosters[order.level].busy) - 1
+        course = run_chunk(self._host, self._random, order, batch.durations, running=running)
+        batch.executions.update(range(order.start, order.start + course.finished))
+        at = self.clock.now + course.seconds
+        if course.killer is None:
+            usage = self._measure(order, batch, course)
+            self.clock.schedule(ev.ChunkDone(at, order.chunk, course.finished, usage))
+            return
+        batch.executions[course.killer] += 1
+        self.clock.schedule(ev.ChunkProgressed(at, order.chunk, course.finished))
+        self.clock.schedule(
+            ev.WorkerLost(
+                at,
+                order.level,
+                order.worker,
+                cause="out of memory" if course.is_memory else "signal 9",
+                running=course.killer,
+                memory=course.is_memory,
+                unexplained=course.is_outside,
+            )
+        )
+
+    def _measure(self, order: ins.SendChunk, batch: SimBatch, course: Course) -> ev.Usage:
+        stop = order.start + course.finished
+        return ev.Usage(
+            course.finished,
+            sum(batch.durations[order.start : stop]),
+            transport_seconds=self._host.message_seconds,
+            peak_bytes=self._host.task_bytes,
+        )
+
+    def _end_tasks(self, number: int, start: int, stop: int, outcome: str) -> None:
+        batch = self._batches[number]
+        self._done_at = self.clock.now
+        for index in range(start, stop):
+            assert index not in batch.outcomes, f"task {index} ended twice"
+            batch.outcomes[index] = outcome
+        taken = batch.taken
+        while batch.taken in batch.outcomes:
+            batch.taken += 1
+        if batch.taken > taken:
+            self._inbox.append(ev.ResultsTaken(self.clock.now, number, batch.taken - taken))
+
+    def _pull(self, order: ins.Pull) -> None:
+        batch, now = self._batches[order.batch], self.clock.now
+        count = min(order.count, len(batch.durations) - batch.pulled)
+        batch.pulled += count
+        if count:
+            self._inbox.append(ev.TasksArrived(now, order.batch, count))
+        if batch.pulled == len(batch.durations):
+            self._inbox.append(ev.InputExhausted(now, order.batch))
+
+    def _start(self, level: str, workers: Sequence[int]) -> None:
+        now = self.clock.now
+        is_refused = level == "process" and now < self._host.refused_until
+        wait = self._host.start_seconds if level == "process" else 0.0
+        for worker in workers:
+            if is_refused:
+                error = "OSError: [Errno 12] Cannot allocate memory"
+                self._inbox.append(ev.StartRefused(now, level, worker, error))
+            else:
+                self.clock.schedule(ev.WorkerReady(now + wait, level, worker))
+
+    def _kill(self, order: ins.KillWorker) -> None:
+        cause = str(order.reason.code)
+        self._inbox.append(
+            ev.WorkerLost(self.clock.now, order.level, order.worker, cause, blameless=True)
+        )
