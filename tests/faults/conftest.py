@@ -1,0 +1,17 @@
+"""Every test here inflicts a real fault, and none may leave anything behind."""
+
+import pytest
+
+from tests.levels.leaks import watch_for_leaks
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "tests/faults/" in item.path.as_posix():
+            item.add_marker(pytest.mark.faults)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind():
+    with watch_for_leaks():
+        yield

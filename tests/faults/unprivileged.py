@@ -1,0 +1,147 @@
+"""Run a script as a user without privileges, under real limits, and read what it reports.
+
+Root ignores RLIMIT_NPROC, so the script runs under a user id that nothing else uses, with an
+interpreter and a copy of the package that this user can read. Skips where that cannot be had.
+"""
+
+import functools
+import itertools
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SCRIPT_SECONDS: Final = 45.0
+"""Seconds a script may take; two levels' patience with refused starts is 6.2 s."""
+_users = itertools.count(60_000 + os.getpid() % 5_000)
+"""User ids from a range that no distribution gives away; each run gets its own, since the kernel
+counts the processes of a user, not of a program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What became of a script.
+
+    Attributes:
+        code: Its exit code.
+        said: The last line of its output, read as JSON.
+        log: The lines that went to stderr.
+        exit_seconds: How long the interpreter took to end after its last line.
+    """
+
+    code: int
+    said: dict[str, Any]
+    log: list[str]
+    exit_seconds: float
+
+
+def run_unprivileged(folder: Path, script: str, *arguments: object, limits: dict[str, int]) -> Ran:
+    """Run a script as another user.
+
+    Args:
+        folder: A folder of the test's own.
+        script: Name of a script in `tests/faults/scripts`.
+        *arguments: For the script.
+        limits: Limits by the names of `resource`, without `RLIMIT_`.
+
+    Returns:
+        What it reported.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become a user without processes of its own")
+    home = _readable_copy(folder)
+    user = next(_users)
+    process = subprocess.Popen(
+        [_interpreter(), "-B", str(home / "scripts" / script), *map(str, arguments)],
+        cwd=home,
+        env={"PYTHONPATH": os.pathsep.join([str(home), *_site()]), "PATH": os.defpath},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=functools.partial(_become, user, limits),  # noqa: PLW1509
+    )
+    try:
+        said = process.stdout.readline()
+        before = time.monotonic()
+        rest, log = process.communicate(timeout=SCRIPT_SECONDS)
+        took = time.monotonic() - before
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+    assert said, f"the script said nothing, exit {process.returncode}:\n{log}{rest}"
+    return Ran(process.returncode, json.loads(said), log.splitlines(), took)
+
+
+def _become(user: int, limits: dict[str, int]) -> None:
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+    for name, limit in limits.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
+
+
+def _readable_copy(folder: Path) -> Path:
+    home = folder / "home"
+    ignore = shutil.ignore_patterns("__pycache__")
+    if not home.exists():
+        shutil.copytree(ROOT / "adaptive_exec", home / "adaptive_exec", ignore=ignore)
+        shutil.copytree(ROOT / "tests" / "faults" / "scripts", home / "scripts", ignore=ignore)
+    for path in [home, *home.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    for parent in [folder, *folder.parents]:
+        if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
+            if Path(os.path.commonpath([parent, _temporary()])) != _temporary():
+                pytest.skip(f"needs a folder that any user can enter, got {parent}")
+            parent.chmod(parent.stat().st_mode | 0o011)
+    return home
+
+
+def _temporary() -> Path:
+    import tempfile
+
+    return Path(tempfile.gettempdir())
+
+
+@functools.cache
+def _interpreter() -> str:
+    """Return an interpreter of this version that any user can run."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    names = [sys.executable, shutil.which(f"python{version}", path=os.defpath)]
+    for path in filter(None, names):
+        try:
+            subprocess.run(
+                [path, "-c", "import encodings"],
+                check=True,
+                capture_output=True,
+                cwd="/",
+                preexec_fn=functools.partial(_become, 60_000, {}),
+            )
+        except (OSError, subprocess.SubprocessError):
+            continue
+        return path
+    pytest.skip(f"needs a Python {version} that any user can run, got {names}")
+
+
+@functools.cache
+def _site() -> list[str]:
+    """Return the folder of installed packages, if any user can read it."""
+    folder = sysconfig.get_path("purelib")
+    code = subprocess.run(
+        ["ls", folder],
+        capture_output=True,
+        check=False,
+        preexec_fn=functools.partial(_become, 60_000, {}),
+    ).returncode
+    return [folder] if code == 0 else []
