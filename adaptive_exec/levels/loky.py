@@ -10,10 +10,10 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from adaptive_exec.config import CLOSE_SECONDS, PUBLISH_SECONDS, SLATE_BYTES
+from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES
 from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
-from adaptive_exec.levels.starter import Seat, StarterEvents, kill_group, make_slate
+from adaptive_exec.levels.starter import Seat, StarterEvents, Terms, kill_group, make_slate
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.worker import Worker, end_process
 from adaptive_exec.levels.zygote_main import be_expendable, prctl
@@ -28,8 +28,7 @@ class LokyStarter:
     Args:
         events: Whom to tell.
         waiter: Where the processes' ends are watched.
-        first: The packed `(initializer, initargs)`, None for none.
-        environment: Variables that each worker gets beside the parent's.
+        terms: What every worker is started with.
 
     Raises:
         ImportError: loky is not installed.
@@ -38,21 +37,13 @@ class LokyStarter:
     functions: frozenset[int] = frozenset()
     should_be_bare = False
 
-    def __init__(
-        self,
-        events: StarterEvents,
-        waiter: Waiter,
-        *,
-        first: bytes | None,
-        environment: dict[str, str],
-    ) -> None:
+    def __init__(self, events: StarterEvents, waiter: Waiter, terms: Terms) -> None:
         from loky.backend import get_context  # 30 ms, only for this starter
 
         self._context = get_context("loky")
         self._events = events
         self._waiter = waiter
-        self._first = first
-        self._environment = environment
+        self._terms = terms
         self._processes: dict[int, Any] = {}
         self._deadline: float | None = None
         self._quitting = False
@@ -68,7 +59,9 @@ class LokyStarter:
             ends.append(Connection(slate_file))
         try:
             process = self._context.Process(
-                target=serve, args=(ends, self._first, os.getpid()), env=self._environment
+                target=serve,
+                args=(ends, self._terms, os.getpid()),
+                env=dict(self._terms.environment),
             )
             process.start()
         except Exception as error:
@@ -134,12 +127,12 @@ class LokyStarter:
             self._events.on_closed()
 
 
-def serve(ends: "list[Connection]", first: bytes | None, parent: int) -> None:
+def serve(ends: "list[Connection]", terms: Terms, parent: int) -> None:
     """Be a worker (in the new process).
 
     Args:
         ends: Our end of the socket and, where there is one, the slate's memory file.
-        first: The packed `(initializer, initargs)`, None for none.
+        terms: What every worker is started with.
         parent: The parent's pid.
     """
     os.setpgid(0, 0)
@@ -151,7 +144,7 @@ def serve(ends: "list[Connection]", first: bytes | None, parent: int) -> None:
     slate = Slate(ends[1].fileno(), SLATE_BYTES) if len(ends) > 1 else None
     for end in ends:
         end.close()
-    worker = Worker(link, slate, {}, PUBLISH_SECONDS)
-    if worker.greet(None if first is None else loads(first)):
+    worker = Worker(link, slate, {}, terms.publish_seconds)
+    if worker.greet(None if terms.first is None else loads(terms.first)):
         worker.serve()
     end_process()

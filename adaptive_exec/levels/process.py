@@ -12,7 +12,13 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from adaptive_exec.config import CLOSE_SECONDS, STOPPED_LOOK_SECONDS, TICK_SECONDS, Config
+from adaptive_exec.config import (
+    CLOSE_SECONDS,
+    PUBLISH_SECONDS,
+    STOPPED_LOOK_SECONDS,
+    TICK_SECONDS,
+    Config,
+)
 from adaptive_exec.core.events import (
     ChunkDone,
     ChunkProgressed,
@@ -30,7 +36,7 @@ from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failur
 from adaptive_exec.levels.exchange import pack_items, unpack_results
 from adaptive_exec.levels.loky import LokyStarter
 from adaptive_exec.levels.slate import Slate
-from adaptive_exec.levels.starter import Seat, Starter, cap_inner_threads, is_stopped
+from adaptive_exec.levels.starter import Seat, Starter, Terms, cap_inner_threads, is_stopped
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import (
     CHUNK,
@@ -447,14 +453,16 @@ class ProcessRunner:
             member.slate = None
 
     def _open_starter(self, workers: int) -> Starter:
-        environment = cap_inner_threads(
-            self._config.inner_threads or max(1, self._cores // max(1, workers))
+        inner_threads = self._config.inner_threads or max(1, self._cores // max(1, workers))
+        terms = Terms(
+            first=self._pack_initializer(),
+            environment=cap_inner_threads(inner_threads),
+            publish_seconds=PUBLISH_SECONDS if self._config.retries else 0.0,
         )
-        first = self._pack_initializer()
         if self._uses_loky:
-            return LokyStarter(self, self._waiter, first=first, environment=environment)
+            return LokyStarter(self, self._waiter, terms)
         functions = {} if self._bare else dict(self._preload)
-        return ZygoteStarter(self, self._waiter, functions, first=first, environment=environment)
+        return ZygoteStarter(self, self._waiter, functions, terms)
 
     def _pack_initializer(self) -> bytes | None:
         if self._config.initializer is None:

@@ -6,6 +6,7 @@ A starter gives a worker a socket and a slate and says how it fares; it does not
 import os
 import signal
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +27,21 @@ _CAPPED = (
 Read when they are imported.
 """
 _QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What every worker is started with.
+
+    Attributes:
+        first: The packed `(initializer, initargs)`, None for none.
+        environment: Variables beside the parent's.
+        publish_seconds: How long finished results may be held back.
+    """
+
+    first: bytes | None
+    environment: Mapping[str, str]
+    publish_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

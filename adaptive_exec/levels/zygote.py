@@ -13,15 +13,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from adaptive_exec.config import (
-    CLOSE_SECONDS,
-    PUBLISH_SECONDS,
-    SLATE_BYTES,
-    START_SECONDS,
-    STOPPED_LOOK_SECONDS,
-)
+from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES, START_SECONDS, STOPPED_LOOK_SECONDS
 from adaptive_exec.levels.slate import make_memory_file
-from adaptive_exec.levels.starter import Seat, StarterEvents, is_stopped, kill_group, make_slate
+from adaptive_exec.levels.starter import (
+    Seat,
+    StarterEvents,
+    Terms,
+    is_stopped,
+    kill_group,
+    make_slate,
+)
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.zygote_main import (
     BECAME,
@@ -51,21 +52,14 @@ class ZygoteStarter:
         events: Whom to tell.
         waiter: Where the control socket is watched.
         functions: Packed functions to load before the first fork, by id.
-        first: The packed `(initializer, initargs)`, None for none.
-        environment: Variables that the zygote gets beside the parent's.
+        terms: What every worker is started with.
 
     Raises:
         OSError: The process, a descriptor or memory was refused.
     """
 
     def __init__(
-        self,
-        events: StarterEvents,
-        waiter: Waiter,
-        functions: Mapping[int, bytes],
-        *,
-        first: bytes | None,
-        environment: Mapping[str, str],
+        self, events: StarterEvents, waiter: Waiter, functions: Mapping[int, bytes], terms: Terms
     ) -> None:
         self.functions: frozenset[int] = frozenset()
         self.should_be_bare = bool(functions)
@@ -78,7 +72,7 @@ class ZygoteStarter:
         self._became: int | None = None
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._process = _launch(theirs, _settings(functions, first), environment)
+            self._process = _launch(theirs, _settings(functions, terms), terms.environment)
             self._control.settimeout(0)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
@@ -228,17 +222,17 @@ def _launch(
         os.close(settings_file)
 
 
-def _settings(functions: Mapping[int, bytes], first: bytes | None) -> bytes:
+def _settings(functions: Mapping[int, bytes], terms: Terms) -> bytes:
     return marshal.dumps({
         "path": list(sys.path),
         "argv": [str(word) for word in sys.argv],
         "prefixes": (sys.prefix, sys.exec_prefix),
         "parent": os.getpid(),
         "functions": dict(functions),
-        "first": first,
+        "first": terms.first,
         "without_site": not sys.flags.no_site,
         "slate_bytes": SLATE_BYTES,
-        "publish_seconds": PUBLISH_SECONDS,
+        "publish_seconds": terms.publish_seconds,
     })
 
 
