@@ -1,0 +1,283 @@
+"""One dead worker costs one worker: its unfinished tasks run again, all else goes on."""
+
+import os
+import pickle
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from adaptive_exec import PoisonTaskError, WorkerLostError, adaptive_executor
+from tests.faults.doom import CAUSES, WAYS, Doom, Gated, outcomes_of, worker_of
+from tests.levels import work
+from tests.levels.ladder import ISOLATED, executor_at
+from tests.levels.leaks import eventually, is_alive, workers
+
+pytestmark = pytest.mark.parametrize("level", ISOLATED)
+
+
+def counts_of(log):
+    return Counter(line.split()[0] for line in Path(log).read_text().splitlines())
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("how", [*CAUSES, "real segfault", "system exit in a thread"])
+def test_a_task_that_ends_its_worker_once_runs_again_and_nothing_is_lost(level, way, how, tmp_path):
+    log = tmp_path / "log"
+    with executor_at(level) as executor:
+        found = outcomes_of(executor, way, Doom(log, {7: how}, once=True), range(40))
+    assert found == {number: number for number in range(40)}
+    assert work.executions(log, 7) == 2
+    again = {number for number, count in counts_of(log).items() if count > 1}
+    assert len(again) < 40
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_poison_tasks_end_as_errors_with_their_cause_and_all_others_are_delivered(
+    level, way, tmp_path
+):
+    log = tmp_path / "log"
+    fates = {3: "exit", 11: "segfault", 20: "abort", 31: "kill"}
+    with executor_at(level) as executor:
+        found = outcomes_of(executor, way, Doom(log, fates), range(40))
+    assert {number: found[number] for number in found if number not in fates} == {
+        number: number for number in range(40) if number not in fates
+    }
+    for number, how in fates.items():
+        error = found[number]
+        assert type(error) is PoisonTaskError
+        assert (error.index, error.cause) == (number, CAUSES[how])
+        # A SIGKILL whose sender is unknown allows one try more.
+        assert error.attempts == (4 if how == "kill" else 3)
+        assert work.executions(log, number) == error.attempts
+        assert pickle.loads(pickle.dumps(error)).cause == error.cause
+    assert os.getpid() not in work.pids_of_executions(log)
+
+
+@pytest.mark.parametrize("retries", [1, 3])
+def test_a_poison_task_is_executed_once_more_than_retries_allow(level, retries, tmp_path):
+    log = tmp_path / "log"
+    with executor_at(level, retries=retries) as executor:
+        found = outcomes_of(executor, "outcomes", Doom(log, {2: "exit"}), range(6))
+    assert type(found[2]) is PoisonTaskError
+    assert found[2].attempts == work.executions(log, 2) == retries + 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_without_retries_a_killing_task_is_reported_lost_and_nothing_runs_twice(
+    level, way, tmp_path
+):
+    log = tmp_path / "log"
+    fates = {3: "exit", 25: "kill"}
+    with executor_at(level, retries=0) as executor:
+        found = outcomes_of(executor, way, Doom(log, fates), range(60))
+    assert {number for number, item in found.items() if item != number} == set(fates)
+    assert {type(found[number]) for number in fates} == {WorkerLostError}
+    assert [found[number].cause for number in fates] == ["exit 3", "signal 9"]
+    assert set(counts_of(log).values()) == {1}
+
+
+def test_a_batch_of_poison_only_ends_with_an_error_for_each(level, tmp_path):
+    fates = dict.fromkeys(range(6), "exit")
+    with executor_at(level) as executor:
+        found = outcomes_of(executor, "outcomes", Doom(tmp_path / "log", fates), range(6))
+        assert {type(error) for error in found.values()} == {PoisonTaskError}
+        assert list(executor.map(work.same, range(8))) == list(range(8))
+
+
+def test_a_single_poison_task_of_the_default_ladder_never_runs_in_the_parent(level, tmp_path):
+    log = tmp_path / "log"
+    with adaptive_executor(isolate=True) as executor:
+        found = outcomes_of(executor, "outcomes", Doom(log, {0: "exit"}), [0])
+    assert type(found[0]) is PoisonTaskError
+    assert os.getpid() not in work.pids_of_executions(log)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_worker_killed_from_outside_costs_its_own_unfinished_tasks_only(level, way, tmp_path):
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    task = Gated(log, gate, held=range(40))
+    killed = []
+
+    def kill_one_of_two():
+        assert eventually(lambda: len(work.pids_of_executions(log)) == 2)
+        killed.append(min(work.pids_of_executions(log)))
+        os.kill(killed[0], signal.SIGKILL)
+        assert eventually(lambda: len(work.pids_of_executions(log)) == 3)
+        gate.touch()
+
+    with executor_at(level) as executor:
+        killer = threading.Thread(target=kill_one_of_two)
+        killer.start()
+        found = outcomes_of(executor, way, task, range(40))
+        killer.join()
+    assert found == {number: number for number in range(40)}
+    twice = {number for number, count in counts_of(log).items() if count > 1}
+    assert len(twice) == 1  # the one that was running in the killed worker
+    assert counts_of(log).total() == 41
+
+
+def test_results_finished_before_the_death_in_the_same_chunk_are_not_computed_again(
+    level, tmp_path
+):
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    with executor_at(level, max_workers=1) as executor:
+        results = executor.map(Gated(log, gate, held=[9]), range(20), chunksize=20)
+        assert eventually(lambda: worker_of(log, 9))
+        os.kill(worker_of(log, 9), signal.SIGKILL)
+        gate.touch()
+        assert list(results) == list(range(20))
+    counts = counts_of(log)
+    assert [counts[str(number)] for number in range(20)] == [1] * 9 + [2] + [1] * 10
+
+
+def test_finished_results_are_delivered_while_the_chunk_still_runs(level, tmp_path):
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    with executor_at(level, max_workers=1) as executor:
+        results = executor.map(Gated(log, gate, held=[1]), range(2), chunksize=2)
+        assert next(results) == 0
+        assert not gate.exists()
+        gate.touch()
+        assert next(results) == 1
+
+
+def test_a_replacement_is_there_within_a_tenth_of_a_second(level, tmp_path):
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    with executor_at(level) as executor:
+        futures = [executor.submit(Gated(log, gate, held=range(4)), number) for number in range(4)]
+        assert eventually(lambda: len(work.pids_of_executions(log)) == 2)
+        before = work.pids_of_executions(log)
+        begun = time.monotonic()
+        os.kill(min(before), signal.SIGKILL)
+        assert eventually(lambda: work.pids_of_executions(log) - before)
+        took = time.monotonic() - begun
+        gate.touch()
+        assert [future.result(30) for future in futures] == [0, 1, 2, 3]
+    assert took < 0.5  # 0.1 s is the aim; this host may be busy
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_idle_workers_that_are_killed_cost_nothing(level, way):
+    with executor_at(level) as executor:
+        assert list(executor.map(work.same, range(8))) == list(range(8))
+        for number in range(10):
+            for process in workers():
+                process.kill()
+            found = outcomes_of(executor, way, work.same, range(number, number + 5))
+            assert found == {item: item for item in range(number, number + 5)}
+
+
+def test_workers_killed_at_random_lose_no_result_and_make_no_poison(level):
+    chooser = random.Random(7)
+    over = threading.Event()
+
+    def kill_now_and_then():
+        while not over.wait(chooser.uniform(0.01, 0.15)):
+            alive = workers()
+            if alive:
+                os.kill(chooser.choice(alive).pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_now_and_then)
+    with executor_at(level, max_workers=4) as executor:
+        killer.start()
+        try:
+            for _ in range(3):
+                found = outcomes_of(executor, "map", _nap, range(300))
+                assert found == {number: number for number in range(300)}
+        finally:
+            over.set()
+            killer.join()
+
+
+def _nap(number):
+    time.sleep(0.002)
+    return number
+
+
+def test_what_a_dead_worker_had_started_is_ended_with_it(level, tmp_path):
+    log = tmp_path / "log"
+    with executor_at(level, retries=0) as executor:
+        found = outcomes_of(executor, "outcomes", _start_sleeper_and_die, [str(log)])
+        assert type(found[str(log)]) is WorkerLostError
+        (sleeper,) = {int(line.split()[0]) for line in log.read_text().splitlines()}
+        assert eventually(lambda: not is_alive(sleeper), seconds=1.0)
+
+
+def _start_sleeper_and_die(log):
+    process = subprocess.Popen(["sleep", "1000"])
+    work.note(log, process.pid)
+    os._exit(3)
+
+
+def test_a_crash_while_unpickling_an_argument_makes_that_task_poison(level):
+    with executor_at(level) as executor:
+        future = executor.submit(work.same, CrashesAtUnpickling())
+        with pytest.raises(PoisonTaskError, match="exit 5"):
+            future.result(30)
+        assert executor.submit(work.same, 4).result(30) == 4
+
+
+def test_a_crash_while_pickling_a_result_makes_that_task_poison(level):
+    with executor_at(level) as executor:
+        future = executor.submit(CrashesAtPickling)
+        with pytest.raises(PoisonTaskError, match="exit 5"):
+            future.result(30)
+        assert executor.submit(work.same, 4).result(30) == 4
+
+
+class CrashesAtUnpickling:
+    def __reduce__(self):
+        return os._exit, (5,)
+
+
+class CrashesAtPickling:
+    def __reduce__(self):
+        os._exit(5)
+
+
+def test_a_death_after_shutdown_without_waiting_still_ends_every_future(level, tmp_path):
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    executor = executor_at(level)
+    futures = [executor.submit(Gated(log, gate, held=[0]), number) for number in range(4)]
+    executor.shutdown(wait=False)
+    assert eventually(lambda: worker_of(log, 0))
+    os.kill(worker_of(log, 0), signal.SIGKILL)
+    gate.touch()
+    assert [future.result(30) for future in futures] == [0, 1, 2, 3]
+
+
+def test_a_worker_killed_while_a_large_result_is_on_its_way_costs_that_task_one_more_run(
+    level, tmp_path
+):
+    log = tmp_path / "log"
+    with executor_at(level) as executor:
+        futures = [executor.submit(_large, str(log), number) for number in range(6)]
+        for already in range(3):
+            assert eventually(lambda already=already: work.executions(log) > already)
+            for process in workers()[:1]:
+                process.kill()
+        assert [len(future.result(30)) for future in futures] == [3_000_000] * 6
+        assert [future.result()[:1] for future in futures] == [bytes([n]) for n in range(6)]
+
+
+def _large(log, number):
+    work.note(log, number)
+    return bytes([number]) * 3_000_000
+
+
+def test_the_report_and_the_events_name_the_death_and_the_quarantine(level, tmp_path):
+    events = []
+    with executor_at(level, on_event=events.append) as executor:
+        outcomes_of(executor, "outcomes", Doom(tmp_path / "log", {1: "exit"}), range(3))
+        report = str(executor.report)
+    lost = [event for event in events if event["event"] == "lost"]
+    assert {event["reason"] for event in lost} == {"worker_died"}
+    assert {event["facts"]["cause"] for event in lost} == {"exit 3"}
+    assert {event["facts"]["task"] for event in lost} == {1}
+    assert [event["reason"] for event in events if event["event"] == "quarantined"] == ["poison"]
+    assert "quarantined" in report
