@@ -1,0 +1,83 @@
+"""A parent whose tasks beat: each writes its process ids once, then a byte every few milliseconds.
+
+Arguments: a folder, and the code to run; it may use what is defined here.
+"""
+
+import faulthandler  # noqa: F401  # the code that is given may use it
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from adaptive_exec import adaptive_executor
+
+FOLDER = Path(sys.argv[1])
+STARTED = FOLDER / "started"
+
+
+def say():
+    print("ready", flush=True)
+
+
+def write_pids(folder, *pids):
+    draft = folder / f"draft-{os.getpid()}"
+    draft.write_text(" ".join(map(str, pids)))
+    draft.rename(folder / f"pids-{os.getpid()}")
+
+
+def beat(number, *, folder=FOLDER):
+    sleeper = subprocess.Popen(["sleep", "1000"])
+    write_pids(folder, os.getpid(), sleeper.pid)
+    with (folder / f"beats-{os.getpid()}").open("ab", buffering=0) as file:
+        while True:
+            file.write(b".")
+            time.sleep(0.005)
+
+
+def nest(number, *, folder=FOLDER):
+    with adaptive_executor(levels=("process",), max_workers=1) as executor:
+        executor.submit(beat, number, folder=folder).result()
+
+
+def nap(number):
+    time.sleep(0.02)
+    return number
+
+
+class LoadsForEver:
+    def __call__(self, item):
+        return item
+
+    def __reduce__(self):
+        return load_for_ever, (FOLDER,)
+
+
+def load_for_ever(folder):
+    write_pids(folder, os.getpid())
+    time.sleep(1000)
+
+
+def wait_for_beats():
+    while len(list(FOLDER.glob("beats-*"))) < 2:
+        time.sleep(0.005)
+
+
+def say_when_it_runs(executor):
+    """Say ready from another thread, once the main thread waits for results."""
+
+    def watch():
+        while not executor.progress_now().in_flight:
+            time.sleep(0.005)
+        time.sleep(0.1)  # the main thread goes on from the first chunk to waiting in the meantime
+        say()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.ERROR)
+    executor = adaptive_executor(levels=("process",), max_workers=2)
+    exec(sys.argv[2])
