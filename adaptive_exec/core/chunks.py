@@ -54,16 +54,19 @@ def chunk_tasks(
     """
     if costs.tasks == 0:
         return 1
-    count = CHUNK_TASKS_MAX if costs.wall_seconds <= 0 else int(seconds / costs.wall_seconds)
+    count = min(CHUNK_TASKS_MAX, PULL_TASKS_MAX // (LOOKAHEAD_CHUNKS * (workers or 1)))
     if not may_jump:
-        count = min(count, GROWTH * max(1, costs.chunk_tasks))
-    count = min(count, CHUNK_TASKS_MAX, PULL_TASKS_MAX // (LOOKAHEAD_CHUNKS * max(1, workers)))
+        count = min(count, GROWTH * costs.chunk_tasks)
+    if costs.wall_seconds * count > seconds:
+        count = int(seconds / costs.wall_seconds)
     bytes_each = max(costs.sent_bytes, costs.result_bytes)
-    if bytes_each > 0:
-        count = min(count, int(SEND_BYTES_MAX / bytes_each))
+    if bytes_each * count > SEND_BYTES_MAX:
+        count = int(SEND_BYTES_MAX / bytes_each)
+    if count <= 1:
+        return 1
     if left is not None and workers > 1:
         count = min(count, ceil(left / (CHUNKS_LEFT_PER_WORKER * workers)))
-    return max(1, count)
+    return count or 1
 
 
 def pull_tasks(

@@ -53,30 +53,24 @@ def learn(before: Costs, usage: Usage, *, isolated: bool) -> Costs:
     if count == 0:
         return before
     weight = NEWEST_WEIGHT if before.tasks else 1.0
-    after = Costs(
-        before.tasks + count,
-        before.isolated_tasks,
-        _mix(before.wall_seconds, usage.wall_seconds / count, weight),
-        _mix_known(before.cpu_seconds, usage.cpu_seconds, count, weight),
-        *before[4:8],
-        chunk_tasks=count,
-    )
-    return _learn_isolated(after, usage) if isolated else after
-
-
-def _learn_isolated(before: Costs, usage: Usage) -> Costs:
-    count = usage.tasks
-    weight = NEWEST_WEIGHT if before.isolated_tasks else 1.0
+    wall = _mix(before.wall_seconds, usage.wall_seconds / count, weight)
+    cpu = before.cpu_seconds
+    if usage.cpu_seconds is not None:
+        cpu = _mix_known(cpu, usage.cpu_seconds / count, weight)
+    tasks, isolated_tasks = before.tasks + count, before.isolated_tasks
+    if not isolated:
+        return Costs(tasks, isolated_tasks, wall, cpu, *before[4:8], count)
+    weight = NEWEST_WEIGHT if isolated_tasks else 1.0
     return Costs(
-        before.tasks,
-        before.isolated_tasks + count,
-        before.wall_seconds,
-        before.cpu_seconds,
+        tasks,
+        isolated_tasks + count,
+        wall,
+        cpu,
         _mix(before.transport_seconds, usage.transport_seconds / count, weight),
         _mix(before.sent_bytes, usage.sent_bytes / count, weight),
         _mix(before.result_bytes, usage.result_bytes / count, weight),
         _highest(before.peak_bytes, usage.peak_bytes),
-        before.chunk_tasks,
+        count,
     )
 
 
@@ -84,10 +78,8 @@ def _mix(old: float, new: float, weight: float) -> float:
     return old + weight * (new - old)
 
 
-def _mix_known(old: float | None, total: float | None, count: int, weight: float) -> float | None:
-    if total is None:
-        return old
-    return total / count if old is None else _mix(old, total / count, weight)
+def _mix_known(old: float | None, new: float, weight: float) -> float:
+    return new if old is None else _mix(old, new, weight)
 
 
 def _highest(old: int | None, new: int | None) -> int | None:

@@ -55,6 +55,7 @@ def _is_process_at_hand(state: State, plan: Plan, *, portable: bool) -> bool:
 def enter(state: State, batch: Batch, level: str) -> int:
     """Let a batch go on at a level; return how many workers it may have there."""
     batch.level = level
+    batch.chunk = batch.chunk_tasks or 1  # so that no more is pulled than a first chunk asks for
     roster = state.rosters[level]
     if level == INLINE_LEVEL:
         workers = sum(1 for other in state.batches.values() if other.level == level)

@@ -159,9 +159,11 @@ class Run:
         if state.flights and state.now >= state.next_look:
             state.next_look = FOREVER
             state.orders.append(ReadHost())
+        is_one_done = False
         for batch in state.batches.values():
             _look_after(state, batch)
-        if any(batch.is_finished for batch in state.batches.values()):
+            is_one_done |= batch.exhausted and batch.is_finished
+        if is_one_done:
             _finish_done(state)
         if state.is_stopping and not state.batches:
             self._close_all()

@@ -152,10 +152,14 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.progress(chunk, count % (1 + self.world.chunks[chunk].left))
 
     @precondition(lambda self: self.world.chunks)
-    @rule(which=pick, wall=st.sampled_from([0.0, 1e-6, 0.01, 5.0]))
-    def chunk_ends(self, which, wall):
+    @rule(
+        which=pick,
+        wall=st.sampled_from([0.0, 1e-6, 0.01, 5.0]),
+        cpu=st.sampled_from([None, 0.0, 0.01]),
+    )
+    def chunk_ends(self, which, wall, cpu):
         chunk = self.one(self.world.chunks, which)
-        self.world.done(chunk, wall=wall, transport_seconds=0.001)
+        self.world.done(chunk, wall=wall, transport_seconds=0.001, cpu_seconds=cpu)
 
     @precondition(lambda self: self.world.chunks)
     @rule(wall=st.sampled_from([1e-6, 0.01]))

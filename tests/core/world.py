@@ -419,4 +419,6 @@ class World:
         """The same events give the same instructions."""
         again = Run(self.config, self.host)
         for event, orders in self.history:
-            assert again.handle(event) == orders
+            repeated = again.handle(event)
+            assert repeated == orders
+            assert [type(order) for order in repeated] == [type(order) for order in orders]

@@ -21,7 +21,7 @@ def heavy_tailed(count: int, *, sigma: float = 0.8, seed: int = 0) -> list[float
 
 
 def lower_bound(durations: list[float], cores: int) -> float:
-    return max(sum(durations) / cores, max(durations))
+    return max(sum(durations) / cores, *durations)
 
 
 def ends(result) -> Counter[str]:
