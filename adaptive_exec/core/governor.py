@@ -69,7 +69,10 @@ def judge_memory(before: Verdict, host: HostSnapshot, config: Config) -> Verdict
     critical_bytes = _mark(
         config.critical_memory, "critical_memory", host, CRITICAL_BYTES, CRITICAL_FRACTION
     )
-    critical_bytes = min(critical_bytes, warn_bytes)
+    if config.critical_memory is None:
+        critical_bytes = min(critical_bytes, warn_bytes)
+    else:
+        warn_bytes = max(critical_bytes, warn_bytes)  # a default gives way to what was asked for
     pressure = _pressure(host.available_bytes, warn_bytes, critical_bytes)
     if _ORDER.index(pressure) < _ORDER.index(before.pressure):
         eased = _pressure(host.available_bytes / HYSTERESIS, warn_bytes, critical_bytes)

@@ -1,0 +1,364 @@
+"""Single scenes of a Run, each with the one thing that must come of it."""
+
+import pytest
+
+from adaptive_exec.config import CALM_SECONDS_MAX, GIB, STRIKES_MAX, Config
+from adaptive_exec.core import events as ev
+from adaptive_exec.core import instructions as ins
+from adaptive_exec.core.reason import Code
+from tests.core.world import World, make_host
+
+
+def begin(cores: int = 2, **settings) -> World:
+    return World(Config(**settings), make_host(cores=cores))
+
+
+def staff(world: World) -> None:
+    for worker in list(world.starting):
+        world.ready(worker)
+
+
+def codes(world: World) -> set[Code]:
+    return {reason.code for reason in world.told}
+
+
+def sent(world: World) -> list[ins.SendChunk]:
+    return [order for _, orders in world.history for order in orders if is_chunk(order)]
+
+
+def is_chunk(order: ins.Instruction) -> bool:
+    return isinstance(order, ins.SendChunk)
+
+
+def outcomes(world: World, batch: int = 1) -> set[str]:
+    return set(world.books[batch].outcomes.values())
+
+
+def test_batches_of_different_levels_take_turns_under_max_in_flight():
+    world = begin(max_in_flight=1)
+    world.open(tasks=None)
+    world.open(tasks=3)
+    world.arrive(1, 4)
+    world.arrive(2, 3)
+
+    staff(world)
+    for _ in range(4):
+        world.done(next(iter(world.chunks)))
+
+    assert [order.level for order in sent(world)][:4] == ["process", "thread"] * 2
+
+
+def test_two_batches_of_one_level_take_turns():
+    world = begin(cores=1)
+    for batch in (1, 2):
+        world.open(tasks=100, chunk_tasks=1)
+        world.arrive(batch, 2)
+
+    staff(world)
+    for _ in range(3):
+        world.done(next(iter(world.chunks)))
+
+    assert [order.batch for order in sent(world)] == [1, 2, 1, 2]
+
+
+def test_a_chunk_that_its_caller_does_not_fetch_holds_up_nobody():
+    world = begin(levels=("process", "sequential"), max_in_flight=1)
+    world.open(tasks=3)
+    world.arrive(1, 3)
+    staff(world)
+    assert [order.level for order in sent(world)] == ["sequential"]
+
+    world.open(tasks=100, chunk_tasks=1)
+    world.arrive(2, 2)
+    staff(world)
+    world.lose(sent(world)[1].worker, offset=0, memory=True)
+    world.exhaust(2)
+    for _ in range(4):
+        staff(world)
+        for chunk in [n for n, one in world.chunks.items() if one.order.level == "process"]:
+            world.done(chunk)
+
+    assert len(world.books[2].outcomes) == 2
+
+
+def test_a_slow_head_runs_although_many_later_results_are_held():
+    world = begin(cores=2)
+    world.open(tasks=None, chunk_tasks=4000)
+    world.arrive(1, 12_000)
+    staff(world)
+    head = sent(world)[0]
+
+    world.lose(head.worker, offset=0)
+    staff(world)
+    for _ in range(20):
+        for chunk in [n for n, one in world.chunks.items() if one.order.start != 0]:
+            world.done(chunk)
+
+    assert any((order.start, order.attempt) == (0, 2) for order in sent(world))
+
+
+def test_a_suspect_has_its_turn_after_ten_seconds_of_endless_input():
+    world = begin(cores=1)
+    world.open(tasks=None, chunk_tasks=1)
+    world.arrive(1, 2)
+    staff(world)
+    world.lose(sent(world)[0].worker, offset=0)
+    staff(world)
+    for _ in range(30):
+        world.wait(0.5)
+        world.arrive(1, 1)
+        world.done(next(iter(world.chunks)))
+
+    again = [order for order in sent(world) if order.start == 0][1:]
+    assert len(again) == 1
+    assert sent(world).index(again[0]) > 10
+
+
+def test_a_suspect_of_one_batch_does_not_wait_for_another_batch():
+    world = begin(cores=1)
+    world.open(tasks=None, chunk_tasks=1)
+    world.open(tasks=None, chunk_tasks=1)
+    world.arrive(1, 1)
+    world.arrive(2, 50)
+    staff(world)
+
+    world.lose(sent(world)[0].worker, offset=0)
+    staff(world)
+
+    assert (sent(world)[-1].batch, sent(world)[-1].attempt) == (1, 2)
+
+
+def test_a_new_batch_avoids_a_level_that_goes_down():
+    world = begin()
+    world.open(tasks=10)
+    world.arrive(1, 4)
+    for worker in list(world.starting):
+        world.refuse(worker, lasting=True)
+
+    world.open(tasks=10)
+
+    assert world.run.batches[2].level == "thread"
+
+
+def test_a_batch_opened_while_its_level_is_shut_is_restored_too():
+    world = begin()
+    world.open(tasks=10)
+    for worker in list(world.starting):
+        world.refuse(worker, lasting=True)
+    world.close_level("process")
+    world.exhaust(1)
+
+    world.open(tasks=100)
+    world.arrive(2, 4)
+    world.wait(31)
+
+    assert world.run.batches[2].trial == "process"
+
+
+def test_workers_that_die_before_their_first_result_end_the_level():
+    world = begin(cores=1)
+    world.open(tasks=100)
+    world.arrive(1, 4)
+
+    for _ in range(STRIKES_MAX):
+        staff(world)
+        world.lose(next(iter(world.workers)))
+
+    assert Code.NO_PROGRESS in codes(world)
+    assert world.run.batches[1].level == "thread"
+
+
+def test_workers_that_die_beside_a_busy_one_cost_workers_and_no_level():
+    world = begin(cores=2)
+    world.open(tasks=100, chunk_tasks=1)
+    world.arrive(1, 1)
+    staff(world)
+
+    for _ in range(STRIKES_MAX):
+        staff(world)
+        idle = set(world.workers) - {one.order.worker for one in world.chunks.values()}
+        world.lose(idle.pop())
+
+    assert Code.WORKERS_MISSING in codes(world)
+    assert world.run.rosters["process"].state == "open"
+
+
+def test_an_idle_worker_that_served_and_is_killed_is_no_strike():
+    world = begin(cores=1)
+    world.open(tasks=None, chunk_tasks=1)
+
+    for _ in range(2 * STRIKES_MAX):
+        world.arrive(1, 1)
+        staff(world)
+        world.done(next(iter(world.chunks)))
+        world.lose(next(iter(world.workers)))
+
+    assert world.run.rosters["process"].strikes == 0
+
+
+def test_a_worker_told_to_die_gets_no_more_work():
+    world = begin(cores=1, task_timeout=1.0)
+    world.open(tasks=100, chunk_tasks=1)
+    world.arrive(1, 2)
+    staff(world)
+    chunk = sent(world)[0]
+
+    world.say(ev.TaskOverdue(0.0, chunk.chunk, 0, 1.5))
+    world.done(chunk.chunk)
+
+    assert len(sent(world)) == 1
+    assert world.starting
+
+
+def test_attempts_count_executions_that_began_and_no_others():
+    world = begin(cores=1)
+    world.open(tasks=100, chunk_tasks=3)
+    world.arrive(1, 3)
+
+    for _ in range(2):
+        staff(world)
+        world.lose(next(iter(world.workers)), offset=0, blameless=True)
+    staff(world)
+    world.done(next(iter(world.chunks)))
+
+    tail = [(order.start, order.stop, order.attempt) for order in sent(world)[-2:]]
+    assert tail == [(0, 1, 3), (1, 3, 1)]
+
+
+def test_no_chunk_serves_a_worker_past_its_age():
+    world = begin(cores=1, max_tasks_per_worker=3)
+    world.open(tasks=None)
+    world.arrive(1, 20)
+    world.exhaust(1)
+
+    for _ in range(40):
+        staff(world)
+        for chunk in list(world.chunks):
+            world.done(chunk, wall=0.0)
+
+    served: dict[int, int] = {}
+    for order in sent(world):
+        served[order.worker] = served.get(order.worker, 0) + order.stop - order.start
+    assert set(served.values()) <= {3, 2}
+
+
+def test_an_initializer_that_fails_ends_every_task_also_those_of_later_batches():
+    world = begin()
+    world.open(tasks=2, portable=True)
+    world.arrive(1, 2)
+    worker = next(iter(world.starting))
+    level = world.starting.pop(worker)
+
+    world.say(ev.InitializerFailed(0.0, level, worker, "ValueError: no"))
+    world.open(tasks=2)
+    world.arrive(2, 2)
+
+    assert outcomes(world, 1) == outcomes(world, 2) == {"initializer_failed"}
+
+
+def test_a_function_that_cannot_travel_under_isolation_is_an_error_per_task():
+    world = begin(isolate=True)
+    world.open(tasks=4, portable=False)
+
+    world.arrive(1, 4)
+
+    assert outcomes(world) == {"function_not_portable"}
+    assert not sent(world)
+
+
+def test_a_function_refused_under_isolation_is_an_error_per_task():
+    world = begin(cores=1, isolate=True)
+    world.open(tasks=4, chunk_tasks=2)
+    world.arrive(1, 4)
+    staff(world)
+    chunk = world.chunks.popitem()[0]
+
+    world.say(ev.FunctionRefused(0.0, chunk, "ImportError: gone"))
+
+    assert outcomes(world) == {"function_not_portable"}
+
+
+def test_a_batch_that_left_isolation_returns_when_one_of_its_tasks_is_a_suspect():
+    world = begin(cores=2)
+    world.open(tasks=100_000)
+    world.arrive(1, 4)
+    staff(world)
+    first, second = world.chunks
+    world.done(first, wall=1e-6, transport_seconds=1e-4)
+    third = max(world.chunks)
+    world.done(third, wall=1e-6, transport_seconds=1e-4)
+    assert world.run.batches[1].level == "sequential"
+
+    world.lose(world.chunks[second].order.worker, offset=0)
+
+    assert world.run.batches[1].level == "process"
+
+
+def test_a_suspect_ends_as_an_error_when_isolation_is_gone():
+    world = begin(cores=1)
+    world.open(tasks=100, chunk_tasks=1)
+    world.arrive(1, 2)
+    staff(world)
+    world.lose(next(iter(world.workers)), offset=0)
+
+    for worker in list(world.starting):
+        world.refuse(worker, lasting=True)
+
+    assert world.books[1].outcomes == {0: "no_isolation"}
+
+
+def test_under_pressure_no_worker_is_started_beside_those_there_are():
+    world = begin(cores=4)
+    world.open(tasks=100, chunk_tasks=1)
+    world.arrive(1, 8)
+    world.ready(next(iter(world.starting)))
+    world.sample(3 * GIB)
+
+    for worker in list(world.starting):
+        world.lose(worker, blameless=True)
+    world.wait(10)
+
+    assert not world.starting
+    assert len(world.workers) == 1
+
+
+def test_a_trial_waits_for_memory():
+    world = begin(cores=4)
+    world.open(tasks=1000, chunk_tasks=1)
+    world.arrive(1, 8)
+    for worker in list(world.starting):
+        world.refuse(worker, lasting=True)
+    world.close_level("process")
+    staff(world)
+    world.sample(3 * GIB)
+
+    world.wait(100)
+    assert world.levels["process"] == "closed"
+    world.sample(32 * GIB)
+    world.wait(31)
+
+    assert world.levels["process"] == "open"
+
+
+def test_the_wait_between_trials_is_bounded():
+    world = begin(cores=1)
+    world.open(tasks=1000, chunk_tasks=1)
+    world.arrive(1, 4)
+    for _ in range(10):
+        for worker in [w for w, level in world.starting.items() if level == "process"]:
+            world.refuse(worker, lasting=True)
+        world.close_level("process")
+        staff(world)
+        world.wait(CALM_SECONDS_MAX + 1)
+
+    assert world.run.rosters["process"].on_trial
+
+
+@pytest.mark.parametrize("cancel", [True, False], ids=["and cancelled", "and awaited"])
+def test_a_stop_before_anything_ends_at_once(cancel: bool):
+    world = begin()
+
+    world.stop(cancel=cancel)
+
+    assert world.is_finished
+    assert world.say(ev.TimerFired(1.0)) == []
