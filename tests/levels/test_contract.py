@@ -221,6 +221,24 @@ def test_whatever_a_task_raises_is_its_outcome_after_one_execution(level, way, t
     assert "degraded" not in decisions
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stop_iteration_of_a_task_ends_no_iterator(level, way):
+    def task(number):
+        if number == 1:
+            raise StopIteration(number)
+        return number
+
+    with executor_at(level) as executor:
+        found = outcomes_of(executor, way, task, range(6))
+    (error,) = [item for item in found if isinstance(item, BaseException)]
+    assert [item for item in found if item is not error] == [0, 2, 3, 4, 5]
+    if way in {"map", "map_unordered"}:
+        assert type(error) is RuntimeError  # as any generator that a StopIteration passes through
+        error = error.__cause__
+    assert type(error) is StopIteration
+    assert error.args == (1,)
+
+
 def test_an_exception_carries_its_traceback_and_a_note(level):
     with (
         executor_at(level) as executor,

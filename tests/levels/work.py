@@ -208,6 +208,18 @@ class Tracked:
         return "called"
 
 
+class TrackedError(Exception):
+    """Can be weakly referenced, pickled, and carries a number."""
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.number = number
+
+
+def raise_tracked(number):
+    raise TrackedError(number)
+
+
 def make_tracked(_item):
     return Tracked()
 
