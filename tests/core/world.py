@@ -374,7 +374,7 @@ class World:
 
     def settle(self) -> None:
         """Complete everything fairly: starts succeed, chunks end, callers take, inputs end."""
-        for _ in range(5000):
+        for _ in range(20_000):
             if not self._complete_one():
                 break
         else:
