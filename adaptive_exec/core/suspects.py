@@ -34,17 +34,26 @@ def rerun(state: State, flight: Flight, lost: WorkerLost) -> None:
     batch = state.batches[flight.batch]
     running = lost.running
     if flight.overdue is not None and flight.next <= flight.overdue < flight.stop:
-        limit = state.config.task_timeout
-        facts: dict[str, Fact] = {"task": flight.overdue, "limit": limit}
-        reason = because(Code.TASK_OVERDUE, **facts, executions=flight.attempt)
-        _give_back_around(state, batch, flight, flight.overdue)
-        fail(state, batch, flight.overdue, flight.overdue + 1, reason)
+        _end_overdue(state, batch, flight, lost)
     elif not lost.known:
         _rerun_unknown(state, batch, flight, lost)
     elif running is None or not flight.next <= running < flight.stop:
         put_back(state, batch, flight)
     else:
         _rerun_known(state, batch, flight, lost, running)
+
+
+def _end_overdue(state: State, batch: Batch, flight: Flight, lost: WorkerLost) -> None:
+    """End the task that ran out of time; its worker may have been at a later one when it died."""
+    index = last = flight.overdue or 0
+    if lost.known and lost.running is not None and index < lost.running < flight.stop:
+        last = lost.running
+    give_back(state, batch, last + 1, flight.stop, executions=flight.attempt - 1)
+    _give_back_begun(state, batch, flight, index + 1, last + 1)
+    _give_back_begun(state, batch, flight, flight.next, index)
+    facts: dict[str, Fact] = {"task": index, "limit": state.config.task_timeout}
+    reason = because(Code.TASK_OVERDUE, **facts, executions=flight.attempt)
+    fail(state, batch, index, index + 1, reason)
 
 
 def _rerun_unknown(state: State, batch: Batch, flight: Flight, lost: WorkerLost) -> None:
@@ -62,7 +71,8 @@ def _rerun_known(
     if lost.blameless and state.config.retries:
         put_back(state, batch, flight, ran=running)
     else:
-        _give_back_around(state, batch, flight, running)
+        give_back(state, batch, running + 1, flight.stop, executions=flight.attempt - 1)
+        _give_back_begun(state, batch, flight, flight.next, running)
         _accuse(state, batch, flight, lost, running)
 
 
@@ -80,14 +90,13 @@ def put_back(state: State, batch: Batch, flight: Flight, *, ran: int | None = No
         give_back(state, batch, flight.next, flight.stop, executions=flight.attempt - 1)
 
 
-def _give_back_around(state: State, batch: Batch, flight: Flight, index: int) -> None:
-    """Give back all but `index`; those before it did begin, which retries=0 allows only once."""
-    give_back(state, batch, index + 1, flight.stop, executions=flight.attempt - 1)
+def _give_back_begun(state: State, batch: Batch, flight: Flight, start: int, stop: int) -> None:
+    """Give back tasks that began, which retries=0 allows only once."""
     if state.config.retries:
-        give_back(state, batch, flight.next, index, executions=flight.attempt)
+        give_back(state, batch, start, stop, executions=flight.attempt)
     else:
         reason = because(Code.RETRIES_SPENT, executions=flight.attempt)
-        fail(state, batch, flight.next, index, reason)
+        fail(state, batch, start, stop, reason)
 
 
 def _accuse(state: State, batch: Batch, flight: Flight, lost: WorkerLost, index: int) -> None:

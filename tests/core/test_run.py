@@ -362,3 +362,17 @@ def test_a_stop_before_anything_ends_at_once(cancel: bool):
 
     assert world.is_finished
     assert world.say(ev.TimerFired(1.0)) == []
+
+
+def test_with_no_retries_a_task_after_the_overdue_one_does_not_run_again_either():
+    world = begin(cores=1, task_timeout=1.0, retries=0)
+    world.open(tasks=100, chunk_tasks=4)
+    world.arrive(1, 4)
+    staff(world)
+    chunk = sent(world)[0]
+
+    world.say(ev.TaskOverdue(0.0, chunk.chunk, 1, 1.5))
+    world.lose(chunk.worker, offset=2, blameless=True)
+
+    ended = {0: "retries_spent", 1: "task_overdue", 2: "retries_spent"}
+    assert world.books[1].outcomes == ended
