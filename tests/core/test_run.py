@@ -376,3 +376,16 @@ def test_with_no_retries_a_task_after_the_overdue_one_does_not_run_again_either(
 
     ended = {0: "retries_spent", 1: "task_overdue", 2: "retries_spent"}
     assert world.books[1].outcomes == ended
+
+
+def test_a_start_that_stalls_is_an_answer_too():
+    world = begin(cores=2)
+    world.open(tasks=100)
+    world.arrive(1, 4)
+    first, second = world.starting
+    world.refuse(first, lasting=True)
+
+    world.say(ev.WorkerStalled(0.0, "process", second, "stopped by a signal"))
+
+    assert Code.START_REFUSED in codes(world)
+    assert world.run.batches[1].level == "thread"

@@ -325,7 +325,7 @@ class AnyOrder(RuleBasedStateMachine):
 TestAnyOrder = AnyOrder.TestCase
 
 
-WALKS = 300 if os.environ.get("HYPOTHESIS_PROFILE") == "ci" else 40
+WALKS = 300 if os.environ.get("HYPOTHESIS_PROFILE") == "ci" else 30
 STEPS = 250
 
 
