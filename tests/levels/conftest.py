@@ -1,11 +1,25 @@
-"""What every test of a level gets: the level by name, and a check that nothing was left behind."""
+"""What every test of a level gets: a check that nothing was left behind.
+
+A module with `SHARES = True` uses `shared_at`: what its executors hold is there before each test,
+and gone after the module.
+"""
 
 import pytest
 
+from tests.levels.ladder import close_shared, share
 from tests.levels.leaks import watch_for_leaks
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_behind_by_the_module():
+    with watch_for_leaks():
+        yield
+        close_shared()
+
+
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind():
+def nothing_is_left_behind(request):
+    if getattr(request.module, "SHARES", False) and "level" in request.fixturenames:
+        share(request.getfixturevalue("level"))
     with watch_for_leaks():
         yield

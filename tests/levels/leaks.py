@@ -86,7 +86,11 @@ def workers(pid: int | None = None) -> list[psutil.Process]:
 def _held() -> dict[str, set[str]]:
     return {
         "descriptors": set(_descriptors()),
-        "threads": {f"{thread.name}-{thread.ident}" for thread in threading.enumerate()},
+        "threads": {
+            f"{thread.name}-{thread.ident}"
+            for thread in threading.enumerate()
+            if not thread.name.startswith("pytest_timeout")  # one for each test
+        },
         "children": {f"{process.pid}" for process in psutil.Process().children()},
         "shared memory": {path.name for path in Path("/dev/shm").glob(f"*{os.getpid()}*")},
     }

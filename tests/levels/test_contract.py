@@ -14,9 +14,10 @@ import pytest
 from adaptive_exec import TaskError
 from adaptive_exec.levels.base import Runner
 from tests.levels import work
-from tests.levels.ladder import ISOLATED, LEVELS, SHARING, TRAITS, executor_at
+from tests.levels.ladder import ISOLATED, LEVELS, SHARING, TRAITS, executor_at, shared_at
 
 pytestmark = pytest.mark.parametrize("level", LEVELS)
+SHARES = True
 
 WAYS = ("map", "map_unordered", "outcomes", "submit")
 
@@ -71,7 +72,7 @@ def drained(results):
 
 
 def test_the_executor_is_one_of_the_standard_library(level):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         assert isinstance(executor, Executor)
         assert type(executor.submit(work.same, 1)) is Future
 
@@ -87,13 +88,13 @@ def test_a_runner_has_everything_that_the_contract_names(level):
 
 @pytest.mark.parametrize("count", [0, 1, 3, 1000], ids=lambda count: f"{count} tasks")
 def test_results_come_in_the_order_of_the_input(level, count):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         assert list(executor.map(work.square, range(count))) == [n * n for n in range(count)]
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000], ids=lambda size: f"chunks of {size}")
 def test_every_chunk_size_gives_the_same_results(level, size):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         results = executor.map(work.add, range(100), range(100), chunksize=size)
         assert list(results) == [2 * number for number in range(100)]
 
@@ -105,26 +106,26 @@ def test_every_chunk_size_gives_the_same_results(level, size):
     ids=["list", "tuple", "set", "iterator", "generator", "range"],
 )
 def test_every_kind_of_input_gives_every_result_once(level, way, make_items):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         found = outcomes_of(executor, way, work.square, make_items(range(40)))
     assert sorted(found) == [number * number for number in range(40)]
 
 
 def test_several_inputs_are_cut_at_the_shortest(level):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         assert list(executor.map(work.add, [1, 2, 3], iter([10, 20]))) == [11, 22]
 
 
 def test_a_changed_list_does_not_change_a_map_that_was_begun(level):
     items = list(range(500))
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         results = executor.map(work.same, items)
         items.clear()
         assert list(results) == list(range(500))
 
 
 def test_keyword_arguments_reach_the_function_by_any_name(level):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         future = executor.submit(work.keywords, 1, self=2, fn=3, timeout=4, index=5)
         assert future.result(10) == ((1,), {"self": 2, "fn": 3, "timeout": 4, "index": 5})
 
@@ -149,12 +150,12 @@ def test_a_chunk_or_buffer_size_below_one_is_refused(level, size):
 
 
 def test_an_input_that_is_not_iterable_is_refused_at_once(level):
-    with executor_at(level) as executor, pytest.raises(TypeError):
+    with shared_at(level) as executor, pytest.raises(TypeError):
         executor.map(work.same, 5)
 
 
 def test_outcomes_say_where_and_for_how_long_a_task_ran(level):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         (found,) = executor.outcomes(work.square, [3])
     assert (found.index, found.value, found.error, found.attempts) == (0, 9, None, 1)
     assert found.level == level
@@ -162,7 +163,7 @@ def test_outcomes_say_where_and_for_how_long_a_task_ran(level):
 
 
 def test_a_level_runs_tasks_where_its_traits_say(level):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         pids = set(executor.map(work.pid_of, range(8)))
         pids.add(executor.submit(os.getpid).result(10))
     assert (os.getpid() in pids) == TRAITS[level].shares_memory
@@ -180,7 +181,7 @@ def test_big_arrays_travel_both_ways(level, way):
     arrays.append(np.arange(40_000)[::3])
     arrays.append(np.asfortranarray(np.ones((300, 200))))
     arrays.append(np.empty((0, 5)))
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         found = outcomes_of(executor, way, work.double, arrays)
     if way == "map_unordered":
         arrays.sort(key=_place)
@@ -192,7 +193,7 @@ def test_big_arrays_travel_both_ways(level, way):
 @pytest.mark.parametrize("length", [1, 20_000_000], ids=lambda length: f"{length} bytes")
 def test_long_bytes_travel_both_ways(level, length):
     text = b"x" * length
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         assert list(executor.map(work.same, [text, text])) == [text, text]
         assert executor.submit(work.same, text).result(30) == text
 
@@ -209,7 +210,7 @@ def test_whatever_a_task_raises_is_its_outcome_after_one_execution(level, way, t
             work.raise_noted(log, BUILTIN_ERRORS[number // 2])
         return number
 
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         found = outcomes_of(executor, way, task, range(2 * len(BUILTIN_ERRORS)))
         decisions = str(executor.report)
     values = [item for item in found if not isinstance(item, BaseException)]
@@ -228,7 +229,7 @@ def test_a_stop_iteration_of_a_task_ends_no_iterator(level, way):
             raise StopIteration(number)
         return number
 
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         found = outcomes_of(executor, way, task, range(6))
     (error,) = [item for item in found if isinstance(item, BaseException)]
     assert [item for item in found if item is not error] == [0, 2, 3, 4, 5]
@@ -241,7 +242,7 @@ def test_a_stop_iteration_of_a_task_ends_no_iterator(level, way):
 
 def test_an_exception_carries_its_traceback_and_a_note(level):
     with (
-        executor_at(level) as executor,
+        shared_at(level) as executor,
         pytest.raises(LookupError, match="the task failed on 5") as caught,
     ):
         list(executor.map(work.raise_deep, [5]))
@@ -256,7 +257,7 @@ def test_an_exception_carries_its_traceback_and_a_note(level):
 
 
 def test_map_raises_at_the_place_of_the_failure_and_can_be_advanced_past_it(level):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         results = executor.map(work.invert, [1, 2, 0, 4, 0, 5])
         found = list(drained(results))
     assert [type(item) for item in found] == [
@@ -271,7 +272,7 @@ def test_map_raises_at_the_place_of_the_failure_and_can_be_advanced_past_it(leve
 
 
 def test_outcomes_never_raise_for_a_task(level):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         found = sorted(executor.outcomes(work.invert, [1, 0, 2]), key=lambda outcome: outcome.index)
     assert [outcome.value for outcome in found] == [1.0, None, 0.5]
     assert type(found[1].error) is ZeroDivisionError
@@ -288,7 +289,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_exception_that_does_not_travel_keeps_its_name_message_and_traceback(level, way):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         found = outcomes_of(executor, way, work.raise_kind, list(TEXTS))
         assert list(executor.map(work.same, range(4))) == [0, 1, 2, 3]
     if TRAITS[level].shares_memory:
@@ -322,7 +323,7 @@ def test_an_object_that_does_not_travel_harms_its_task_alone(level, way, side):
     if side == "argument":
         items = [work.make_or_same(item) for item in items]
         function = work.same
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         found = outcomes_of(executor, way, function, items)
     assert [item for item in found if isinstance(item, int)] == list(range(7))
     odd = [type(item) for item in found if not isinstance(item, int)]
@@ -341,7 +342,7 @@ def test_functions_that_plain_pickle_refuses_run_at_every_level(level, way):
     def local(number):
         return number + offset
 
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         assert sorted(outcomes_of(executor, way, local, range(4))) == [10, 11, 12, 13]
         assert sorted(outcomes_of(executor, way, lambda n: n * offset, range(4))) == [0, 10, 20, 30]
 
@@ -353,7 +354,7 @@ def test_levels_that_share_memory_hand_over_the_very_object(level):
     if level not in SHARING:
         pytest.skip("this level copies arguments and results")
     marker = object()
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         assert next(executor.map(work.same, [marker])) is marker
         assert executor.submit(work.same, marker).result(10) is marker
 
@@ -362,6 +363,6 @@ def test_levels_that_copy_leave_the_callers_object_alone(level):
     if level not in ISOLATED:
         pytest.skip("this level shares the caller's objects")
     items = [[1], [2]]
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         assert list(executor.map(list.append, items, [9, 9])) == [None, None]
     assert items == [[1], [2]]

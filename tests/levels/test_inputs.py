@@ -10,10 +10,11 @@ import pytest
 
 from adaptive_exec.config import PULL_TASKS_MAX
 from tests.levels import work
-from tests.levels.ladder import LEVELS, executor_at
+from tests.levels.ladder import LEVELS, executor_at, shared_at
 from tests.levels.leaks import eventually
 
 pytestmark = pytest.mark.parametrize("level", LEVELS)
+SHARES = True
 
 HELD_TASKS = 15_000
 """Most tasks that may be pulled before a result is taken: 10,000 held, and what is on its way."""
@@ -50,7 +51,7 @@ def test_an_endless_input_is_pulled_only_as_far_as_results_are_taken(level):
 def test_a_long_input_is_never_held_as_a_whole(level):
     source = Source(400_000)
     ahead = 0
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         for taken, result in enumerate(executor.map(work.same, source)):
             assert result == taken
             ahead = max(ahead, source.pulled - taken)
@@ -61,7 +62,7 @@ def test_a_long_input_is_never_held_as_a_whole(level):
 @pytest.mark.parametrize("size", [1, 10], ids=lambda size: f"buffer of {size}")
 def test_a_buffer_size_bounds_what_is_pulled_ahead(level, size):
     source = Source(500)
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         for taken, _ in enumerate(executor.map(work.same, source, buffersize=size)):
             assert source.pulled <= taken + 1 + size
     assert taken == 499
@@ -69,7 +70,7 @@ def test_a_buffer_size_bounds_what_is_pulled_ahead(level, size):
 
 def test_an_input_of_the_callers_is_pulled_in_the_callers_thread_only(level):
     source = Source(2000)
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         assert len(list(executor.map(work.same, source))) == 2000
     assert source.threads == {threading.current_thread()}
 
@@ -82,7 +83,7 @@ def test_an_input_that_raises_gives_its_results_first_and_then_its_own_error(lev
         raise LookupError("the input failed")
 
     found = []
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         results = getattr(executor, way)(work.same, source())
         with pytest.raises(LookupError, match="the input failed"):
             found.extend(results)
@@ -101,7 +102,7 @@ def test_an_input_that_blocks_holds_up_neither_other_batches_nor_what_it_gave_be
         assert gate.wait(30)
         yield 3
 
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         blocked = []
         thread = threading.Thread(target=lambda: blocked.extend(executor.map(work.same, source())))
         thread.start()
@@ -112,7 +113,7 @@ def test_an_input_that_blocks_holds_up_neither_other_batches_nor_what_it_gave_be
 
 
 def test_an_empty_input_gives_an_empty_result(level):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         assert list(executor.map(work.same, iter(()))) == []
         assert list(executor.map_unordered(work.same, [])) == []
         assert list(executor.outcomes(work.same, range(0))) == []
@@ -147,7 +148,7 @@ def test_a_dropped_iterator_cancels_what_has_not_begun(level):
 
 def test_a_loop_left_early_cancels_the_rest(level):
     source = Source()
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         for result in executor.map(work.same, source):
             if result == 10:
                 break
@@ -169,7 +170,7 @@ def test_an_iterator_that_was_never_begun_lets_its_tasks_run(level, tmp_path):
 
 
 def test_a_map_after_another_that_was_only_begun_gives_its_own_results(level):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         first = executor.map(work.same, range(5000))
         assert [next(first) for _ in range(3)] == [0, 1, 2]
         assert list(executor.map(work.square, range(100))) == [n * n for n in range(100)]
@@ -179,7 +180,7 @@ def test_a_map_after_another_that_was_only_begun_gives_its_own_results(level):
 
 @pytest.mark.parametrize("kind", [iter, list], ids=["iterators", "lists"])
 def test_two_maps_taken_in_turns_do_not_mix(level, kind):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         first = executor.map(work.same, kind(range(300)))
         second = executor.map(work.square, kind(range(300)))
         for number, (left, right) in enumerate(zip(first, second, strict=True)):
@@ -192,7 +193,7 @@ def test_maps_of_several_threads_do_not_mix(level):
     def run(shift):
         found[shift] = list(executor.map(work.same, iter(range(shift, shift + 500))))
 
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         threads = [threading.Thread(target=run, args=(1000 * n,)) for n in range(6)]
         for thread in threads:
             thread.start()
@@ -204,7 +205,7 @@ def test_maps_of_several_threads_do_not_mix(level):
 def test_one_iterator_may_be_advanced_by_several_threads_one_at_a_time(level):
     lock = threading.Lock()
     found = []
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         results = executor.map(work.same, iter(range(400)))
 
         def run():
@@ -224,7 +225,7 @@ def test_one_iterator_may_be_advanced_by_several_threads_one_at_a_time(level):
 
 
 def test_an_input_that_uses_the_executor_itself_does_not_deadlock(level):
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         inner = executor.map(work.square, iter(range(30)))
         outer = executor.map(work.same, inner)
         assert list(outer) == [number * number for number in range(30)]
@@ -232,7 +233,7 @@ def test_an_input_that_uses_the_executor_itself_does_not_deadlock(level):
 
 def test_a_map_begun_in_one_thread_can_be_taken_in_another(level):
     box = []
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         thread = threading.Thread(target=lambda: box.append(executor.map(work.same, range(50))))
         thread.start()
         thread.join()
@@ -248,7 +249,7 @@ def test_arguments_are_let_go_of_when_their_tasks_are_finished(level):
             alive.add(item)
             yield item
 
-    with executor_at(level) as executor:
+    with shared_at(level) as executor:
         for result in executor.map(id, source(), buffersize=5):
             assert result
             assert len(alive) <= 8
