@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
-from adaptive_exec.config import IDLE_WAIT_SECONDS
+from adaptive_exec.config import IDLE_WAIT_SECONDS, INLINE_SECONDS
 from adaptive_exec.core.events import BatchDropped, InputExhausted, ResultsTaken, TasksArrived
 from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
@@ -212,8 +212,12 @@ class MapCalls:
         try:
             wanted, self._asked = self._asked, 0
             size = 1
+            end = time.monotonic() + INLINE_SECONDS
             while wanted > 0 and not self._is_exhausted:
                 before = time.monotonic()
+                if before > end:
+                    self._asked += wanted  # results may be there, or tasks to run, in this thread
+                    break
                 wanted -= self._pull_some(min(size, wanted))
                 size = 1 if time.monotonic() - before > SLOW_PULL_SECONDS else 2 * size
         finally:

@@ -193,6 +193,11 @@ class Driver:
         runner = self._runners.get("sequential")
         return isinstance(runner, SequentialRunner) and runner.has_work(batch)
 
+    def lacks_hands(self, batch: int) -> bool:
+        """Say whether no thread could be started to run a batch's submitted calls."""
+        runner = self._runners.get("sequential")
+        return isinstance(runner, SequentialRunner) and runner.unhelped == batch
+
     def work_inline(self, batch: int) -> bool:
         """Run one chunk of a batch in the calling thread; return False when none lay ready."""
         runner = self._runners.get("sequential")
@@ -437,7 +442,7 @@ class Driver:
             if level not in self._runners:
                 self._runners[level] = self._make[level](self)
             self._runners[level].start(workers)
-        except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        except Exception as error:  # noqa: BLE001  # by origin: all that a start raises is a refused start
             origin = error.__cause__ or error
             text = f"{type(origin).__name__}: {origin}"
             lasting = isinstance(error, (ImportError, CannotStartError))
@@ -533,6 +538,8 @@ def _no_interrupt() -> Iterator[None]:
             before(*pressed[0])
 
 
+exit_began = threading.Event()
+"""Set once the interpreter ends: nothing new is taken on."""
 _drivers: "weakref.WeakSet[Driver]" = weakref.WeakSet()
 
 
@@ -555,6 +562,7 @@ def _stop_all() -> None:
 
     After a Ctrl-C, end it.
     """
+    exit_began.set()
     if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
         for driver in list(_drivers):
             driver.terminate()

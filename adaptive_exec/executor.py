@@ -17,7 +17,7 @@ from adaptive_exec.config import Config, make_config
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display
-from adaptive_exec.driver import Driver
+from adaptive_exec.driver import Driver, exit_began
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
 from adaptive_exec.levels.sequential import SequentialRunner
@@ -259,8 +259,9 @@ class AdaptiveExecutor(Executor):
             raise RuntimeError(message)
         if self._driver.failure is not None:
             raise self._driver.failure
-        if self._is_shut:
-            message = "cannot schedule new futures after shutdown"
+        if self._is_shut or exit_began.is_set():
+            what = "shutdown" if self._is_shut else "interpreter shutdown"
+            message = f"cannot schedule new futures after {what}"
             raise RuntimeError(message)
 
     def _submit_calls(self) -> SubmitCalls:

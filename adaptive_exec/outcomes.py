@@ -59,7 +59,7 @@ def make_error(index: int, reason: Reason) -> AdaptiveExecError:
             return TaskTimeoutError(index, float(reason.fact("limit") or 0))
         case Code.INITIALIZER_FAILED:
             return InitializerError(cause)
-        case Code.NO_LEVEL_LEFT:
+        case Code.NO_LEVEL_LEFT | Code.FUNCTION_NOT_PORTABLE:
             return LevelUnavailableError(str(reason.fact("level")), cause)
         case _:
             return WorkerLostError(index, cause)

@@ -118,7 +118,9 @@ class SubmitCalls:
     def serve(self) -> bool:
         """Run what lies ready in the calling thread; return False when nothing did."""
         did = False
-        while self._driver.work_inline(self.work.batch):
+        while self._driver.lacks_hands(self.work.batch) and self._driver.work_inline(
+            self.work.batch
+        ):
             did = True
         return did
 

@@ -19,22 +19,23 @@ from adaptive_exec.config import (
 from adaptive_exec.core.costs import Costs
 
 SHARE_CHUNK_SECONDS = 0.005
-"""Seconds of work in a chunk where a message costs next to nothing (threads) or a caller waits
-for each task (submit)."""
+"""Seconds of work in a chunk where a message costs next to nothing: threads."""
 CHUNKS_LEFT_PER_WORKER = 2
 """Chunks that each worker should still find when one is cut. Source: guided self-scheduling
 (Polychronopoulos 1987)."""
 GROWTH = 2
 """Factor; a chunk is at most this much longer than the last one."""
+JUMP = 8
+"""Factor; the same where a chunk that turns out too long is cut short while it runs."""
 LOOKAHEAD_CHUNKS = 2
 """Chunks per worker that should be pulled and pending, so that none waits for the caller."""
 
 
-def target_seconds(level: str, *, single: bool) -> float:
+def target_seconds(level: str) -> float:
     """Say how much work a full chunk should hold at a level, in seconds."""
     if level == "sequential":
         return INLINE_SECONDS
-    return SHARE_CHUNK_SECONDS if single or level == "thread" else CHUNK_SECONDS
+    return SHARE_CHUNK_SECONDS if level == "thread" else CHUNK_SECONDS
 
 
 def chunk_tasks(
@@ -55,8 +56,7 @@ def chunk_tasks(
     if costs.tasks == 0:
         return 1
     count = min(CHUNK_TASKS_MAX, PULL_TASKS_MAX // (LOOKAHEAD_CHUNKS * (workers or 1)))
-    if not may_jump:
-        count = min(count, GROWTH * costs.chunk_tasks)
+    count = min(count, (JUMP if may_jump else GROWTH) * costs.chunk_tasks)
     if costs.wall_seconds * count > seconds:
         count = int(seconds / costs.wall_seconds)
     bytes_each = max(costs.sent_bytes, costs.result_bytes)

@@ -65,14 +65,13 @@ def _find_seat(state: State, batch: Batch) -> Roster | None:
 
 
 def _chunk_size(state: State, batch: Batch, roster: Roster) -> int:
-    if roster.on_trial:
-        return 1
+    if roster.on_trial or batch.single:
+        return 1  # a submitted call may wait for what a later one does: none sits behind another
     if batch.chunk_tasks is not None:
         return batch.chunk_tasks
-    left = batch.pending if batch.single else batch.left
-    seconds = target_seconds(roster.level, single=batch.single)
+    seconds = target_seconds(roster.level)
     may_jump = roster.level == INLINE_LEVEL
-    count = chunk_tasks(batch.costs, left, roster.cap, seconds=seconds, may_jump=may_jump)
+    count = chunk_tasks(batch.costs, batch.left, roster.cap, seconds=seconds, may_jump=may_jump)
     limit = state.config.max_tasks_per_worker
     if limit is None:
         return count

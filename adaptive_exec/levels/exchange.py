@@ -8,8 +8,10 @@ from typing import Any
 from adaptive_exec.errors import TaskError, WorkerTraceback
 from adaptive_exec.levels.base import FULL, ONE, ChunkOrder, Failure, Results, Unportable
 from adaptive_exec.levels.pickles import loads
+from adaptive_exec.levels.plain import as_plain
 from adaptive_exec.levels.wire import (
     ERROR,
+    PROTOCOL,
     SKIPPED,
     STAND_IN,
     Frame,
@@ -32,11 +34,16 @@ def pack_items(order: ChunkOrder) -> tuple[Packed, dict[int, Failure]]:
     refused: dict[int, Failure] = {}
     for index, item in enumerate(order.items, order.start):
         try:
-            packed.add(item)
+            packed.add(_plain_call(item) if order.work.style == FULL else item)
         except BaseException as error:  # noqa: BLE001  # an argument's own pickling may raise anything
             refused[index] = _refuse(order.work.style, item, error)
             packed.skip()
     return packed, refused
+
+
+def _plain_call(call: tuple[Any, ...]) -> tuple[Any, ...]:
+    function, args, kwargs = call
+    return as_plain(function, PROTOCOL), args, kwargs
 
 
 def _refuse(style: int, item: Any, error: BaseException) -> Failure:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES
 from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
-from adaptive_exec.levels.starter import Seat, StarterEvents, Terms, kill_group, make_slate
+from adaptive_exec.levels.starter import (
+    Seat,
+    StarterEvents,
+    Terms,
+    cap_inner_threads,
+    kill_group,
+    make_slate,
+)
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.worker import Worker, end_process
 from adaptive_exec.levels.zygote_main import be_expendable, prctl
@@ -61,7 +68,7 @@ class LokyStarter:
             process = self._context.Process(
                 target=serve,
                 args=(ends, self._terms, os.getpid()),
-                env=dict(self._terms.environment),
+                env=cap_inner_threads(self._terms.inner_threads),
             )
             process.start()
         except Exception as error:
@@ -118,7 +125,7 @@ class LokyStarter:
         code = process.exitcode
         process.close()
         status = None if code is None else -code if code < 0 else code << 8
-        self._events.on_ended(worker, status)
+        self._events.on_ended(worker, status, None)
         self._close_if_done()
 
     def _close_if_done(self) -> None:

@@ -29,22 +29,28 @@ def pack_plain(function: object, protocol: int) -> bytes | None:
     Returns:
         A pickle that `loads` turns into an equal function, without cloudpickle.
     """
+    plain = as_plain(function, protocol)
+    return None if plain is function else dumps(plain, protocol)
+
+
+def as_plain(function: object, protocol: int) -> object:
+    """Return what pickles in the place of a simple function of `__main__`, else the object."""
     if function.__class__ is not FunctionType:
-        return None
+        return function
     assert isinstance(function, FunctionType), "checked by its class above"
     if function.__module__ != "__main__" or function.__closure__ or function.__dict__:
-        return None
+        return function
     names = set(_names(function.__code__))
     known = {name: function.__globals__[name] for name in names & function.__globals__.keys()}
     if any(value is not function and not _is_module(value) for value in known.values()):
-        return None
+        return function
     defaults = (function.__defaults__, function.__kwdefaults__)
     try:
         if _MAIN in dumps(defaults, protocol):
-            return None
-    except Exception:  # noqa: BLE001  # a default's __reduce__ may raise anything; cloudpickle may do better
-        return None
-    return dumps(_Plain(function, known, names), protocol)
+            return function
+    except Exception:  # noqa: BLE001  # a default's __reduce__ may raise anything
+        return function
+    return _Plain(function, known, names)
 
 
 class _Plain:

@@ -36,7 +36,7 @@ from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failur
 from adaptive_exec.levels.exchange import pack_items, unpack_results
 from adaptive_exec.levels.loky import LokyStarter
 from adaptive_exec.levels.slate import Slate
-from adaptive_exec.levels.starter import Seat, Starter, Terms, cap_inner_threads, is_stopped
+from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import (
     CHUNK,
@@ -241,7 +241,7 @@ class ProcessRunner:
             self._release(member)
         self._outlet.post(StartRefused(time.monotonic(), LEVEL, worker, error))
 
-    def on_ended(self, worker: int, status: int | None) -> None:
+    def on_ended(self, worker: int, status: int | None, peak_bytes: int | None) -> None:
         """A worker has ended: keep what it finished, name what it ran, report."""
         member = self._members.pop(worker, None)
         if member is None:
@@ -269,6 +269,7 @@ class ProcessRunner:
                 known=known or member.order is None,
                 blameless=member.is_killed,
                 unexplained=_is_sigkill(status) and not member.is_killed,
+                peak_bytes=peak_bytes,
             )
         )
 
@@ -456,7 +457,7 @@ class ProcessRunner:
         inner_threads = self._config.inner_threads or max(1, self._cores // max(1, workers))
         terms = Terms(
             first=self._pack_initializer(),
-            environment=cap_inner_threads(inner_threads),
+            inner_threads=inner_threads,
             publish_seconds=PUBLISH_SECONDS if self._config.retries else 0.0,
         )
         if self._uses_loky:

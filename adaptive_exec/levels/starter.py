@@ -6,26 +6,13 @@ A starter gives a worker a socket and a slate and says how it fares; it does not
 import os
 import signal
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from adaptive_exec.config import SLATE_BYTES
 from adaptive_exec.levels.slate import Slate, make_memory_file
+from adaptive_exec.levels.zygote_main import INNER_THREADS
 
-_CAPPED = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
-"""Variables by which numeric libraries are told how many threads to use.
-
-Read when they are imported.
-"""
 _QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 
@@ -35,12 +22,12 @@ class Terms:
 
     Attributes:
         first: The packed `(initializer, initargs)`, None for none.
-        environment: Variables beside the parent's.
+        inner_threads: Threads that numeric libraries may use in each worker.
         publish_seconds: How long finished results may be held back.
     """
 
     first: bytes | None
-    environment: Mapping[str, str]
+    inner_threads: int
     publish_seconds: float
 
 
@@ -67,8 +54,14 @@ class StarterEvents(Protocol):
     def on_refused(self, worker: int, error: str) -> None:
         """A worker that was ordered cannot be had."""
 
-    def on_ended(self, worker: int, status: int | None) -> None:
-        """A worker has ended, with a wait status as `os.waitpid` gives it; None when unknown."""
+    def on_ended(self, worker: int, status: int | None, peak_bytes: int | None) -> None:
+        """A worker has ended.
+
+        Args:
+            worker: Its id.
+            status: Its wait status as `os.waitpid` gives it, None when unknown.
+            peak_bytes: The most memory it held at any time, None when unknown.
+        """
 
     def on_lost(self, cause: str) -> None:
         """The starter itself is gone, and its workers with it."""
@@ -126,7 +119,7 @@ def cap_inner_threads(count: int) -> dict[str, str]:
 
     What the user has set wins.
     """
-    wanted = {**dict.fromkeys(_CAPPED, str(count)), _QUIET_ARROW[0]: _QUIET_ARROW[1]}
+    wanted = {**dict.fromkeys(INNER_THREADS, str(count)), _QUIET_ARROW[0]: _QUIET_ARROW[1]}
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 

@@ -407,8 +407,12 @@ def end_process() -> None:
 
     And end at once.
     """
-    exits = getattr(sys.modules.get("multiprocessing.util"), "_exit_function", None)
-    for step in (exits, getattr(sys.stdout, "flush", None), getattr(sys.stderr, "flush", None)):
+    finalizers = getattr(sys.modules.get("multiprocessing.util"), "_run_finalizers", None)
+    for step in (
+        finalizers,
+        getattr(sys.stdout, "flush", None),
+        getattr(sys.stderr, "flush", None),
+    ):
         try:
             if step is not None:
                 step()

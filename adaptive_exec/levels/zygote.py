@@ -19,6 +19,7 @@ from adaptive_exec.levels.starter import (
     Seat,
     StarterEvents,
     Terms,
+    cap_inner_threads,
     is_stopped,
     kill_group,
     make_slate,
@@ -40,7 +41,7 @@ _BOOT = (
     "import sys,os,marshal;"
     "f=os.fdopen({file},'rb');s=marshal.load(f);f.close();"
     "sys.path[:]=s['path'];sys.argv[:]=s['argv'];"
-    "sys.prefix,sys.exec_prefix=s['prefixes'];s['self']=os.getpid();"
+    "s['self']=os.getpid();"
     "from adaptive_exec.levels.zygote_main import main;main({control},s)"
 )
 
@@ -72,7 +73,7 @@ class ZygoteStarter:
         self._became: int | None = None
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._process = _launch(theirs, _settings(functions, terms), terms.environment)
+            self._process = _launch(theirs, _settings(functions, terms), cap_inner_threads(1))
             self._control.settimeout(0)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
@@ -171,8 +172,9 @@ class ZygoteStarter:
         elif kind == REFUSED:
             self._events.on_refused(answer[1], answer[3])
         elif kind == ENDED:
-            self._pids.pop(answer[1], None)
-            self._events.on_ended(answer[1], answer[2])
+            _, worker, status, peak_bytes = answer
+            self._pids.pop(worker, None)
+            self._events.on_ended(worker, status, peak_bytes)
 
     def _on_end(self) -> None:
         """The zygote has closed its end.
@@ -188,12 +190,12 @@ class ZygoteStarter:
             code = self._process.wait()
         self._deadline = None
         if self._became is not None:
-            self._events.on_ended(self._became, code << 8 if code >= 0 else -code)
+            self._events.on_ended(self._became, code << 8 if code >= 0 else -code, None)
+        for pid in self._pids.values():
+            kill_group(pid)
         if self._quitting:
             self._events.on_closed()
             return
-        for pid in self._pids.values():
-            kill_group(pid)
         self._events.on_lost(f"signal {-code}" if code < 0 else f"exit {code}")
 
 
@@ -226,20 +228,16 @@ def _settings(functions: Mapping[int, bytes], terms: Terms) -> bytes:
     return marshal.dumps({
         "path": list(sys.path),
         "argv": [str(word) for word in sys.argv],
-        "prefixes": (sys.prefix, sys.exec_prefix),
         "parent": os.getpid(),
         "functions": dict(functions),
         "first": terms.first,
-        "without_site": not sys.flags.no_site,
+        "inner_threads": terms.inner_threads,
         "slate_bytes": SLATE_BYTES,
         "publish_seconds": terms.publish_seconds,
     })
 
 
 def _interpreter_flags() -> list[str]:
-    """Return the parent's flags, and those that skip `site` and the current folder.
-
-    As the parent gives its path.
-    """
+    """Return the flags that the parent itself was started with, as multiprocessing does."""
     read = getattr(subprocess, "_args_from_interpreter_flags", list)
-    return [*read(), *(flag for flag in ("-S", "-P") if flag not in read())]
+    return list(read())

@@ -26,7 +26,7 @@ FORK, KILL, QUIT = 1, 2, 3
 """Requests: `(FORK, worker)` with the worker's descriptors, `(KILL, worker)`, `(QUIT,)`."""
 LOADED, FORKED, REFUSED, ENDED, BECAME = 11, 12, 13, 14, 15
 """Answers: `(LOADED, functions, threads, error)`, `(FORKED, worker, pid)`,
-`(REFUSED, worker, errno, text)`, `(ENDED, worker, status, pid)`, `(BECAME, worker, pid)`."""
+`(REFUSED, worker, errno, text)`, `(ENDED, worker, status, peak bytes)`, `(BECAME, worker, pid)`."""
 MESSAGE_BYTES = 64 * 1024
 """Bytes of the longest message; all are far shorter."""
 THREADED = 3
@@ -38,6 +38,16 @@ With 500 the kernel still killed a 240 MB parent instead of a 90 MB worker.
 """
 SYSTEM_ENTROPY_MIN = 1 << 64
 """Seeds from here on are the system's: NumPy draws 128 bits, people give small numbers."""
+INNER_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+"""Variables by which numeric libraries learn how many threads to use; read at their import."""
 QUIET_THREADS = frozenset({"jemalloc_bg_thd"})
 """Threads that may stand idle while we fork: pyarrow's and pandas' jemalloc (200 forks tried)."""
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
@@ -75,6 +85,7 @@ class Zygote:
         self._watch_parent = watch_parent
         self._settings = settings
         self._functions: dict[int, Any] = {}
+        self._generators: list[Any] = []
         self._first: tuple[Any, tuple[Any, ...]] | None = None
         self._pids: dict[int, int] = {}
         self._workers: dict[int, tuple[int, int]] = {}
@@ -86,14 +97,15 @@ class Zygote:
         error = ""
         try:
             if self._settings["first"] is not None:
-                self._first = load_function(self._settings["first"], self._settings)
+                self._first = loads(self._settings["first"])
         except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
             self._first = (_fail, (describe_traceback(raised),))
         try:
             for number, payload in self._settings["functions"].items():
-                self._functions[number] = load_function(payload, self._settings)
+                self._functions[number] = loads(payload)
         except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
             error = describe_traceback(raised)
+        self._generators = find_generators()
         gc.collect()
         gc.freeze()
         threads = other_threads()
@@ -204,7 +216,8 @@ class Zygote:
     def _work(self, descriptors: "list[int]") -> None:
         """Serve as a worker; does not return."""
         be_expendable()
-        reseed()
+        reseed(self._generators)
+        widen_inner_threads(self._settings["inner_threads"])
         link = socket_module.socket(fileno=descriptors[0])
         slate = None
         if len(descriptors) > 1:
@@ -227,13 +240,14 @@ class Zygote:
         pid, pidfd = self._workers.pop(worker)
         _kill_group(pid)
         try:
-            _, status = os.waitpid(pid, 0)
+            _, status, usage = os.wait4(pid, 0)
+            peak_bytes = usage.ru_maxrss * 1024
         except ChildProcessError:
-            status = 0
+            status, peak_bytes = 0, None
         if pidfd >= 0:
             self._poll.unregister(pidfd)
             os.close(pidfd)
-        self._answer((ENDED, worker, status, pid))
+        self._answer((ENDED, worker, status, peak_bytes))
         self._sweep()
 
     def _look_for_ended(self) -> None:
@@ -272,24 +286,6 @@ class Zygote:
 def _fail(text: str) -> None:
     """Stand in for an initializer that could not be loaded."""
     raise RuntimeError(text)
-
-
-def load_function(payload: bytes, settings: "dict[str, Any]") -> "Any":
-    """Load a function.
-
-    Where a module is missing, run `site` (editable installs) and try once more.
-    """
-    try:
-        return loads(payload)
-    except ImportError:
-        if not settings["without_site"]:
-            raise
-        import site  # 10 to 20 ms, only where a module was not found
-
-        path = list(sys.path)
-        site.main()
-        sys.path[:] = path + [entry for entry in sys.path if entry not in path]
-        return loads(payload)
 
 
 def other_threads() -> "list[str]":
@@ -365,29 +361,50 @@ def be_expendable() -> None:
         os.close(descriptor)
 
 
-def reseed() -> None:
-    """Give this worker random streams of its own.
+def find_generators() -> "list[Any]":
+    """Find module-level NumPy generators that were seeded from the system's entropy.
 
-    Python's `random` module does so by itself after a fork.
-
-    NumPy's global generator, and module-level generators that were seeded from the system's
-    entropy: without this they would give the same numbers in every worker. One that the user seeded
+    Without a new seed they would give the same numbers in every worker. One that the user seeded
     keeps its stream.
     """
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is None:
-        return
-    numpy_random.seed()
-    for module in list(sys.modules.values()):
-        for value in list(getattr(module, "__dict__", {}).values()):
-            if type(value) is numpy_random.Generator:
-                _reseed_generator(value.bit_generator)
+        return []
+    spaces = [getattr(module, "__dict__", {}) for module in list(sys.modules.values())]
+    values = [value for space in spaces for value in list(space.values())]
+    generators = [value for value in values if type(value) is numpy_random.Generator]
+    return [one.bit_generator for one in generators if _is_from_system(one.bit_generator)]
 
 
-def _reseed_generator(bits: "Any") -> None:
+def _is_from_system(bits: "Any") -> bool:
     entropy = getattr(getattr(bits, "seed_seq", None), "entropy", None)
-    if isinstance(entropy, int) and entropy >= SYSTEM_ENTROPY_MIN:
+    return isinstance(entropy, int) and entropy >= SYSTEM_ENTROPY_MIN
+
+
+def reseed(generators: "list[Any]") -> None:
+    """Give this worker random streams of its own; `random` does so by itself after a fork."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+    for bits in generators:
         bits.state = type(bits)().state
+
+
+def widen_inner_threads(count: int) -> None:
+    """Let numeric libraries use more threads than the zygote, which must have none but its own."""
+    if count == 1:
+        return
+    for name in INNER_THREADS:
+        if os.environ.get(name) == "1":
+            os.environ[name] = str(count)
+    if "numpy" not in sys.modules:
+        return
+    try:
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(count)
+    except Exception:  # noqa: BLE001  # not installed, or a library it does not know: one thread it is
+        return
 
 
 def _descriptors(ancillary: "list[tuple[int, int, bytes]]") -> "list[int]":

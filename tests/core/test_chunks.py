@@ -34,8 +34,9 @@ def test_a_chunk_holds_a_tenth_of_a_second(known, left, workers, expected):
     assert chunk_tasks(known, left, workers, seconds=0.1) == expected
 
 
-def test_a_chunk_that_is_cut_short_anyway_may_jump_to_its_length():
-    assert chunk_tasks(costs(0.001, 1), None, 1, seconds=0.1, may_jump=True) == 100
+def test_a_chunk_that_is_cut_short_anyway_grows_in_larger_steps():
+    assert chunk_tasks(costs(0.001, 1), None, 1, seconds=0.1, may_jump=True) == 8
+    assert chunk_tasks(costs(0.001, 50), None, 1, seconds=0.1, may_jump=True) == 100
 
 
 @pytest.mark.parametrize(
@@ -71,13 +72,12 @@ def test_results_that_nobody_takes_stop_the_input(tasks, each, expected):
 
 
 @pytest.mark.parametrize(
-    ("level", "single", "expected"),
+    ("level", "expected"),
     [
-        pytest.param("process", False, 0.1, id="processes get a tenth of a second"),
-        pytest.param("process", True, 0.005, id="submitted calls are waited for one by one"),
-        pytest.param("thread", False, 0.005, id="a message to a thread is cheap"),
-        pytest.param("sequential", False, 0.02, id="the caller looks up every 20 ms"),
+        pytest.param("process", 0.1, id="processes get a tenth of a second"),
+        pytest.param("thread", 0.005, id="a message to a thread is cheap"),
+        pytest.param("sequential", 0.02, id="the caller looks up every 20 ms"),
     ],
 )
-def test_a_full_chunk_is_as_long_as_its_level_can_bear(level, single, expected):
-    assert target_seconds(level, single=single) == expected
+def test_a_full_chunk_is_as_long_as_its_level_can_bear(level, expected):
+    assert target_seconds(level) == expected
