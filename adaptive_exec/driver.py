@@ -132,7 +132,7 @@ class Driver:
         self._log = DecisionLog(self.name)
         self._inbox: deque[Event] = deque()
         self._batches: dict[int, Calls] = {}
-        self._results: dict[int, Results] = {}
+        self._results: dict[int, deque[Results]] = {}
         self._orders: dict[int, tuple[str, int]] = {}
         self._deferred: deque[tuple[str, Sequence[int]]] = deque()
         self._lock = threading.Lock()
@@ -170,13 +170,7 @@ class Driver:
 
     def put_results(self, chunk: int, results: Results) -> None:
         """Hand in results of a chunk, before the event that counts them."""
-        held = self._results.get(chunk)
-        if held is None:
-            self._results[chunk] = results
-        else:
-            held.values.extend(results.values)
-            if held.details is not None and results.details is not None:
-                held.details.extend(results.details)
+        self._results.setdefault(chunk, deque()).append(results)
 
     def say(self, event: Event) -> None:
         """Report an event, and drive where no thread does."""
@@ -410,16 +404,11 @@ class Driver:
 
     def _deliver(self, order: Deliver) -> None:
         level, attempt = self._orders[order.chunk]
-        held = self._results[order.chunk]
-        count = order.stop - order.start
-        if count == len(held.values):
-            results = self._results.pop(order.chunk)
-        else:
-            results = Results(
-                held.values[:count], None if held.details is None else held.details[:count]
-            )
-            del held.values[:count]
-        self._batches[order.batch].deliver(order.start, results, level, attempt)
+        held, start = self._results[order.chunk], order.start
+        while start < order.stop:
+            results = held.popleft()
+            self._batches[order.batch].deliver(start, results, level, attempt)
+            start += len(results.values)
 
     def _explain(self, order: Explain) -> None:
         self._log.write(order.decision)

@@ -12,6 +12,7 @@ from typing import Any
 from adaptive_exec.config import IDLE_WAIT_SECONDS
 from adaptive_exec.core.events import (
     ChunkDone,
+    ChunkProgressed,
     InitializerFailed,
     LevelClosed,
     StartRefused,
@@ -123,12 +124,23 @@ class ThreadRunner:
         return True
 
     def _run(self, order: ChunkOrder) -> None:
-        results = Results([])
         cpu, wall = time.thread_time(), time.perf_counter()
-        run_tasks(order.work, order.items, results)
+        results, failed = self._run_in_bites(order)
         wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
-        failed = sum(1 for value in results.values if value.__class__ is Failure)
-        count = len(results.values)
-        usage = Usage(count, wall, cpu, failed_tasks=failed)
+        usage = Usage(len(order.items), wall, cpu, failed_tasks=failed)
         self._outlet.put_results(order.chunk, results)
-        self._outlet.post(ChunkDone(time.monotonic(), order.chunk, count, usage))
+        self._outlet.post(ChunkDone(time.monotonic(), order.chunk, len(results.values), usage))
+
+    def _run_in_bites(self, order: ChunkOrder) -> tuple[Results, int]:
+        """Run a chunk, report what is finished now and then; return what is not yet reported."""
+        failed, at, bite = 0, 0, 1
+        while True:
+            results = Results([])
+            run_tasks(order.work, order.items[at : at + bite], results)
+            failed += sum(1 for value in results.values if value.__class__ is Failure)
+            at, bite = at + bite, 2 * bite
+            if at >= len(order.items):
+                return results, failed
+            self._outlet.put_results(order.chunk, results)
+            count = len(results.values)
+            self._outlet.post(ChunkProgressed(time.monotonic(), order.chunk, count))

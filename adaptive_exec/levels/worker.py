@@ -116,7 +116,7 @@ class Worker:
             why = self._unloaded.get(number, "the function did not arrive")
             self._send((UNLOADED, chunk, why))
             return
-        report = _Report(self, chunk, start, detailed=detailed)
+        report = _Report(self, chunk, range(start, start + count), detailed=detailed)
         function = self._functions.get(number)
         cpu_before = process_time()
         if lengths is None:
@@ -178,10 +178,12 @@ class Worker:
 class _Report:
     """Gathers the outcomes of one chunk and publishes them in groups."""
 
-    def __init__(self, worker: Worker, chunk: int, start: int, *, detailed: bool) -> None:
+    def __init__(self, worker: Worker, chunk: int, tasks: range, *, detailed: bool) -> None:
         self._worker = worker
         self._chunk = chunk
-        self._next = start
+        self._next = tasks.start
+        self._total = len(tasks)
+        self._publish_at = 1  # then at 2, 4, 8: what is held is never more than what was published
         self._detailed = detailed
         self._hold_seconds = worker.publish_seconds()
         self._count = 0
@@ -236,6 +238,13 @@ class _Report:
         del item
         self._note(ended - begun, ended, process_time() - cpu_before if self._detailed else None)
 
+    def _publish_group(self) -> None:
+        """Publish what is held, unless the chunk ends here anyway."""
+        self._publish_at = 2 * self._count
+        if self._count < self._total:
+            self._publish(None)
+            self._now = self._last = perf_counter()
+
     def finish(self, cpu_seconds: float) -> None:
         """Publish what is left and say that the chunk is done."""
         if self._peak is None and self._is_weighing:
@@ -253,9 +262,8 @@ class _Report:
         self._wall += wall_seconds
         self._now = now = perf_counter()
         self._transport += now - ended
-        if now - self._last >= self._hold_seconds:
-            self._publish(None)
-            self._now = self._last = perf_counter()
+        if self._count >= self._publish_at or now - self._last >= self._hold_seconds:
+            self._publish_group()
 
     def _add_value(self, value: object) -> None:
         if self._group.plain is not None and value.__class__ in PLAIN:
