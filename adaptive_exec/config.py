@@ -33,8 +33,6 @@ CALM_SECONDS_MAX: Final = 600.0
 """Seconds; the longest wait between restore trials, doubling from CALM_SECONDS."""
 CHUNK_SECONDS: Final = 0.1
 """Seconds of work in a full chunk. Source: the middle of 50-200 ms, below joblib's 0.2-2 s."""
-CHUNK_SECONDS_MAX: Final = 0.2
-"""Seconds; a longer chunk makes the next one smaller. Source: joblib's MIN_IDEAL_BATCH_DURATION."""
 CHUNK_TASKS_MAX: Final = 16_384
 """Tasks; a chunk is never longer, so that progress is seen and a lost worker costs little."""
 INLINE_SECONDS: Final = 0.02
@@ -45,8 +43,6 @@ TINY_TASK_BYTES: Final = 4 * MIB
 """Bytes of payload or peak above which a task is not tiny."""
 INLINE_TASK_SECONDS: Final = 0.3e-6
 """Seconds that the caller's own loop adds to a task. Source: benchmarks/README.md."""
-TRANSPORT_TASK_SECONDS: Final = 3e-6
-"""Seconds of parent work to send a small task and take its result. Source: benchmarks/README.md."""
 SAMPLE_TASKS: Final = 3
 """Tasks that must have run isolated before the cost model speaks."""
 GAIN_TO_MOVE: Final = 0.8

@@ -25,7 +25,6 @@ class Code(StrEnum):
     MEMORY_SHORT = "memory_short"
     FUNCTION_NOT_PORTABLE = "function_not_portable"
     # workers: how many, and what became of them
-    MORE_WORK = "more_work"
     START_REFUSED = "start_refused"
     START_RETRIED = "start_retried"
     WORKERS_MISSING = "workers_missing"
@@ -34,7 +33,6 @@ class Code(StrEnum):
     WORKER_STALLED = "worker_stalled"
     TASKS_SERVED = "tasks_served"
     NO_PROGRESS = "no_progress"
-    LEVEL_FAILED = "level_failed"
     # moves: degrade, restore, and what measuring suggests
     TASKS_TINY = "tasks_tiny"
     TASKS_GREW = "tasks_grew"
@@ -57,7 +55,6 @@ class Code(StrEnum):
     MEMORY_WARN = "memory_warn"
     MEMORY_CRITICAL = "memory_critical"
     # the end
-    WORK_DONE = "work_done"
     STOP_ASKED = "stop_asked"
 
 
