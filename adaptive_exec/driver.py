@@ -23,6 +23,7 @@ from adaptive_exec.config import CLOSE_SECONDS, IDLE_WAIT_SECONDS, Config
 from adaptive_exec.core.events import (
     ChunkDone,
     Event,
+    FunctionRefused,
     HostSampled,
     LevelClosed,
     StartRefused,
@@ -346,7 +347,7 @@ class Driver:
 
     def _forget(self, event: Event) -> None:
         """Let go of what belongs to chunks that are over."""
-        if isinstance(event, ChunkDone):
+        if isinstance(event, (ChunkDone, FunctionRefused)):
             self._orders.pop(event.chunk, None)
             self._results.pop(event.chunk, None)
         elif isinstance(event, WorkerLost):
