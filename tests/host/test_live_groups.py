@@ -172,21 +172,6 @@ def test_half_a_core_of_quota_is_one_usable_core():
     assert snapshot["cores_source"] == f"cgroup v{group.version} {file_name} at {group.name}"
 
 
-def test_a_sampler_that_gets_no_thread_says_so_and_can_be_stopped():
-    code = """
-from adaptive_exec.host.sampler import Sampler
-sampler = Sampler(HostProbe(), print)
-try:
-    sampler.start()
-except RuntimeError as error:
-    print(json.dumps({"error": str(error), "stopped": sampler.stop()}))
-"""
-    with pids_group(1) as group:
-        (outcome,) = snapshots_inside(group, code)
-
-    assert outcome == {"error": "can't start new thread", "stopped": True}
-
-
 def test_a_group_is_emptied_and_removed_when_its_context_ends():
     with memory_group(LIMIT_BYTES) as group:
         member = subprocess.Popen(
