@@ -22,6 +22,8 @@ ERRORS = {
     "ENOSYS": OSError(38, "Function not implemented"),
     "thread": RuntimeError("can't start new thread"),
     "memory": MemoryError("no memory"),
+    "UnboundLocalError": UnboundLocalError("cannot access local variable"),
+    "TypeError": TypeError("an integer is required"),
 }
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import pickle
 import re
+import threading
 import traceback
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
@@ -345,6 +346,22 @@ def test_functions_that_plain_pickle_refuses_run_at_every_level(level, way):
     with shared_at(level) as executor:
         assert sorted(outcomes_of(executor, way, local, range(4))) == [10, 11, 12, 13]
         assert sorted(outcomes_of(executor, way, lambda n: n * offset, range(4))) == [0, 10, 20, 30]
+
+
+def test_a_function_that_cannot_be_sent_ends_as_an_error_not_as_a_wait(level):
+    lock = threading.Lock()
+
+    def locked(number):
+        with lock:
+            return number
+
+    with executor_at(level) as executor:
+        found = list(drained(executor.map(locked, range(3))))
+    if TRAITS[level].shares_memory:
+        assert found == [0, 1, 2]
+    else:
+        assert len(found) == 3
+        assert all(isinstance(item, Exception) for item in found)
 
 
 # what only some levels can promise

@@ -75,6 +75,25 @@ def test_a_program_ends_by_itself_and_quietly_with(level, ending):
     assert done(ran) >= least
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+def test_an_executor_used_after_the_end_of_the_program_says_so_and_does_not_hang(level):
+    code = """
+import atexit
+def late():
+    try:
+        executor.submit(abs, 1)
+    except RuntimeError as error:
+        print("refused:", error)
+atexit.register(late)
+executor.submit(say, 1).result()
+"""
+    ran = run(HEAD.format(level=level) + code)
+    assert ran.returncode == 0
+    assert ran.stderr == ""
+    assert "refused: cannot schedule new futures after" in ran.stdout
+
+
 FUNCTIONS = """
 from adaptive_exec import adaptive_executor
 import os

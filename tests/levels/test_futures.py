@@ -62,8 +62,6 @@ def test_as_completed_yields_what_is_finished_first(level, gate, started):
 
 @pytest.mark.parametrize("mode", [ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION])
 def test_wait_comes_back_in_all_modes(level, mode, gate, started):
-    if level == "sequential":
-        pytest.skip("not held yet: a finished call waits for the next one of its chunk")
     with executor_at(level) as executor:
         futures = [executor.submit(work.invert, 0 if mode == FIRST_EXCEPTION else 1)]
         futures += [executor.submit(work.note_and_wait, str(started), str(gate))]
@@ -74,6 +72,45 @@ def test_wait_comes_back_in_all_modes(level, mode, gate, started):
         assert len(done) == (2 if mode == ALL_COMPLETED else 1)
         assert len(rest) == 2 - len(done)
         gate.touch()
+
+
+@pytest.mark.parametrize("count", [1, 8], ids=lambda count: f"behind {count}")
+def test_a_finished_call_is_delivered_although_a_later_one_waits_for_that(level, tmp_path, count):
+    with executor_at(level, max_workers=1) as executor:
+        for future in [executor.submit(work.same, number) for number in range(200)]:
+            future.result(20)  # by now calls are known to be tiny
+        for turn in range(3):
+            gate = tmp_path / f"gate-{turn}"
+            quick = [executor.submit(work.same, number) for number in range(count)]
+            slow = executor.submit(work.note_and_wait, str(tmp_path / "log"), str(gate))
+            assert [future.result(10) for future in quick] == list(range(count))
+            gate.touch()
+            assert slow.result(30) == "through"
+
+
+def test_a_call_that_waits_for_a_later_one_does_not_hold_it_up(level, tmp_path):
+    if level == "sequential":
+        pytest.skip("one call at a time there")
+    with executor_at(level) as executor:
+        for future in [executor.submit(work.same, number) for number in range(200)]:
+            future.result(20)
+        for turn in range(3):
+            gate = tmp_path / f"gate-{turn}"
+            waiting = executor.submit(work.note_and_wait, str(tmp_path / "log"), str(gate))
+            later = [executor.submit(work.same, number) for number in range(20)]
+            opener = executor.submit(gate.touch)
+            assert waiting.result(30) == "through"
+            assert opener.result(30) is None
+            assert [future.result(30) for future in later] == list(range(20))
+
+
+def test_submit_comes_back_at_once_although_earlier_calls_wait(level, gate, started):
+    with executor_at(level) as executor:
+        futures = [executor.submit(work.same, 1)]
+        futures += [executor.submit(work.note_and_wait, str(started), str(gate)) for _ in range(5)]
+        assert not any(future.done() for future in futures[1:])
+        gate.touch()
+        assert [future.result(30) for future in futures] == [1, *["through"] * 5]
 
 
 def test_result_exception_and_wait_keep_their_time_limits(level, gate, started):
