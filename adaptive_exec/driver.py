@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
-from adaptive_exec.config import CLOSE_SECONDS, IDLE_WAIT_SECONDS, Config
+from adaptive_exec.config import CLOSE_SECONDS, IDLE_WAIT_SECONDS, TICK_SECONDS, Config
 from adaptive_exec.core.events import (
     ChunkDone,
     Event,
@@ -61,6 +61,7 @@ from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.log import LOGGER, DecisionLog, as_event
 
 _names = itertools.count(1)
+FOREVER = float("inf")
 OUT_OF_MEMORY = "out of memory (confirmed)"
 """Cause of a death for which the memory group's oom_kill counter rose."""
 
@@ -138,6 +139,7 @@ class Driver:
         self._deferred: deque[tuple[str, Sequence[int]]] = deque()
         self._lock = threading.Lock()
         self._timer_at: float | None = None
+        self._tick_at = FOREVER
         self._thread: threading.Thread | None = None
         self._alone_since: str | None = None
         self._pid = os.getpid()
@@ -288,23 +290,25 @@ class Driver:
             self._start(*self._deferred.popleft())
         for handler, bits in due:
             handler(bits)
-        now = time.monotonic()
-        self._next_tick = min((at for at in self._ticks(now) if at is not None), default=None)
+        self._tick()
         self._fire_timer()
 
-    _next_tick: float | None = None
+    def _tick(self) -> None:
+        """Let the runners look after what comes by itself, when it is time."""
+        now = time.monotonic()
+        if now < self._tick_at and not self._has_unhelped():
+            return
+        ticks = [runner.tick(now) for runner in list(self._runners.values())]
+        self._tick_at = min((at for at in ticks if at is not None), default=FOREVER)
 
-    def _ticks(self, now: float) -> Iterator[float | None]:
-        return (runner.tick(now) for runner in list(self._runners.values()))
+    def _has_unhelped(self) -> bool:
+        sequential = self._runners.get("sequential")
+        return isinstance(sequential, SequentialRunner) and sequential.unhelped is not None
 
     def _until_tick(self) -> float:
-        until = self._until_timer()
-        sequential = self._runners.get("sequential")
-        if isinstance(sequential, SequentialRunner) and sequential.unhelped is not None:
+        if self._has_unhelped():
             return 0.0
-        if self._next_tick is not None:
-            until = min(until, self._next_tick - time.monotonic())
-        return max(0.0, until)
+        return max(0.0, min(self._until_timer(), self._tick_at - time.monotonic()))
 
     def _until_timer(self) -> float:
         if self._timer_at is None:
@@ -396,6 +400,7 @@ class Driver:
 
     def _send(self, order: SendChunk) -> None:
         calls = self._batches[order.batch]
+        self._tick_at = min(self._tick_at, time.monotonic() + TICK_SECONDS)
         self._orders[order.chunk] = (order.level, order.attempt)
         items = calls.items(order.start, order.stop)
         chunk = ChunkOrder(order.chunk, order.worker, order.start, order.attempt, items, calls.work)
@@ -431,6 +436,7 @@ class Driver:
                 return
             if level not in self._runners:
                 self._runners[level] = self._make[level](self)
+            self._tick_at = 0.0  # a start has bounds to be looked after
             self._runners[level].start(workers)
         except Exception as error:  # noqa: BLE001  # by origin: all that a start raises is a refused start
             origin = error.__cause__ or error
@@ -440,6 +446,7 @@ class Driver:
                 self._inbox.append(StartRefused(time.monotonic(), level, worker, text, lasting))
 
     def _close(self, level: str) -> None:
+        self._tick_at = 0.0
         if level in self._runners:
             self._runners[level].close()
         else:

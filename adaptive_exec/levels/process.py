@@ -211,6 +211,8 @@ class ProcessRunner:
     def tick(self, now: float) -> float | None:
         """Read what was published, look for overdue tasks, and keep the bounds."""
         again = [self._starter.tick(now)] if self._starter is not None else []
+        if self._members:
+            again.append(now + STOPPED_LOOK_SECONDS)
         for member in list(self._members.values()):
             if member.order is not None:
                 self._read_slate(member)

@@ -58,10 +58,11 @@ class Waiter:
         if self._rung:
             return
         self._rung = True
-        with suppress(RuntimeError):  # it was rung already and nobody has waited since
-            self._bell.release()
         if self._asleep:
             self._ring()
+        elif self._poll is None:
+            with suppress(RuntimeError):  # it was rung already and nobody has waited since
+                self._bell.release()
 
     def wait(self, seconds: float) -> list[tuple[Callable[[int], None], int]]:
         """Wait for something to happen.

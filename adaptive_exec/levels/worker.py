@@ -44,6 +44,11 @@ PEAK_TASK_SECONDS = 0.0025
 """Seconds; of shorter tasks the peak is read once per chunk, since a reading takes 26 us (1 %)."""
 
 
+UNPACK_GRACE_NS = 30 * 10**9
+"""Nanoseconds that unpacking may take beyond `task_timeout`: the first task of a function that came
+by `submit` imports its module, as heavy as START_SECONDS allows a start to be."""
+NOTHING = object()
+"""Stands for arguments that are not there."""
 PEAK_EVERY_SECONDS = 0.05
 """Seconds between two readings while tasks are short.
 
@@ -126,17 +131,21 @@ class Worker:
         else:
             unpacker = Unpacker(lengths, counts, frame)
             for offset in range(count):
-                self._mark(start + offset + 1, timed=timed)
-                report.unpack_and_run(function, style, unpacker, lengths[offset])
+                self._mark(start + offset + 1, timed=timed, grace_ns=UNPACK_GRACE_NS)
+                item = report.unpack(unpacker, lengths[offset])
+                if item is not NOTHING:
+                    self._mark(start + offset + 1, timed=timed)
+                    report.run_one(function, style, item)
+                del item
         self._mark(0, timed=False)
         report.finish(process_time() - cpu_before)
 
-    def _mark(self, number: int, *, timed: bool) -> None:
+    def _mark(self, number: int, *, timed: bool, grace_ns: int = 0) -> None:
         slate = self._slate
         if slate is None:
             return
         if timed:
-            slate.numbers[1] = monotonic_ns()
+            slate.numbers[1] = monotonic_ns() + grace_ns
         slate.numbers[0] = number
 
     def publish(self, parts: "list[Any]", *, in_band: bool) -> None:
@@ -195,24 +204,24 @@ class _Report:
         self._now = self._last = perf_counter()
         self._group = _Group()
 
-    def unpack_and_run(self, function: "Any", style: int, unpacker: Unpacker, length: int) -> None:
-        """Unpack the next task's arguments and run it; one without bytes keeps its place."""
+    def unpack(self, unpacker: Unpacker, length: int) -> "Any":
+        """Unpack the next task's arguments; NOTHING where there are none, which is its outcome."""
         if length < 0:
             unpacker.skip()
             self._add(SKIPPED, None)
             self._group.details.append((0.0, None, None))
-            return
+            return NOTHING
         try:
             item = unpacker.take()
         except BaseException as error:  # noqa: BLE001  # an argument's own unpickling may raise anything
             self._add_error(error)
             self._group.details.append((0.0, None, None))
             self._count += 1
-            return
+            return NOTHING
         now = perf_counter()
         self._transport += now - self._now
         self._now = now
-        self.run_one(function, style, item)
+        return item
 
     def run_one(self, function: "Any", style: int, item: "Any") -> None:
         """Run the next task and keep its outcome."""
