@@ -28,6 +28,7 @@ from adaptive_exec.core.events import (
     LevelClosed,
     StartRefused,
     StopRequested,
+    TasksArrived,
     TimerFired,
     WorkerLost,
     WorkerReady,
@@ -323,7 +324,7 @@ class Driver:
     def _drain(self) -> None:
         try:
             while self._inbox and self._may_drive():
-                event = self._explain_death(self._inbox.popleft())
+                event = self._explain_death(self._next_event())
                 instructions = self._run.handle(event)
                 self.trace.see(event, instructions, len(self._run.flights), self._workers(event))
                 for instruction in instructions:
@@ -338,6 +339,20 @@ class Driver:
         What it starts must not end with a caller's thread.
         """
         return self._thread is None or self._thread is threading.current_thread()
+
+    def _next_event(self) -> Event:
+        """Take the next event; calls submitted one after the other arrive as one group."""
+        event = self._inbox.popleft()
+        if not isinstance(event, TasksArrived):
+            return event
+        count = event.count
+        while self._inbox:
+            more = self._inbox[0]
+            if not isinstance(more, TasksArrived) or more.batch != event.batch:
+                break
+            count += more.count
+            self._inbox.popleft()
+        return event._replace(count=count)
 
     def _explain_death(self, event: Event) -> Event:
         """Say of a worker that was killed by somebody else whether the kernel did it for memory."""
