@@ -5,17 +5,13 @@ a level with workers is open; where none is needed or none can be started, the c
 Decides nothing.
 """
 
-import atexit
 import contextlib
 import itertools
 import os
-import signal
-import sys
 import threading
 import time
-import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
@@ -59,6 +55,7 @@ from adaptive_exec.levels.base import CannotStartError, ChunkOrder, Results, Run
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.threads import start_thread
 from adaptive_exec.levels.waiter import Waiter
+from adaptive_exec.lifetime import enter, hold_interrupts, leave
 from adaptive_exec.log import LOGGER, DecisionLog, as_event
 
 _names = itertools.count(1)
@@ -144,7 +141,7 @@ class Driver:
         self._thread: threading.Thread | None = None
         self._alone_since: str | None = None
         self._pid = os.getpid()
-        _drivers.add(self)
+        enter(self)
 
     # what callers and runners say
 
@@ -259,7 +256,7 @@ class Driver:
             if not self._lock.acquire(blocking=False):
                 return
             try:
-                with _no_interrupt():
+                with hold_interrupts():
                     self._drain()
             finally:
                 self._lock.release()
@@ -483,7 +480,7 @@ class Driver:
         self._runners.clear()
         self.finished.set()
         self.attention.set()
-        _drivers.discard(self)
+        leave(self)
         if self._thread is None:
             self.waiter.close()
         self.waiter.wake()
@@ -528,60 +525,3 @@ class Driver:
     def runner(self, level: str) -> Runner | None:
         """Return the runner of a level, None while it was never opened."""
         return self._runners.get(level)
-
-
-@contextlib.contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Hold back Ctrl-C in the main thread while the run's state is being changed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[tuple[int, Any]] = []
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before):
-        yield
-        return
-    signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if pressed:
-            before(*pressed[0])
-
-
-exit_began = threading.Event()
-"""Set once the interpreter ends: nothing new is taken on."""
-_drivers: "weakref.WeakSet[Driver]" = weakref.WeakSet()
-
-
-def _forget_in_child() -> None:
-    """Close, in a process forked from this one, what belongs to this one."""
-    for driver in list(_drivers):
-        driver.let_go()
-    _drivers.clear()
-
-
-def _register_exit() -> None:
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_forget_in_child)
-    register = getattr(threading, "_register_atexit", atexit.register)
-    register(_stop_all)
-
-
-def _stop_all() -> None:
-    """Finish pending work before the interpreter goes, as `concurrent.futures` does.
-
-    After a Ctrl-C, end it.
-    """
-    exit_began.set()
-    if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
-        for driver in list(_drivers):
-            driver.terminate()
-    for driver in list(_drivers):
-        driver.stop(cancel=False, at_exit=True)
-    for driver in list(_drivers):
-        driver.wait_finished()
-
-
-_register_exit()

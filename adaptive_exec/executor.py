@@ -17,12 +17,13 @@ from adaptive_exec.config import Config, make_config
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display
-from adaptive_exec.driver import Driver, exit_began
+from adaptive_exec.driver import Driver
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
 from adaptive_exec.levels.wire import pack_function
+from adaptive_exec.lifetime import exit_began
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.submits import SubmitCalls

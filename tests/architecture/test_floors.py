@@ -12,7 +12,7 @@ FLOORS = (
     {"config", "errors"},
     {"core"},
     {"levels", "host", "journal", "ledger", "log", "sim"},
-    {"driver"},
+    {"driver", "lifetime"},
     {"executor", "calls", "submits", "results", "sources", "outcomes", "display", "guard", "supervise"},
     {"", "__main__", "clients", "cards", "cli", "report"},
 )
