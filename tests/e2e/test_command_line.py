@@ -150,7 +150,7 @@ def test_events_are_lines_of_json_one_per_decision(here: Path):
 
 @pytest.mark.slow
 def test_a_deadline_ends_the_run_with_124(here: Path):
-    (here / "naps.txt").write_text("0.2\n" * 100)
+    (here / "naps.txt").write_text("0.5\n" * 100)
 
     ended = run(
         here, "run", "--function", "work:nap", "--input", "naps.txt", "--deadline", "1",
