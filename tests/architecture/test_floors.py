@@ -13,14 +13,24 @@ FLOORS = (
     {"core"},
     {"levels", "host", "journal", "ledger", "log", "sim"},
     {"driver", "lifetime"},
-    {"executor", "calls", "submits", "results", "sources", "outcomes", "display", "guard", "supervise"},
+    {
+        "executor",
+        "calls",
+        "submits",
+        "results",
+        "sources",
+        "outcomes",
+        "display",
+        "guard",
+        "supervise",
+    },
     {"", "__main__", "clients", "cards", "cli", "report"},
 )
 APART = FLOORS[2]
 """Groups that share a floor and may not know each other."""
 MAY_NEST = {"cli", "executor"}
-"""Groups that may import ours inside a function: the command to start fast, the front door because a host without
-sockets has no process level. It counts as at the top."""
+"""Groups that may import ours inside a function: the command to start fast, the front door because
+a host without sockets has no process level. It counts as at the top."""
 
 CORE_MAY_IMPORT = {
     "__future__", "bisect", "collections", "collections.abc", "dataclasses", "enum", "functools",
