@@ -36,13 +36,13 @@ class Naps:
 def test_a_task_past_its_time_is_ended_alone(level, way, tmp_path):
     log = tmp_path / "log"
     events = []
-    with executor_at(level, task_timeout=0.4, on_event=events.append) as executor:
+    with executor_at(level, task_timeout=1.0, on_event=events.append) as executor:
         found = outcomes_of(executor, way, Naps(log, {3, 17}), range(30))
     late = {number: item for number, item in found.items() if item != number}
     assert set(late) == {3, 17}
     for number, error in late.items():
         assert type(error) is TaskTimeoutError
-        assert (error.index, error.limit_seconds) == (number, 0.4)
+        assert (error.index, error.limit_seconds) == (number, 1.0)
     assert work.executions(log, 3) == work.executions(log, 17) == 1
     assert [event["reason"] for event in events if event["event"] == "killed"] == [
         "task_overdue"
