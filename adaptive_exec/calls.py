@@ -59,6 +59,7 @@ class MapCalls:
         self._in_order = in_order
         self._changed = threading.Condition()
         self._pulling = threading.Lock()
+        self._counting = threading.Lock()  # the driver's thread and the caller's both count
         self._asked = 0
         self._ready: dict[int, Block] = {}
         self._loose: deque[Block] = deque()
@@ -80,7 +81,8 @@ class MapCalls:
 
     def ask(self, count: int) -> None:
         """Pull up to `count` more tasks, or have the caller's thread do it."""
-        self._asked += count
+        with self._counting:
+            self._asked += count
         if self._is_easy or self._is_detached:
             self._pull()
         else:
@@ -210,24 +212,35 @@ class MapCalls:
         if not self._pulling.acquire(blocking=False):
             return False
         try:
-            wanted, self._asked = self._asked, 0
-            size = 1
-            end = time.monotonic() + INLINE_SECONDS
-            while wanted > 0 and not self._is_exhausted:
-                before = time.monotonic()
-                if before > end:
-                    self._asked += wanted  # results may be there, or tasks to run, in this thread
-                    break
-                wanted -= self._pull_some(min(size, wanted))
-                size = 1 if time.monotonic() - before > SLOW_PULL_SECONDS else 2 * size
+            with self._counting:
+                wanted, self._asked = self._asked, 0
+            rest = self._pull_for_a_while(wanted)
+            with self._counting:
+                self._asked += rest
         finally:
             self._pulling.release()
         return True
 
+    def _pull_for_a_while(self, wanted: int) -> int:
+        """Pull until enough is here, or for so long; return how many are still wanted.
+
+        Results may be there by then, or tasks to run, in this very thread.
+        """
+        size = 1
+        end = time.monotonic() + INLINE_SECONDS
+        while wanted > 0 and not self._is_exhausted:
+            before = time.monotonic()
+            if before > end:
+                return wanted
+            wanted -= self._pull_some(min(size, wanted))
+            size = 1 if time.monotonic() - before > SLOW_PULL_SECONDS else 2 * size
+        return 0
+
     def _pull_some(self, count: int) -> int:
         """Pull a few tasks and tell of them at once: the next one may take long to come."""
         came, is_end, error = self._source.pull(count)
-        self._open_tasks += came
+        with self._counting:
+            self._open_tasks += came
         self._is_exhausted |= is_end
         if error is not None:
             self._input_error = error
@@ -296,5 +309,6 @@ class MapCalls:
             self._changed.notify_all()
 
     def _release(self, start: int, stop: int) -> None:
-        self._open_tasks -= stop - start
+        with self._counting:
+            self._open_tasks -= stop - start
         self._source.release(start, stop)
