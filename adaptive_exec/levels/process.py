@@ -129,12 +129,10 @@ class ProcessRunner:
         for worker in workers:
             try:
                 seat = self._starter.start(worker)
-                member = Member(worker, seat)
+                member = self._members[worker] = Member(worker, seat)
                 self._waiter.watch(seat.link.fileno(), partial(self._on_ready, member))
             except (OSError, MemoryError, RuntimeError) as error:
                 self.on_refused(worker, f"{type(error).__name__}: {error}")
-            else:
-                self._members[worker] = member
 
     def send(self, order: ChunkOrder) -> None:
         """Give a chunk to an idle worker."""

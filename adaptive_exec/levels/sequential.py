@@ -6,7 +6,6 @@ looks at the world between two bites. Does not decide anything.
 
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from adaptive_exec.config import INLINE_SECONDS
 from adaptive_exec.core.events import ChunkDone, InitializerFailed, LevelClosed, Usage, WorkerReady
 from adaptive_exec.levels.base import FULL, ChunkOrder, Failure, Outlet, Results, Traits
-from adaptive_exec.levels.tasks import run_tasks
+from adaptive_exec.levels.tasks import run_tasks, try_initializer
 from adaptive_exec.levels.threads import start_thread
 
 LEVEL = "sequential"
@@ -124,13 +123,10 @@ class SequentialRunner:
     def _initialize(self, worker: int) -> bool:
         assert self._initializer is not None, "asked only where there is one"
         initializer, self._initializer = self._initializer, None
-        try:
-            initializer(*self._initargs)
-        except BaseException:  # noqa: BLE001  # whatever the user's code raises breaks the level
-            text = traceback.format_exc()
+        text = try_initializer(initializer, self._initargs)
+        if text:
             self._outlet.post(InitializerFailed(time.monotonic(), LEVEL, worker, text))
-            return False
-        return True
+        return not text
 
     def _work_beside(self, batch: int) -> None:
         """Have one thread beside the caller work for a batch; there is at most one."""

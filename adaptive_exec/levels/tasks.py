@@ -4,6 +4,7 @@ A task's own exception is a result. Nothing here knows of levels, events or tran
 """
 
 import opcode
+import traceback
 from collections.abc import Callable, Sequence
 from time import perf_counter, thread_time
 from typing import Any
@@ -32,6 +33,15 @@ def run_tasks(work: Work, items: Sequence[Any], results: Results) -> None:
         _run_ones(_function(work), items, results.values)
     else:
         _run_calls(work, items, results.values)
+
+
+def try_initializer(initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> str:
+    """Run the user's initializer; return its traceback where it failed, else an empty text."""
+    try:
+        initializer(*initargs)
+    except BaseException:  # noqa: BLE001  # whatever the user's code raises breaks the level
+        return traceback.format_exc()
+    return ""
 
 
 def call_item(work: Work, item: Any) -> Any:

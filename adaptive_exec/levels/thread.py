@@ -5,7 +5,6 @@ Does not decide how many there are, and cannot kill one that runs.
 
 import queue
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from adaptive_exec.core.events import (
     WorkerReady,
 )
 from adaptive_exec.levels.base import ChunkOrder, Failure, Outlet, Results, Traits
-from adaptive_exec.levels.tasks import run_tasks
+from adaptive_exec.levels.tasks import run_tasks, try_initializer
 from adaptive_exec.levels.threads import start_thread
 
 LEVEL = "thread"
@@ -115,13 +114,10 @@ class ThreadRunner:
     def _initialize(self, worker: int) -> bool:
         if self._initializer is None:
             return True
-        try:
-            self._initializer(*self._initargs)
-        except BaseException:  # noqa: BLE001  # whatever the user's code raises breaks the level
-            text = traceback.format_exc()
+        text = try_initializer(self._initializer, self._initargs)
+        if text:
             self._outlet.post(InitializerFailed(time.monotonic(), LEVEL, worker, text))
-            return False
-        return True
+        return not text
 
     def _run(self, order: ChunkOrder) -> None:
         cpu, wall = time.thread_time(), time.perf_counter()
