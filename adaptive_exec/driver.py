@@ -425,8 +425,9 @@ class Driver:
         held, start = self._results[order.chunk], order.start
         while start < order.stop:
             results = held.popleft()
+            stop = start + len(results.values)  # counted before: the taker empties the list
             self._batches[order.batch].deliver(start, results, level, attempt)
-            start += len(results.values)
+            start = stop
 
     def _explain(self, order: Explain) -> None:
         self._log.write(order.decision)
