@@ -12,11 +12,12 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
-from adaptive_exec.config import IDLE_WAIT_SECONDS, INLINE_SECONDS
+from adaptive_exec.config import INLINE_SECONDS, LISTEN_SECONDS
 from adaptive_exec.core.events import BatchDropped, InputExhausted, ResultsTaken, TasksArrived
 from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.levels.base import Failure, Results, Work
+from adaptive_exec.levels.bell import Bell
 from adaptive_exec.outcomes import add_note, make_error
 from adaptive_exec.sources import Pulled, Slices
 
@@ -57,7 +58,8 @@ class MapCalls:
         self._source = source
         self._is_easy = is_easy
         self._in_order = in_order
-        self._changed = threading.Condition()
+        self._bell = Bell()
+        self._is_awaited = False
         self._pulling = threading.Lock()
         self._counting = threading.Lock()  # the driver's thread and the caller's both count
         self._asked = 0
@@ -73,7 +75,6 @@ class MapCalls:
         self._is_exhausted = False
         self._is_complete = False
         self._is_cut = False
-        self._waiting = 0
         self._has_begun = False
         self._open_tasks = 0
 
@@ -129,7 +130,7 @@ class MapCalls:
 
     def call_for_attention(self) -> None:
         """Something lies ready for the thread that takes the results."""
-        self._driver.attention.set()
+        self._driver.attention.ring()
         self._wake()
 
     # what the caller's thread does
@@ -185,7 +186,7 @@ class MapCalls:
         """Nobody will take the results, but the tasks are to run all the same."""
         self._is_detached = True
         if self._asked:
-            self._driver.attention.set()
+            self._driver.attention.ring()
 
     def final_error(self) -> BaseException | None:
         """Return what ends the results early.
@@ -250,6 +251,8 @@ class MapCalls:
         if is_end:
             self._driver.post(InputExhausted(now, self.batch))
         self._driver.pump_if_alone()
+        if isinstance(error, KeyboardInterrupt) and _is_in_main_thread():
+            raise error  # Ctrl-C while the input was asked, which is no mistake of the input's
         return came
 
     def _keep(self, block: Block) -> None:
@@ -260,7 +263,7 @@ class MapCalls:
             self._ready[block.start] = block
         else:
             self._loose.append(block)
-        if self._waiting and self._is_something_ready():
+        if self._is_awaited and self._is_something_ready():
             self._wake()
 
     @staticmethod
@@ -282,18 +285,17 @@ class MapCalls:
 
     def _wait(self, deadline: float | None) -> None:
         seconds = (
-            IDLE_WAIT_SECONDS
-            if deadline is None
-            else min(IDLE_WAIT_SECONDS, deadline - time.monotonic())
+            LISTEN_SECONDS if deadline is None else min(LISTEN_SECONDS, deadline - time.monotonic())
         )
         if not self._driver.is_threaded:
             self._driver.step(max(0.0, seconds))
             return
-        with self._changed:
-            self._waiting += 1  # counted before the last look, so that what comes after it wakes us
+        self._is_awaited = True  # said before the last look, so that what comes after it rings
+        try:
             if not self._is_something_ready():
-                self._changed.wait(max(0.0, seconds))
-            self._waiting -= 1
+                self._bell.wait(max(0.0, seconds))
+        finally:
+            self._is_awaited = False
 
     def _is_something_ready(self) -> bool:
         return bool(
@@ -305,10 +307,13 @@ class MapCalls:
         )
 
     def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        self._bell.ring()
 
     def _release(self, start: int, stop: int) -> None:
         with self._counting:
             self._open_tasks -= stop - start
         self._source.release(start, stop)
+
+
+def _is_in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

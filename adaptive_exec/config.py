@@ -71,8 +71,11 @@ CRITICAL_BYTES: Final = 2 * GIB
 """Bytes available below which pressure is critical. Source: the trials system's emergency brake."""
 CRITICAL_FRACTION: Final = 0.08
 """Fraction of the limit that takes the place of CRITICAL_BYTES where it is smaller."""
-IDLE_WAIT_SECONDS: Final = 5.0
+IDLE_WAIT_SECONDS: Final = 1.0
 """Seconds; the longest the driver sleeps with nothing to do. Every wait has a bound."""
+LISTEN_SECONDS: Final = 0.25
+"""Seconds; the longest a caller's thread waits at a stretch. A signal in the very moment before a
+wait does not end it (CPython notes it and goes to sleep), so Ctrl-C may be as late as this."""
 TICK_SECONDS: Final = 0.05
 """Seconds between looks at published results while chunks are out."""
 PUBLISH_SECONDS: Final = 0.0005

@@ -15,7 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
-from adaptive_exec.config import CLOSE_SECONDS, IDLE_WAIT_SECONDS, TICK_SECONDS, Config
+from adaptive_exec.config import (
+    CLOSE_SECONDS,
+    IDLE_WAIT_SECONDS,
+    LISTEN_SECONDS,
+    TICK_SECONDS,
+    Config,
+)
 from adaptive_exec.core.events import (
     ChunkDone,
     Event,
@@ -52,6 +58,7 @@ from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.trace import Trace
 from adaptive_exec.errors import DriverError
 from adaptive_exec.levels.base import CannotStartError, ChunkOrder, Results, Runner, Work
+from adaptive_exec.levels.bell import Bell
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.threads import start_thread
 from adaptive_exec.levels.waiter import Waiter
@@ -120,7 +127,7 @@ class Driver:
         self.name = f"{os.getpid()}-{next(_names)}"
         self.waiter = Waiter()
         self.finished = threading.Event()
-        self.attention = threading.Event()
+        self.attention = Bell()
         self.failure: DriverError | None = None
         self.trace = Trace()
         self._read_host = read_host
@@ -203,14 +210,13 @@ class Driver:
         if self._thread is threading.current_thread():
             return  # a callback shuts the executor down: the loop ends by itself
         while not self.finished.is_set():
-            self.attention.clear()
             served = [calls.serve() for calls in list(self._batches.values())]
             if any(served):
                 continue
             if self._thread is None:
-                self.step(IDLE_WAIT_SECONDS)
+                self.step(LISTEN_SECONDS)
             else:
-                self.attention.wait(IDLE_WAIT_SECONDS)
+                self.attention.wait(LISTEN_SECONDS)
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
 
@@ -480,7 +486,7 @@ class Driver:
     def _finish(self) -> None:
         self._runners.clear()
         self.finished.set()
-        self.attention.set()
+        self.attention.ring()
         leave(self)
         if self._thread is None:
             self.waiter.close()

@@ -310,7 +310,11 @@ class AdaptiveExecutor(Executor):
                 portable=packed is not None,
             )
         )
-        calls.serve_pulls()
+        try:
+            calls.serve_pulls()
+        except BaseException:  # Ctrl-C: nobody will take the results
+            calls.drop()
+            raise
         return calls
 
 

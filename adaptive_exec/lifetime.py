@@ -11,7 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 
 class Mortal(Protocol):
@@ -30,6 +30,12 @@ class Mortal(Protocol):
         """In a forked child: close the descriptors, touch nothing else."""
 
 
+_HELD: Final = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+)
+"""Signals that programs answer by raising: Ctrl-C, an end that is asked for, a deadline."""
 exit_began = threading.Event()
 """Set once the interpreter ends: nothing new is taken on."""
 _alive: "weakref.WeakSet[Mortal]" = weakref.WeakSet()
@@ -47,22 +53,37 @@ def leave(mortal: Mortal) -> None:
 
 @contextlib.contextmanager
 def hold_interrupts() -> Iterator[None]:
-    """Hold back Ctrl-C in the main thread while state is being changed."""
+    """Hold back, in the main thread, what signal handlers would do while state is being changed.
+
+    Any of the program's own handlers may raise, as Ctrl-C's does, and would leave a step half done.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    pressed: list[tuple[int, Any]] = []
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before):
-        yield
-        return
-    signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
+    came: list[tuple[int, Any]] = []
+    held: dict[int, Any] = {}
     try:
+        for number in _HELD:
+            before = signal.getsignal(number)
+            if callable(before):
+                held[number] = before  # noted first: from here on it is put back
+                signal.signal(number, lambda number, frame: came.append((number, frame)))
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if pressed:
-            before(*pressed[0])
+        handlers = dict(held)
+        _put_back(held)
+        for number, frame in came:
+            handlers[number](number, frame)
+
+
+def _put_back(held: dict[int, Any]) -> None:
+    """Set handlers again, all of them, whatever the first of them raises at once."""
+    if held:
+        number, handler = held.popitem()
+        try:
+            signal.signal(number, handler)
+        finally:
+            _put_back(held)
 
 
 def _forget_in_child() -> None:

@@ -11,11 +11,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from adaptive_exec.config import IDLE_WAIT_SECONDS
+from adaptive_exec.config import LISTEN_SECONDS
 from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived
 from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.levels.base import FULL, Failure, Results, Unportable, Work
+from adaptive_exec.lifetime import hold_interrupts
 from adaptive_exec.outcomes import add_note, make_error
 
 
@@ -113,7 +114,7 @@ class SubmitCalls:
 
     def call_for_attention(self) -> None:
         """Something lies ready for a caller's thread."""
-        self._driver.attention.set()
+        self._driver.attention.ring()
 
     def serve(self) -> bool:
         """Run what lies ready in the calling thread; return False when nothing did."""
@@ -129,7 +130,7 @@ class SubmitCalls:
         self.serve()
         while self._driver.is_alone and not future.done():
             if not self.serve():
-                self._driver.step(IDLE_WAIT_SECONDS)
+                self._driver.step(LISTEN_SECONDS)
 
     def _open_overflow(self, batch: int) -> "SubmitCalls":
         if self._overflow is None:
@@ -143,7 +144,7 @@ class SubmitCalls:
 
     def enter(self, entry: "_Entry") -> None:
         """Take a call in."""
-        with self._arriving:
+        with hold_interrupts(), self._arriving:
             self._entries[self._next] = entry
             self._next += 1
             self._driver.post(TasksArrived(time.monotonic(), self.work.batch, 1))

@@ -4,6 +4,7 @@ A task's own exception is a result. Nothing here knows of levels, events or tran
 """
 
 import opcode
+import signal
 import traceback
 from collections.abc import Callable, Sequence
 from time import perf_counter, thread_time
@@ -81,22 +82,31 @@ def _run_detailed(work: Work, items: Sequence[Any], results: Results) -> None:
 
 
 def _fail(error: BaseException) -> Failure:
-    if isinstance(error, KeyboardInterrupt) and not _was_raised_by_code(error):
+    if isinstance(error, KeyboardInterrupt) and _is_from_signal(error):
         raise error
     return Failure(error)
 
 
-def _was_raised_by_code(error: BaseException) -> bool:
-    """Tell a `raise` statement from the signal.
+def _is_from_signal(error: KeyboardInterrupt) -> bool:
+    """Tell an interrupt from the task's own `raise`.
 
-    Which interrupts at an instruction of any other kind.
+    A handler in Python stands in the traceback; the default one, in C, interrupts at an instruction
+    other than a raise.
     """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return False
-    return trace.tb_frame.f_code.co_code[trace.tb_lasti] == _RAISE
+    handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()}
+    trace, last = error.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_code in handlers:
+            return True
+        trace, last = trace.tb_next, trace
+    return last is None or last.tb_frame.f_code.co_code[last.tb_lasti] != _RAISE
+
+
+def _code_of(handler: object) -> object:
+    """Return the code that a handler runs; None where it is not Python's."""
+    if not callable(handler):
+        return None
+    return getattr(handler, "__code__", None) or getattr(handler.__call__, "__code__", None)
 
 
 def _function(work: Work) -> Callable[..., Any]:

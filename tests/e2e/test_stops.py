@@ -41,7 +41,7 @@ def test_an_interrupt_says_how_far_the_run_came_and_how_to_start_again(level: st
 
     out, err, took = stop(process, signal.SIGINT)
 
-    assert process.returncode == 130
+    assert process.returncode == 130, (lines, out, err)
     assert took < STOP_SECONDS
     assert " of 52 done; start again with: adaptive-exec run --function work:nap" in err
     (folder,) = folders(lines[0] + out)

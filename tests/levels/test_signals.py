@@ -1,0 +1,121 @@
+"""Signal handlers that raise, as Ctrl-C's does: the work ends, no task and no input is blamed."""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from adaptive_exec.levels.bell import Bell
+from tests.levels.ladder import LEVELS, executor_at
+
+END_SECONDS = 5.0
+"""Most seconds from a signal to the end of the executor: five times the promise of one second."""
+
+
+class StopAskedError(KeyboardInterrupt):
+    """What a program's own handler raises."""
+
+
+def stop(_number: int, _frame: object) -> None:
+    raise StopAskedError
+
+
+@contextmanager
+def alarm_raises(seconds: float) -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+over = threading.Event()
+"""Set to end the naps of threads, which nothing else can end."""
+
+
+def nap(seconds: float) -> float:
+    over.wait(seconds)
+    return seconds
+
+
+@pytest.fixture(autouse=True)
+def end_naps() -> Iterator[None]:
+    over.clear()
+    yield
+    over.set()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_handler_that_raises_ends_a_map_and_is_no_tasks_result(level: str):
+    with executor_at(level) as executor, alarm_raises(0.3):
+        outcomes = executor.outcomes(nap, [0.01, 0.01, 30.0, 30.0, 30.0])
+        began = time.monotonic()
+        seen = []
+        with pytest.raises(StopAskedError):
+            seen.extend(outcomes)
+        executor.kill_workers()
+        assert time.monotonic() - began < END_SECONDS
+
+
+def test_an_interrupt_while_the_input_is_asked_is_no_mistake_of_the_inputs():
+    def slow_input() -> Iterator[float]:
+        yield 0.0
+        time.sleep(30)
+        yield 0.0
+
+    with executor_at("thread") as executor, alarm_raises(0.3):
+        began = time.monotonic()
+        with pytest.raises(StopAskedError):
+            list(executor.map(nap, slow_input()))
+        assert time.monotonic() - began < END_SECONDS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+def test_wherever_a_handler_raises_the_executor_ends_in_time(level: str):
+    dice = random.Random(7)
+    for _ in range(60):
+        over.clear()
+        began = time.monotonic()
+        with suppress(StopAskedError), alarm_raises(0.001 + 0.1 * dice.random()):
+            executor = executor_at(level)
+            try:
+                for _ in executor.map(nap, iter([0.0002] * 200 + [30.0] * 9)):
+                    pass
+                pytest.fail("the map ended without its interrupt")
+            finally:
+                executor.kill_workers()
+                over.set()
+        assert time.monotonic() - began < END_SECONDS
+
+
+def test_a_bell_rung_before_the_wait_ends_it_once():
+    bell = Bell()
+    bell.ring()
+    bell.ring()
+
+    began = time.monotonic()
+    bell.wait(END_SECONDS)
+    assert time.monotonic() - began < END_SECONDS / 2
+
+    began = time.monotonic()
+    bell.wait(0.05)
+    assert time.monotonic() - began >= 0.04
+
+
+def test_a_bell_rung_by_another_thread_ends_a_wait():
+    bell = Bell()
+    timer = threading.Timer(0.05, bell.ring)
+    timer.start()
+
+    began = time.monotonic()
+    bell.wait(END_SECONDS)
+    timer.join(END_SECONDS)
+
+    assert time.monotonic() - began < END_SECONDS / 2
