@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # for type checkers; at run time each name is loaded when it 
     from adaptive_exec.errors import DriverError as DriverError
     from adaptive_exec.errors import InitializerError as InitializerError
     from adaptive_exec.errors import LevelUnavailableError as LevelUnavailableError
+    from adaptive_exec.errors import MemoryPressureError as MemoryPressureError
     from adaptive_exec.errors import PoisonTaskError as PoisonTaskError
     from adaptive_exec.errors import TaskError as TaskError
     from adaptive_exec.errors import TaskTimeoutError as TaskTimeoutError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # for type checkers; at run time each name is loaded when it 
     from adaptive_exec.executor import AdaptiveExecutor as AdaptiveExecutor
     from adaptive_exec.executor import Progress as Progress
     from adaptive_exec.executor import adaptive_executor as adaptive_executor
+    from adaptive_exec.guard import MemoryGuard as MemoryGuard
     from adaptive_exec.host.snapshot import take_snapshot as take_snapshot
     from adaptive_exec.outcomes import Outcome as Outcome
 
@@ -34,6 +36,8 @@ _HOMES = {
     "HostSnapshot": "core.snapshot",
     "InitializerError": "errors",
     "LevelUnavailableError": "errors",
+    "MemoryGuard": "guard",
+    "MemoryPressureError": "errors",
     "Outcome": "outcomes",
     "PoisonTaskError": "errors",
     "Progress": "executor",
@@ -53,6 +57,8 @@ __all__ = [
     "HostSnapshot",
     "InitializerError",
     "LevelUnavailableError",
+    "MemoryGuard",
+    "MemoryPressureError",
     "Outcome",
     "PoisonTaskError",
     "Progress",

@@ -96,6 +96,10 @@ THREAD_STACK_BYTES: Final = 256 * KIB
 """Bytes of stack for a thread when the usual size was refused."""
 SEND_BYTES_MAX: Final = 1 * MIB
 """Bytes of small tasks put into one message before the chunk is cut."""
+GUARD_LINE_SECONDS: Final = 30.0
+"""Seconds between two warnings of a `MemoryGuard`. Source: the trials system's monitor."""
+BRAKES_MAX: Final = 10
+"""Trials in a row that the brake may end before a study is stopped. Source: the trials system."""
 NOT_YET: Final = (
     "journal",
     "key",

@@ -111,6 +111,43 @@ class WorkerTraceback(AdaptiveExecError):  # noqa: N818  # it carries a text, no
         super().__init__(f'\n"""\n{text}"""')
 
 
+class MemoryPressureError(MemoryError, AdaptiveExecError):  # in the other order it has no __new__
+    """So little memory is left that going on would endanger the host.
+
+    Attributes:
+        where: What the caller was doing, `""` where that was not said.
+        available_bytes: Memory that could still be taken.
+        critical_bytes: The mark that this is below.
+        limit_bytes: The memory limit in force.
+        source: Where `available_bytes` was read.
+        needed_bytes: Memory that a wait was for, None where it was a mere check.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        available_bytes: int,
+        critical_bytes: int,
+        limit_bytes: int,
+        source: str = "",
+        needed_bytes: int | None = None,
+    ) -> None:
+        self.where = where
+        self.available_bytes = available_bytes
+        self.critical_bytes = critical_bytes
+        self.limit_bytes = limit_bytes
+        self.source = source
+        self.needed_bytes = needed_bytes
+        at = f" at {where}" if where else ""
+        wanted = "" if needed_bytes is None else f" and {needed_bytes} bytes wanted"
+        super().__init__(
+            f"memory is running out{at}, got {available_bytes} bytes available of {limit_bytes} "
+            f"({source or 'source unknown'}), mark {critical_bytes}{wanted}; "
+            f"let memory go, or run less at once"
+        )
+
+
 class LevelUnavailableError(AdaptiveExecError, BrokenExecutor):
     """No level that the settings allow can run the task now.
 

@@ -92,7 +92,7 @@ def _facts(facts: tuple[tuple[str, Fact], ...]) -> str:
     return "".join(f" {name}={_text(name, value)}" for name, value in facts if value is not None)
 
 
-_BYTES = frozenset({"available", "limit", "warn", "critical", "peak", "payload"})
+_BYTES = frozenset({"available", "limit", "warn", "critical", "peak", "payload", "needed"})
 _SECONDS = frozenset({"wait", "ran", "task_seconds", "transport_seconds"})
 
 

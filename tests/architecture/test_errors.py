@@ -15,6 +15,9 @@ EXAMPLES = [
     errors.TaskTimeoutError(4, 2.5),
     errors.TaskError("mymod.MyError", "bad", "Traceback ..."),
     errors.WorkerTraceback("Traceback ..."),
+    errors.MemoryPressureError(
+        "split 3/5", available_bytes=10**9, critical_bytes=2**31, limit_bytes=2**34, needed_bytes=7
+    ),
     errors.LevelUnavailableError("process", "OSError: [Errno 12] Cannot allocate memory"),
     errors.DriverError("the driver stopped"),
     errors.InitializerError("Traceback ..."),
