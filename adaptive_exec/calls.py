@@ -9,8 +9,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from adaptive_exec.config import INLINE_SECONDS, LISTEN_SECONDS
 from adaptive_exec.core.events import BatchDropped, InputExhausted, ResultsTaken, TasksArrived
@@ -28,8 +27,7 @@ An input slower than this is told of item by item, so that tasks that are here n
 """
 
 
-@dataclass(slots=True)
-class Block:
+class Block(NamedTuple):
     """Outcomes that follow on from each other, with what they have in common."""
 
     start: int

@@ -8,9 +8,8 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Final, SupportsIndex
+from typing import Any, Final, NamedTuple, Self, SupportsIndex
 
 LEVELS: Final = ("process", "thread", "sequential")
 """The ladder, best first; a step down is a step to the right."""
@@ -123,8 +122,35 @@ is a percentage.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class _Settings(NamedTuple):
+    levels: str | tuple[str, ...] = "auto"
+    max_workers: int | None = None
+    max_in_flight: int | None = None
+    target_memory: Size = TARGET_MEMORY
+    warn_memory: Size | None = None
+    critical_memory: Size | None = None
+    task_memory: Size | None = None
+    task_timeout: float | None = None
+    retries: int = 2
+    retry_on: tuple[type[BaseException], ...] = ()
+    isolate: bool = False
+    max_tasks_per_worker: int | None = None
+    max_worker_age: float | None = None
+    max_worker_memory: Size | None = None
+    inner_threads: int | None = None
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[object, ...] = ()
+    start: str | None = None
+    journal: object = None
+    key: Callable[..., object] | None = None
+    share_host: bool = False
+    progress: bool = False
+    on_event: Callable[[dict[str, object]], object] | None = None
+    reuse: bool = False
+    cluster: object = None
+
+
+class Config(_Settings):
     """The settings of one executor.
 
     Args:
@@ -162,49 +188,23 @@ class Config:
         TypeError: A value has the wrong type, or a setting is unknown.
     """
 
-    levels: str | tuple[str, ...] = "auto"
-    max_workers: int | None = None
-    max_in_flight: int | None = None
-    target_memory: Size = TARGET_MEMORY
-    warn_memory: Size | None = None
-    critical_memory: Size | None = None
-    task_memory: Size | None = None
-    task_timeout: float | None = None
-    retries: int = 2
-    retry_on: tuple[type[BaseException], ...] = ()
-    isolate: bool = False
-    max_tasks_per_worker: int | None = None
-    max_worker_age: float | None = None
-    max_worker_memory: Size | None = None
-    inner_threads: int | None = None
-    initializer: Callable[..., object] | None = None
-    initargs: tuple[object, ...] = ()
-    start: str | None = None
-    journal: object = None
-    key: Callable[..., object] | None = None
-    share_host: bool = False
-    progress: bool = False
-    on_event: Callable[[dict[str, object]], object] | None = None
-    reuse: bool = False
-    cluster: object = None
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
+    def __new__(cls, **settings: object) -> Self:
         """Check every value, and bring it into one form."""
-        self._settle("levels", check_levels(self.levels))
-        self._settle("retries", _check_count("retries", self.retries, least=0))
-        self._settle("initargs", _check_initargs(self.initargs))
-        parse_size("target_memory", self.target_memory, limit_bytes=GIB)
-        for name in _FLAGS:
-            _check_flag(name, getattr(self, name))
-        for name, check in _OPTIONAL.items():
-            if getattr(self, name) is not None:
-                self._settle(name, check(name, getattr(self, name)))
+        self = super().__new__(cls, **_settle({**cls._field_defaults, **settings}))
         _check_built(self)
         _check_marks(self)
         _check_isolate(self)
+        return self
 
-    def _settle(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)  # the class is frozen only once it has been made
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, object]]:
+        """Be pickled by names, as it is made."""
+        return (), self._asdict()
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]  # narrower than a tuple's
+        return cls(**dict(zip(cls._fields, iterable, strict=True)))  # so `_replace` checks as well
 
     @property
     def ladder(self) -> tuple[str, ...]:
@@ -225,11 +225,11 @@ def make_config(settings: Mapping[str, object]) -> Config:
         TypeError: A name is unknown; the message names the nearest known one.
         ValueError: A value is out of range.
     """
-    known = sorted(field.name for field in fields(Config))
+    known = sorted(Config._fields)
     for name in settings:
         if name not in known:
             raise TypeError(_unknown("setting", name, known))
-    return Config(**settings)  # type: ignore[arg-type]  # every value is checked in __post_init__
+    return Config(**settings)
 
 
 def check_levels(levels: object) -> str | tuple[str, ...]:
@@ -414,11 +414,26 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
 """Settings that may be None, and the check of any other value."""
 
 
+def _settle(given: dict[str, Any]) -> dict[str, Any]:
+    """Check values one by one; return them in one form."""
+    settled = dict(given)
+    settled["levels"] = check_levels(given["levels"])
+    settled["retries"] = _check_count("retries", given["retries"], least=0)
+    settled["initargs"] = _check_initargs(given["initargs"])
+    parse_size("target_memory", given["target_memory"], limit_bytes=GIB)
+    for name in _FLAGS:
+        _check_flag(name, given[name])
+    for name, check in _OPTIONAL.items():
+        if given[name] is not None:
+            settled[name] = check(name, given[name])
+    return settled
+
+
 def _check_built(config: Config) -> None:
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if field.name in NOT_YET and value is not field.default:
-            message = f"{field.name} is not built yet, got {value!r}; leave it out in this version"
+    for name, default in config._field_defaults.items():
+        value = getattr(config, name)
+        if name in NOT_YET and value is not default:
+            message = f"{name} is not built yet, got {value!r}; leave it out in this version"
             raise ValueError(message)
 
 

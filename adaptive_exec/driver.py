@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
 from adaptive_exec.config import (
@@ -443,7 +442,7 @@ class Driver:
             self.config.on_event(as_event(order.decision))
         except Exception:  # noqa: BLE001  # the user's callback may raise anything; the run goes on
             LOGGER.exception("on_event: the callback failed and is asked no more run=%s", self.name)
-            self.config = replace(self.config, on_event=None)
+            self.config = self.config._replace(on_event=None)
 
     def _start(self, level: str, workers: Sequence[int]) -> None:
         try:

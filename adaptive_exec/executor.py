@@ -8,9 +8,8 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sized
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from adaptive_exec.calls import MapCalls
 from adaptive_exec.config import Config, make_config
@@ -35,8 +34,7 @@ _UNPORTABLE = -1
 _COPIED = (list, tuple, dict, set, frozenset)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far an executor has come.
 
     Attributes:

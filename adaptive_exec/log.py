@@ -5,7 +5,6 @@ form. The library never configures logging. Decides nothing about the run.
 """
 
 import logging
-from dataclasses import dataclass, field
 
 from adaptive_exec.core.reason import Code, Decision
 from adaptive_exec.core.trace import describe
@@ -36,17 +35,17 @@ _NEXT = {
 }
 
 
-@dataclass(slots=True)
 class DecisionLog:
     """Writes the decisions of one executor.
 
-    Attributes:
+    Args:
         run: Short name of the executor, in every line.
     """
 
-    run: str
-    _fell_from_process: bool = False
-    _counts: dict[tuple[str, Code], list[float]] = field(default_factory=dict)
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self._fell_from_process = False
+        self._counts: dict[tuple[str, Code], list[float]] = {}
 
     def write(self, decision: Decision) -> None:
         """Write a decision as one line, unless too many like it were just written."""

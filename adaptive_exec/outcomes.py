@@ -3,8 +3,7 @@
 Decides nothing: the reason says which error it is.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.errors import (
@@ -17,8 +16,7 @@ from adaptive_exec.errors import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one task.
 
     Attributes:
@@ -32,7 +30,7 @@ class Outcome:
         level: Where it ran; `""` when nowhere.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
     value: Any
     error: BaseException | None
     attempts: int

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 from adaptive_exec.config import LISTEN_SECONDS
@@ -18,6 +17,8 @@ from adaptive_exec.driver import Driver
 from adaptive_exec.levels.base import FULL, Failure, Results, Unportable, Work
 from adaptive_exec.lifetime import hold_interrupts
 from adaptive_exec.outcomes import add_note, make_error
+
+_Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class SubmitCalls:
@@ -162,12 +163,14 @@ class SubmitCalls:
             entry.future.set_exception(error)
 
 
-@dataclass(slots=True)
 class _Entry:
-    future: "Future[Any]"
-    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-    has_begun: bool = False
-    is_cancelled: bool = False
+    __slots__ = ("call", "future", "has_begun", "is_cancelled")
+
+    def __init__(self, future: "Future[Any]", call: _Call) -> None:
+        self.future = future
+        self.call = call
+        self.has_begun = False
+        self.is_cancelled = False
 
 
 def do_nothing() -> None:

@@ -58,7 +58,10 @@ def examine(*, as_json: bool) -> int:
     plans = plan_rows(snapshot, Config())
     if as_json:
         found = {
-            "snapshot": asdict(snapshot),
+            "snapshot": {
+                **snapshot._asdict(),
+                "limits": [limit._asdict() for limit in snapshot.limits],
+            },
             "starts": [asdict(one) for one in tries],
             "plans": plans,
         }

@@ -4,7 +4,7 @@ Pure: (verdict before, snapshot, config) -> verdict with a reason. Pressure rise
 falls only above a higher mark (hysteresis). What is done about it is `core/run`.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from adaptive_exec.config import (
     CRITICAL_BYTES,
@@ -32,8 +32,7 @@ _CODES = {"normal": Code.MEMORY_NORMAL, "warn": Code.MEMORY_WARN, "critical": Co
 _ORDER = ("normal", "warn", "critical")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """How tight memory is.
 
     Attributes:

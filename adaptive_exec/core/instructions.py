@@ -5,7 +5,6 @@ OpenLevel that replaces it, Deliver before the SendChunk that its room allows. D
 the driver performs them one by one.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from adaptive_exec.core.reason import Decision, Reason
@@ -95,9 +94,25 @@ class Explain(NamedTuple):
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True)
-class ReadHost:
+class _Bare:
+    """An order with nothing to say; two of a kind are equal."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class ReadHost(_Bare):
     """Take a snapshot of the host; HostSampled answers."""
+
+    __slots__ = ()
 
 
 class SetTimer(NamedTuple):
@@ -106,9 +121,10 @@ class SetTimer(NamedTuple):
     at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(_Bare):
     """Nothing is left to do and nothing will come: the driver may end."""
+
+    __slots__ = ()
 
 
 Instruction = (

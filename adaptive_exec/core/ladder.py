@@ -4,7 +4,7 @@ Degrade follows failure of the machinery, never a task's own exception. A move b
 needs a clear gain and is made at most twice per batch (explore once, then commit). Pure.
 """
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from adaptive_exec.config import (
     CALM_SECONDS,
@@ -26,16 +26,14 @@ WORKER_SHARE_OF_TRANSPORT = 0.5
 beside it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """A change of level, and why."""
 
     level: str
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Breaker:
+class Breaker(NamedTuple):
     """The record of a level's failures: closed, or open until a time (circuit breaker).
 
     Attributes:
@@ -61,7 +59,7 @@ def refuse(before: Breaker, error: str) -> tuple[Breaker, float | None]:
     Returns:
         The new record, and the seconds to wait before the next try; None when patience is spent.
     """
-    after = replace(before, tries=before.tries + 1, error=error)
+    after = before._replace(tries=before.tries + 1, error=error)
     if before.tries >= len(START_PATIENCE_SECONDS):
         return after, None
     return after, START_PATIENCE_SECONDS[before.tries]
@@ -70,7 +68,7 @@ def refuse(before: Breaker, error: str) -> tuple[Breaker, float | None]:
 def shut(before: Breaker, at: float) -> Breaker:
     """Shut a level for its calm time; the next time is twice as long."""
     longer = min(CALM_SECONDS_MAX, 2 * before.calm_seconds)
-    return replace(before, tries=0, shut_until=at + before.calm_seconds, calm_seconds=longer)
+    return before._replace(tries=0, shut_until=at + before.calm_seconds, calm_seconds=longer)
 
 
 def next_level(

@@ -5,8 +5,6 @@ A level that failed is taken down whole before another one opens. A batch keeps 
 where it is and goes on elsewhere.
 """
 
-from dataclasses import replace
-
 from adaptive_exec.config import CALM_SECONDS, LEVELS, SAMPLE_TASKS, SMALL_BATCH_TASKS
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.events import BatchOpened
@@ -38,7 +36,7 @@ def settle_in(state: State, event: BatchOpened) -> None:
     plan = make_plan(shape, state.host, state.config, shut=state.shut_levels)
     home = make_plan(shape, state.host, state.config).level
     if _is_process_at_hand(state, plan, portable=event.portable):
-        home, plan = "process", replace(plan, level="process", reason=because(Code.LEVEL_OPEN))
+        home, plan = "process", plan._replace(level="process", reason=because(Code.LEVEL_OPEN))
     batch = state.batches[event.batch] = Batch(event, level=plan.level, home=home)
     workers = enter(state, batch, plan.level)
     subject = f"batch {batch.id}"
@@ -187,9 +185,9 @@ def _try_again(state: State, roster: Roster) -> None:
         for batch in state.batches.values()
     )
     if wanted and not _is_calm(state, roster.level):
-        roster.breaker = replace(roster.breaker, shut_until=state.now + CALM_SECONDS)
+        roster.breaker = roster.breaker._replace(shut_until=state.now + CALM_SECONDS)
         return
-    roster.breaker = replace(roster.breaker, shut_until=None)
+    roster.breaker = roster.breaker._replace(shut_until=None)
     roster.on_trial = True
     roster.cap = 1
     if _is_in_use(state, roster.level):
@@ -232,7 +230,7 @@ def pass_trial(state: State, roster: Roster, batch: Batch) -> None:
     """Bring every batch back that would rather be at a level which has proved itself."""
     level = roster.level
     roster.on_trial = False
-    roster.breaker = replace(roster.breaker, calm_seconds=CALM_SECONDS)
+    roster.breaker = roster.breaker._replace(calm_seconds=CALM_SECONDS)
     state.ailing.discard(level)
     old = batch.level if batch.level != level else ""
     state.explain("restored", "info", "run", because(Code.TRIAL_PASSED), old=old, new=level)

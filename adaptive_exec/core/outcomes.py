@@ -26,13 +26,14 @@ def launch(
     start, stop = tasks
     worker, level = roster.idle[-1], roster.level
     chunk = next(state.chunk_ids)
-    flight = Flight(chunk, batch.id, level, worker, start, stop, start, attempt, is_suspect)
+    order = SendChunk(chunk, level, worker, batch.id, start, stop, attempt)
+    flight = Flight(order, is_suspect=is_suspect)
     if level != INLINE_LEVEL:
         _note_company(state, flight)
     state.flights[chunk] = flight
     roster.assign(flight)
     batch.begin(level)
-    state.orders.append(SendChunk(chunk, level, worker, batch.id, start, stop, attempt))
+    state.orders.append(order)
     return flight
 
 

@@ -4,8 +4,8 @@ Pure: (shape of the batch, facts, config) -> Plan with a Reason. What measuring 
 `core/ladder`.
 """
 
-from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 from adaptive_exec.config import (
     DEGRADED_THREADS,
@@ -30,8 +30,7 @@ THREADS_MAX = 32
 """Threads at most by default. Source: ThreadPoolExecutor's default."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchShape:
+class BatchShape(NamedTuple):
     """What is known of a batch before any of it ran.
 
     Attributes:
@@ -43,8 +42,7 @@ class BatchShape:
     portable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Level and most workers for a batch, and why."""
 
     level: str

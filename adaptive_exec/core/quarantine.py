@@ -4,7 +4,7 @@ What was finished before the death stays finished; what had not begun runs again
 Only the task that was running is a suspect. How a suspect is run alone is `core/run`.
 """
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from adaptive_exec.core.events import WorkerLost
 
@@ -13,8 +13,7 @@ UNEXPLAINED_EXTRA = 1
 the task."""
 
 
-@dataclass(frozen=True, slots=True)
-class Suspect:
+class Suspect(NamedTuple):
     """A task that was running when its worker died.
 
     Attributes:
@@ -37,7 +36,7 @@ class Suspect:
 
     def again(self, *, executions: int) -> "Suspect":
         """Return the record with another count of executions and nothing more held against it."""
-        return replace(self, executions=executions)
+        return self._replace(executions=executions)
 
 
 def accuse(before: Suspect | None, lost: WorkerLost, *, executions: int, is_alone: bool) -> Suspect:
@@ -55,8 +54,7 @@ def accuse(before: Suspect | None, lost: WorkerLost, *, executions: int, is_alon
     record = before or Suspect(0, 0, 0, lost.at, lost.cause)
     counts = is_alone or not lost.memory
     peaks = [peak for peak in (record.peak_bytes, lost.peak_bytes) if peak is not None]
-    return replace(
-        record,
+    return record._replace(
         deaths=record.deaths + counts,
         executions=executions,
         extra=max(record.extra, UNEXPLAINED_EXTRA * lost.unexplained),

@@ -4,8 +4,8 @@ Tests and scripts read the code; people read the sentence that `log` and `report
 Decides nothing.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 Fact = int | float | str | None
 
@@ -58,8 +58,7 @@ class Code(StrEnum):
     STOP_ASKED = "stop_asked"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """A code and the facts that led to it, in the order in which people should read them."""
 
     code: Code
@@ -79,8 +78,7 @@ def because(code: Code, **facts: Fact) -> Reason:
     return Reason(code, tuple(facts.items()))
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Something that was decided, for the log, the events and the report.
 
     Attributes:

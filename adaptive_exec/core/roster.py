@@ -1,15 +1,14 @@
 """The workers of one level inside a run: ordered, ready, busy, gone. Decides nothing."""
 
-from dataclasses import dataclass
-
+from adaptive_exec.core.instructions import SendChunk
 from adaptive_exec.core.ladder import Breaker
 
 
-@dataclass(slots=True)
 class Flight:
     """A chunk that was sent.
 
     Attributes:
+        chunk, level, worker, batch, start, stop: As it was ordered.
         next: First task of it that is not finished.
         attempt: The how-manieth execution of its tasks this is.
         is_suspect: True when it is a suspect that runs alone.
@@ -18,18 +17,34 @@ class Flight:
         overdue: Task that ran out of time, None while none did.
     """
 
-    chunk: int
-    batch: int
-    level: str
-    worker: int
-    start: int
-    stop: int
-    next: int
-    attempt: int = 1
-    is_suspect: bool = False
-    is_alone: bool = False
-    is_doomed: bool = False
-    overdue: int | None = None
+    __slots__ = (
+        "attempt",
+        "batch",
+        "chunk",
+        "is_alone",
+        "is_doomed",
+        "is_suspect",
+        "level",
+        "next",
+        "overdue",
+        "start",
+        "stop",
+        "worker",
+    )
+
+    def __init__(self, order: SendChunk, *, is_suspect: bool) -> None:
+        self.chunk = order.chunk
+        self.level = order.level
+        self.worker = order.worker
+        self.batch = order.batch
+        self.start = order.start
+        self.stop = order.stop
+        self.attempt = order.attempt
+        self.next = order.start
+        self.is_suspect = is_suspect
+        self.is_alone = False
+        self.is_doomed = False
+        self.overdue: int | None = None
 
 
 class Roster:

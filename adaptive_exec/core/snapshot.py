@@ -3,11 +3,10 @@
 Filled by `host/`, read by the policies. Decides nothing and reads nothing.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """One limit that was found on this host.
 
     Attributes:
@@ -23,8 +22,7 @@ class Limit:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostSnapshot:
+class HostSnapshot(NamedTuple):
     """What this host affords, read once.
 
     Attributes:

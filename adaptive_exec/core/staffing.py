@@ -4,8 +4,6 @@ A refused start is tried again with growing patience. When that is spent the lev
 that did start and grows by one at a time after calm; only a level that got none is left.
 """
 
-from dataclasses import replace
-
 from adaptive_exec.config import CALM_SECONDS, CALM_SECONDS_MAX, STRIKES_MAX
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.events import StartRefused, WorkerLost, WorkerStalled
@@ -97,7 +95,7 @@ def take_in(state: State, roster: Roster, worker: int) -> None:
         return
     roster.ready(worker)
     calm = roster.breaker.calm_seconds if roster.on_trial else CALM_SECONDS
-    roster.breaker = replace(roster.breaker, tries=0, calm_seconds=calm)
+    roster.breaker = roster.breaker._replace(tries=0, calm_seconds=calm)
     _judge_starts(state, roster)
 
 
@@ -111,7 +109,7 @@ def do_without(state: State, event: StartRefused) -> None:
 
 
 def _count_refusal(state: State, roster: Roster, error: str, *, lasting: bool) -> None:
-    roster.breaker = replace(roster.breaker, error=error)
+    roster.breaker = roster.breaker._replace(error=error)
     if roster.is_leaving:
         return
     if roster.on_trial:
@@ -153,7 +151,7 @@ def _keep_those_that_started(state: State, roster: Roster) -> None:
     roster.cap = roster.size
     roster.start_after = state.now + before.calm_seconds
     longer = min(CALM_SECONDS_MAX, 2 * before.calm_seconds)
-    roster.breaker = replace(before, tries=0, calm_seconds=longer)
+    roster.breaker = before._replace(tries=0, calm_seconds=longer)
 
 
 def lose(state: State, event: WorkerLost) -> None:
@@ -191,7 +189,7 @@ def _strike(state: State, roster: Roster, cause: str) -> None:
         return
     error = f"{STRIKES_MAX} workers died at their start, the last by {cause}"
     roster.strikes = 0
-    roster.breaker = replace(roster.breaker, error=error)
+    roster.breaker = roster.breaker._replace(error=error)
     if roster.busy:
         _keep_those_that_started(state, roster)
     else:

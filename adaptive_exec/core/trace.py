@@ -4,7 +4,7 @@ Sums up to a RunReport. Fed by the driver with each event and what came of it. D
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from adaptive_exec.config import TRACE_LENGTH
 from adaptive_exec.core.events import ChunkDone, Event, StartRefused, WorkerReady
@@ -14,8 +14,7 @@ from adaptive_exec.core.reason import Decision, Fact
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class RunReport:
+class RunReport(NamedTuple):
     """What an executor did so far and why; print it.
 
     Attributes:
@@ -104,26 +103,26 @@ def _text(name: str, value: Fact) -> str:
     return f'"{value}"' if isinstance(value, str) and " " in value else str(value)
 
 
-@dataclass(slots=True)
 class Trace:
     """Collects what a report needs, event by event."""
 
-    levels: list[str] = field(default_factory=list)
-    workers: int = 0
-    window: int = 0
-    tasks: int = 0
-    failed_tasks: int = 0
-    chunks: int = 0
-    degrades: int = 0
-    restores: int = 0
-    compute_seconds: float = 0.0
-    transport_seconds: float = 0.0
-    start_seconds: float = 0.0
-    memory_wait_seconds: float = 0.0
-    peak_task_bytes: int | None = None
-    decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=TRACE_LENGTH))
-    _ordered_at: dict[int, float] = field(default_factory=dict)
-    _tight_since: float | None = None
+    def __init__(self) -> None:
+        self.levels: list[str] = []
+        self.workers = 0
+        self.window = 0
+        self.tasks = 0
+        self.failed_tasks = 0
+        self.chunks = 0
+        self.degrades = 0
+        self.restores = 0
+        self.compute_seconds = 0.0
+        self.transport_seconds = 0.0
+        self.start_seconds = 0.0
+        self.memory_wait_seconds = 0.0
+        self.peak_task_bytes: int | None = None
+        self.decisions: deque[Decision] = deque(maxlen=TRACE_LENGTH)
+        self._ordered_at: dict[int, float] = {}
+        self._tight_since: float | None = None
 
     def see(
         self, event: Event, instructions: list[Instruction], in_flight: int, workers: int

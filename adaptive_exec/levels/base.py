@@ -5,8 +5,7 @@ a level can do is declared in its traits, and expectations follow traits, never 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from adaptive_exec.core.events import Event
 
@@ -36,8 +35,7 @@ class Unportable(Failure):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(NamedTuple):
     """What a level can do.
 
     Attributes:
@@ -53,8 +51,11 @@ class Traits:
     parallel_python: bool
 
 
-@dataclass(slots=True)
-class Work:
+Detail = tuple[float, float | None, int | None]
+"""What is measured of a task: wall seconds, CPU seconds, peak bytes; None where unknown."""
+
+
+class Work(NamedTuple):
     """The callable side of a batch, shared by all of its chunks.
 
     Attributes:
@@ -74,8 +75,7 @@ class Work:
     timeout_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkOrder:
+class ChunkOrder(NamedTuple):
     """A chunk with its real arguments, on the way to a worker."""
 
     chunk: int
@@ -86,17 +86,19 @@ class ChunkOrder:
     work: Work
 
 
-@dataclass(slots=True)
 class Results:
     """Outcomes of tasks that follow on from each other.
 
     Attributes:
         values: A value or a `Failure` for each.
-        details: `(wall seconds, cpu seconds, peak bytes or None)` for each, None when nobody asked.
+        details: One for each, None when nobody asked.
     """
 
-    values: list[Any]
-    details: list[tuple[float, float | None, int | None]] | None = field(default=None)
+    __slots__ = ("details", "values")
+
+    def __init__(self, values: list[Any], details: list[Detail] | None = None) -> None:
+        self.values = values
+        self.details = details
 
 
 class Outlet(Protocol):

@@ -6,8 +6,7 @@ A starter gives a worker a socket and a slate and says how it fares; it does not
 import os
 import signal
 import socket
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from adaptive_exec.config import SLATE_BYTES
 from adaptive_exec.levels.slate import Slate, make_memory_file
@@ -16,8 +15,7 @@ from adaptive_exec.levels.zygote_main import INNER_THREADS
 _QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What every worker is started with.
 
     Attributes:
@@ -31,8 +29,7 @@ class Terms:
     publish_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(NamedTuple):
     """What the parent holds of a worker that was ordered.
 
     Attributes:

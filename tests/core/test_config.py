@@ -1,6 +1,5 @@
 """Settings: what is taken, in which form, and how a wrong one is refused."""
 
-import dataclasses
 import pickle
 from decimal import Decimal
 from fractions import Fraction
@@ -240,16 +239,16 @@ def test_settings_are_brought_into_one_form():
 def test_a_config_cannot_be_changed_but_can_be_replaced_and_carried():
     settings = Config(max_workers=2)
 
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         settings.max_workers = 3  # type: ignore[misc]
 
-    assert dataclasses.replace(settings, retries=0).max_workers == 2
+    assert settings._replace(retries=0).max_workers == 2
     assert pickle.loads(pickle.dumps(settings)) == settings
     with pytest.raises(ValueError, match="max_workers"):
-        dataclasses.replace(settings, max_workers=0)
+        settings._replace(max_workers=0)
 
 
 def test_every_setting_is_told_of_in_the_docstring():
     told = {line.strip().partition(": ")[0] for line in (Config.__doc__ or "").splitlines()}
 
-    assert {field.name for field in dataclasses.fields(Config)} <= told
+    assert set(Config._fields) <= told

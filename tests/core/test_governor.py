@@ -1,6 +1,5 @@
 """How tight memory is, and when to look again."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -16,7 +15,7 @@ CODES = {"normal": Code.MEMORY_NORMAL, "warn": Code.MEMORY_WARN, "critical": Cod
 
 
 def judge(available, limit=32 * GIB, before="normal", **settings):
-    verdict = replace(CALM, pressure=before)
+    verdict = CALM._replace(pressure=before)
     return judge_memory(verdict, make_host(available=available, limit=limit), Config(**settings))
 
 
