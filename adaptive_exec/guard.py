@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from numbers import Real
 
 from adaptive_exec.config import GIB, GUARD_LINE_SECONDS, Config, Size, parse_size
@@ -135,7 +134,7 @@ class MemoryGuard:
         if host.limit_bytes != self._config_limit_bytes:
             self._config = _make_config(self._warn, self._critical, host.limit_bytes)
             self._config_limit_bytes = host.limit_bytes
-        left = replace(host, available_bytes=max(0, host.available_bytes - needed_bytes))
+        left = host._replace(available_bytes=max(0, host.available_bytes - needed_bytes))
         return judge_memory(self._verdict, left, self._config)
 
     def _say_tight(self, where: str, old: str, verdict: Verdict, at: float) -> None:

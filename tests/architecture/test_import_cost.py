@@ -33,6 +33,19 @@ def test_importing_the_package_loads_nothing_heavy():
     assert [name for name in HEAVY if name in loaded] == []
 
 
+def test_the_first_executor_loads_no_module_that_takes_code_apart():
+    code = """
+import sys
+from adaptive_exec import adaptive_executor
+with adaptive_executor() as executor:
+    assert list(executor.map(abs, range(20))) == list(range(20))
+print(*sys.modules)
+"""
+    loaded = run(code).split()
+
+    assert {"dataclasses", "inspect", "ast", "dis"} & set(loaded) == set()
+
+
 @pytest.mark.parametrize("absent", ["psutil", "loky", "cloudpickle", "psutil loky cloudpickle"])
 def test_the_face_is_whole_without_optional_packages(absent: str):
     code = f"""
