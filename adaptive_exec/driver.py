@@ -446,14 +446,14 @@ class Driver:
 
     def _start(self, level: str, workers: Sequence[int]) -> None:
         try:
+            if level not in self._runners:
+                self._runners[level] = self._make[level](self)
             if level != "sequential":
                 self._ensure_thread(level)
             if not self._may_drive():
                 self._deferred.append((level, workers))
                 self.waiter.wake()
                 return
-            if level not in self._runners:
-                self._runners[level] = self._make[level](self)
             self._tick_at = 0.0  # a start has bounds to be looked after
             self._runners[level].start(workers)
         except Exception as error:  # noqa: BLE001  # by origin: all that a start raises is a refused start

@@ -5,9 +5,13 @@ not know of chunks.
 """
 
 import os
+import select
 import signal
 import socket
+import sys
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES
@@ -23,10 +27,26 @@ from adaptive_exec.levels.starter import (
 )
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.worker import Worker, end_process
-from adaptive_exec.levels.zygote_main import be_expendable, prctl
+from adaptive_exec.levels.zygote_main import be_expendable, open_pidfd, prctl
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+
+_WATCH_SECONDS = 0.25
+"""Seconds between looks for the parent where the kernel has no pidfd."""
+_DESCRIPTORS_MAX = 4096
+"""Descriptors that a fresh worker can have at most: it opened a dozen."""
+
+
+def load_context() -> Any:
+    """Import loky, 30 ms; not for the first time while the interpreter ends, which refuses that.
+
+    Raises:
+        ImportError: loky is not installed.
+    """
+    from loky.backend import get_context
+
+    return get_context("loky")
 
 
 class LokyStarter:
@@ -45,9 +65,7 @@ class LokyStarter:
     should_be_bare = False
 
     def __init__(self, events: StarterEvents, waiter: Waiter, terms: Terms) -> None:
-        from loky.backend import get_context  # 30 ms, only for this starter
-
-        self._context = get_context("loky")
+        self._context = load_context()
         self._events = events
         self._waiter = waiter
         self._terms = terms
@@ -80,16 +98,18 @@ class LokyStarter:
         finally:
             for end in ends:
                 end.close()
-        self._processes[worker] = process
-        self._waiter.watch(process.sentinel, lambda bits: self._on_end(worker, bits))
+        pidfd = open_pidfd(process.pid)
+        seen_by = process.sentinel if pidfd < 0 else pidfd
+        self._processes[worker] = _Started(process, seen_by, pidfd)
+        self._waiter.watch(seen_by, lambda bits: self._on_end(worker, bits))
         ours.settimeout(0)
-        return Seat(ours, slate)
+        return Seat(ours, slate, process.pid)
 
     def kill(self, worker: int) -> None:
         """Kill a worker with all it has started; on_ended answers."""
-        process = self._processes.get(worker)
-        if process is not None:
-            kill_group(process.pid)
+        started = self._processes.get(worker)
+        if started is not None:
+            kill_group(started.process.pid)
 
     def quit(self) -> None:
         """End once the last worker has ended; on_closed answers."""
@@ -99,39 +119,84 @@ class LokyStarter:
 
     def abandon(self) -> None:
         """Kill everything at once, without a word."""
-        for process in self._processes.values():
-            self._waiter.forget(process.sentinel)
-            kill_group(process.pid)
-            process.join(CLOSE_SECONDS)
+        for started in self._processes.values():
+            self._waiter.forget(started.seen_by)
+            kill_group(started.process.pid)
+            started.process.join(CLOSE_SECONDS)
+            started.close()
         self._processes.clear()
 
     def let_go(self) -> None:
-        """Nothing: loky's own descriptors are its own affair."""
+        """In a forked child: close our descriptors; loky's own are its own affair."""
+        for started in self._processes.values():
+            started.close()
 
     def tick(self, now: float) -> float | None:
         """Kill workers that do not end within their bound."""
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
-            for process in self._processes.values():
-                kill_group(process.pid)
+            for started in self._processes.values():
+                kill_group(started.process.pid)
         return self._deadline
 
     def _on_end(self, worker: int, bits: int) -> None:
         del bits
-        process = self._processes.pop(worker)
-        self._waiter.forget(process.sentinel)
-        kill_group(process.pid)
-        process.join(CLOSE_SECONDS)
-        code = process.exitcode
-        process.close()
-        status = None if code is None else -code if code < 0 else code << 8
-        self._events.on_ended(worker, status, None)
+        started = self._processes.pop(worker)
+        self._waiter.forget(started.seen_by)
+        kill_group(started.process.pid)
+        status, peak_bytes = _reap(started.process)
+        started.close()
+        self._events.on_ended(worker, status, peak_bytes)
         self._close_if_done()
 
     def _close_if_done(self) -> None:
         if self._quitting and not self._processes:
             self._deadline = None
             self._events.on_closed()
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A worker's process, and the descriptor that tells of its end.
+
+    That is a pidfd where there is one: what the worker forked may hold the sentinel, a pipe, open.
+    """
+
+    process: Any
+    seen_by: int
+    pidfd: int
+
+    def close(self) -> None:
+        """Give the pidfd back; the sentinel goes with the process, which loky cannot close."""
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+
+
+def _reap(process: Any) -> tuple[int | None, int | None]:
+    """Return the wait status of an ended process and the most memory it held; None if unknown."""
+    popen = process._popen  # noqa: SLF001  # its own poll() throws the memory away
+    if popen.returncode is not None or not hasattr(os, "wait4"):
+        process.join(CLOSE_SECONDS)
+        return _status(process.exitcode), None
+    pid, status, usage = _wait4(process.pid)
+    if not pid:
+        process.join(CLOSE_SECONDS)
+        return _status(process.exitcode), None
+    popen.returncode = os.waitstatus_to_exitcode(status)
+    process.join(0)
+    unit_bytes = 1 if sys.platform == "darwin" else 1024
+    return status, usage.ru_maxrss * unit_bytes
+
+
+def _wait4(pid: int) -> tuple[int, int, Any]:
+    try:
+        return os.wait4(pid, os.WNOHANG)
+    except ChildProcessError:
+        return 0, 0, None
+
+
+def _status(code: int | None) -> int | None:
+    return None if code is None else -code if code < 0 else code << 8
 
 
 def serve(ends: "list[Connection]", terms: Terms, parent: int) -> None:
@@ -144,14 +209,63 @@ def serve(ends: "list[Connection]", terms: Terms, parent: int) -> None:
     """
     os.setpgid(0, 0)
     prctl(1, signal.SIGKILL)
+    parent_fd = open_pidfd(parent)
     if os.getppid() != parent:
         os._exit(1)
+    _end_group_with(parent, parent_fd)
     be_expendable()
     link = socket.socket(fileno=os.dup(ends[0].fileno()))
     slate = Slate(ends[1].fileno(), SLATE_BYTES) if len(ends) > 1 else None
     for end in ends:
         end.close()
     worker = Worker(link, slate, {}, terms.publish_seconds)
-    if worker.greet(None if terms.first is None else loads(terms.first)):
-        worker.serve()
+    with suppress(OSError):  # the parent is gone
+        if worker.greet(None if terms.first is None else loads(terms.first)):
+            worker.serve()
     end_process()
+
+
+def _end_group_with(parent: int, parent_fd: int) -> None:
+    """See to it that what tasks start ends with the parent, also where the parent is killed.
+
+    The kernel ends the worker alone. The watcher is no child of the worker, whose tasks may wait
+    for children of their own; it is in its group, so that it ends with that.
+    """
+    try:
+        first = os.fork()
+    except (AttributeError, OSError):
+        return  # where no process is to be had, none is left for tasks to start
+    if first:
+        os.waitpid(first, 0)
+    elif os.fork():
+        os._exit(0)
+    else:
+        try:
+            _watch(parent, parent_fd)
+        finally:
+            kill_group(os.getpgrp())
+    if parent_fd >= 0:
+        os.close(parent_fd)
+
+
+def _watch(parent: int, parent_fd: int) -> None:
+    """Come back when the parent has gone; holds nothing open meanwhile."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if parent_fd < 0:
+        os.closerange(0, _DESCRIPTORS_MAX)
+        while _is_there(parent):
+            time.sleep(_WATCH_SECONDS)
+        return
+    os.dup2(parent_fd, 0)
+    os.closerange(1, _DESCRIPTORS_MAX)
+    select.select([0], [], [])
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

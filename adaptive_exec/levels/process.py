@@ -34,7 +34,7 @@ from adaptive_exec.core.events import (
 )
 from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Traits
 from adaptive_exec.levels.exchange import pack_items, unpack_results
-from adaptive_exec.levels.loky import LokyStarter
+from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped
 from adaptive_exec.levels.waiter import Waiter
@@ -67,7 +67,8 @@ class Member:
         self.incoming = Incoming(seat.link)
         self.outgoing = Outgoing(seat.link)
         self.functions: set[int] = set()
-        self.pid = 0
+        self.pid = seat.pid
+        self.has_started = False
         self.order: ChunkOrder | None = None
         self.refused: dict[int, Failure] = {}
         self.next = 0
@@ -118,6 +119,8 @@ class ProcessRunner:
         )
         self._bare = False
         self._is_closing = False
+        if self._uses_loky:
+            load_context()  # here and now: the first worker may be ordered as the interpreter ends
 
     # orders
 
@@ -215,8 +218,8 @@ class ProcessRunner:
             if member.order is not None:
                 self._read_slate(member)
                 self._look_for_overdue(member)
-                self._look_for_stopped(member, now)
                 again.append(now + TICK_SECONDS)
+            self._look_for_stopped(member, now)
             if member.is_gone:
                 again.append(self._wait_for_end(member, now))
         return min((at for at in again if at is not None), default=None)
@@ -229,6 +232,7 @@ class ProcessRunner:
         if member is None:
             return
         member.pid = pid
+        member.has_started = True
         if self._starter is not None:
             member.functions |= self._starter.functions
         if self._config.initializer is None:
@@ -252,7 +256,7 @@ class ProcessRunner:
         self._release(member)
         if member.is_retiring and member.order is None:
             return
-        if not member.pid:
+        if not member.has_started:
             self._outlet.post(
                 StartRefused(
                     time.monotonic(), LEVEL, worker, f"the worker ended by {describe(status)}"
@@ -284,7 +288,7 @@ class ProcessRunner:
             running = None if member.slate is None else member.slate.running()
             self._release(member)
             now = time.monotonic()
-            if member.pid:
+            if member.has_started:
                 text = f"its starter was lost ({cause})"
                 self._outlet.post(
                     WorkerLost(now, LEVEL, worker, text, running=running, blameless=True)
@@ -353,6 +357,7 @@ class ProcessRunner:
 
     def _on_hello(self, member: Member, frame: Frame) -> None:
         _, member.pid, error = frame.head
+        member.has_started = True
         now = time.monotonic()
         if error:
             member.is_retiring = True
@@ -419,7 +424,7 @@ class ProcessRunner:
         self._outlet.post(TaskOverdue(time.monotonic(), order.chunk, index, ran_seconds))
 
     def _look_for_stopped(self, member: Member, now: float) -> None:
-        """Notice, once a second, a worker that was stopped by a signal."""
+        """Notice, once a second, a worker that was stopped by a signal, busy or not yet so."""
         if now < member.look_at or not member.pid:
             return
         member.look_at = now + STOPPED_LOOK_SECONDS

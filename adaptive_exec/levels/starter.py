@@ -36,10 +36,12 @@ class Seat(NamedTuple):
         link: Our end of its socket, non-blocking.
         slate: Memory shared with it; None where there is none, then results come over the socket
             alone.
+        pid: Its process, 0 while that is not known.
     """
 
     link: socket.socket
     slate: Slate | None
+    pid: int = 0
 
 
 class StarterEvents(Protocol):

@@ -62,7 +62,7 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
         descriptor: Our end of the control socket.
         settings: What the parent said, see `levels/zygote`.
     """
-    watch_parent = _open_pidfd(settings["parent"])
+    watch_parent = open_pidfd(settings["parent"])
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != settings["parent"]:
         os._exit(1)
@@ -180,7 +180,7 @@ class Zygote:
         for descriptor in descriptors:
             os.close(descriptor)
         _set_group(pid)
-        pidfd = _open_pidfd(pid)
+        pidfd = open_pidfd(pid)
         self._workers[worker] = (pid, pidfd)
         if pidfd >= 0:
             self._poll.register(pidfd, select.POLLIN)
@@ -317,7 +317,8 @@ def prctl(option: int, value: int) -> None:
         return
 
 
-def _open_pidfd(pid: int) -> int:
+def open_pidfd(pid: int) -> int:
+    """Return a descriptor that is readable once a process has ended; -1 where there is none."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.levels.ladder import start_what_loky_keeps
 from tests.levels.leaks import watch_for_leaks
 
 
@@ -12,6 +13,7 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind():
+def nothing_is_left_behind(request):
+    start_what_loky_keeps([request.node])
     with watch_for_leaks():
         yield

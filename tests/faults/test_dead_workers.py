@@ -174,10 +174,11 @@ def test_idle_workers_that_are_killed_cost_nothing(level, way):
 
 def test_workers_killed_at_random_lose_no_result_and_make_no_poison(level):
     chooser = random.Random(7)
+    slower = 10 if level == "loky" else 1  # its workers take 0.3 s to start, a zygote's 10 ms
     over = threading.Event()
 
     def kill_now_and_then():
-        while not over.wait(chooser.uniform(0.01, 0.15)):
+        while not over.wait(slower * chooser.uniform(0.01, 0.15)):
             alive = workers()
             if alive:
                 os.kill(chooser.choice(alive).pid, signal.SIGKILL)
@@ -281,3 +282,22 @@ def test_the_report_and_the_events_name_the_death_and_the_quarantine(level, tmp_
     assert {event["facts"]["task"] for event in lost} == {1}
     assert [event["reason"] for event in events if event["event"] == "quarantined"] == ["poison"]
     assert "quarantined" in report
+
+
+def test_a_death_is_noticed_although_a_child_that_the_task_forked_holds_all_descriptors(
+    level, tmp_path
+):
+    log = tmp_path / "log"
+    with executor_at(level, retries=0) as executor:
+        found = outcomes_of(executor, "outcomes", _fork_and_die, [str(log)])
+        assert type(found[str(log)]) is WorkerLostError
+        (child,) = {int(line.split()[0]) for line in log.read_text().splitlines()}
+        assert eventually(lambda: not is_alive(child), seconds=1.0)
+
+
+def _fork_and_die(log):
+    child = os.fork()
+    if child == 0:
+        time.sleep(1000)
+    work.note(log, child)
+    os._exit(3)

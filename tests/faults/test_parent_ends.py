@@ -11,7 +11,7 @@ from typing import Final
 import psutil
 import pytest
 
-from tests.levels.ladder import LEVELS
+from tests.levels.ladder import LEVELS, settings_at
 from tests.levels.leaks import eventually, is_alive
 
 SCRIPTS: Final = Path(__file__).with_name("scripts")
@@ -53,7 +53,7 @@ list(box[0])
     "after the thread that made the executor has ended": """
 box = []
 def begin():
-    mine = adaptive_executor(levels=("process",), max_workers=2)
+    mine = adaptive_executor(levels=("process",), max_workers=2, start=START)
     list(mine.map(abs, range(4)))
     box.append(mine)
 thread = threading.Thread(target=begin)
@@ -71,8 +71,9 @@ list(results)
 }
 
 
-def start(folder, state):
-    command = [sys.executable, "-B", str(SCRIPTS / "beating_parent.py"), str(folder), state]
+def start(folder, state, way="zygote"):
+    """Start a parent whose workers come one of two ways."""
+    command = [sys.executable, "-B", str(SCRIPTS / "beating_parent.py"), str(folder), way, state]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -87,9 +88,10 @@ def beats_of(folder):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize("way", ["zygote", pytest.param("loky", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("state", STATES)
-def test_a_killed_parent_leaves_nothing_running(state, number, tmp_path):
-    with start(tmp_path, STATES[state]) as parent:
+def test_a_killed_parent_leaves_nothing_running(state, way, number, tmp_path):
+    with start(tmp_path, STATES[state], way) as parent:
         assert parent.stdout.readline() == "ready\n"
         assert eventually(lambda: len(list(tmp_path.glob("pids-*"))) == 2)
         family = family_of(tmp_path)
@@ -144,7 +146,7 @@ def test_an_interrupt_ends_the_program_within_a_second_and_leaves_nothing(
     level, context, call, tmp_path
 ):
     state = f"""
-executor = adaptive_executor(levels=({level!r},), max_workers=2)
+executor = adaptive_executor(max_workers=2, **{settings_at(level)!r})
 {context}
     say_when_it_runs(executor)
     {INTERRUPTED[call]}

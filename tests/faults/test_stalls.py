@@ -125,3 +125,26 @@ def test_a_stopped_worker_is_noticed_and_its_task_runs_elsewhere_unsuspected(lev
         stopper.join()
     assert found == {number: number for number in range(20)}
     assert not [event for event in events if event["event"] == "quarantined"]
+
+
+@pytest.mark.parametrize("level", ISOLATED)
+def test_a_worker_that_is_stopped_while_it_starts_is_replaced(level, tmp_path):
+    log = tmp_path / "log"
+    with executor_at(level, max_workers=1, initializer=_stop_once, initargs=(str(log),)) as ex:
+        assert ex.submit(work.same, 1).result(30) == 1
+    assert work.executions(log) == 2
+
+
+def _stop_once(log):
+    work.note(log, "starting")
+    if work.executions(log) == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("level", ISOLATED)
+def test_a_worker_that_is_stopped_while_idle_costs_nothing(level):
+    with executor_at(level, max_workers=1) as executor:
+        stopped = executor.submit(os.getpid).result(30)
+        os.kill(stopped, signal.SIGSTOP)
+        assert executor.submit(os.getpid).result(30) != stopped
+        assert eventually(lambda: not is_alive(stopped))

@@ -6,12 +6,13 @@ and gone after the module.
 
 import pytest
 
-from tests.levels.ladder import close_shared, share
+from tests.levels.ladder import close_shared, share, start_what_loky_keeps
 from tests.levels.leaks import watch_for_leaks
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_is_left_behind_by_the_module():
+def nothing_is_left_behind_by_the_module(request):
+    start_what_loky_keeps(request.session.items)
     with watch_for_leaks():
         yield
         close_shared()

@@ -1,9 +1,15 @@
-"""The levels that the contract suite runs over, with what each declares of itself."""
+"""The rows of the contract suite: each level, the process level once for each way to start workers.
+
+`process` starts them as this system does by itself, from a zygote; `loky` is the other way. Its
+workers take a third of a second each, so its rows are marked slow.
+"""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+
+import pytest
 
 from adaptive_exec import adaptive_executor
 from adaptive_exec.levels.base import Traits
@@ -13,17 +19,52 @@ from adaptive_exec.levels.thread import ThreadRunner
 
 TRAITS: Final[dict[str, Traits]] = {
     "process": ProcessRunner.traits,
+    "loky": ProcessRunner.traits,
     "thread": ThreadRunner.traits,
     "sequential": SequentialRunner.traits,
 }
-LEVELS: Final = tuple(TRAITS)
-ISOLATED: Final = tuple(name for name in LEVELS if TRAITS[name].isolates_crashes)
-SHARING: Final = tuple(name for name in LEVELS if TRAITS[name].shares_memory)
+SETTINGS: Final = {"loky": {"levels": ("process",), "start": "loky"}}
+"""Settings of the rows that are not just a level's name."""
 
 
-def executor_at(level, **settings):
-    """Make an executor that may use one level only, with two workers unless told otherwise."""
-    return adaptive_executor(levels=(level,), **{"max_workers": 2, **settings})
+def rows_of(names):
+    """Return rows for `parametrize`, with the marks that keep the quick ring quick."""
+    return [pytest.param(name, marks=pytest.mark.slow if name == "loky" else ()) for name in names]
+
+
+LEVELS: Final = rows_of(TRAITS)
+ISOLATED: Final = rows_of(name for name in TRAITS if TRAITS[name].isolates_crashes)
+SHARING: Final = rows_of(name for name in TRAITS if TRAITS[name].shares_memory)
+
+
+def settings_at(row):
+    """Return the settings that confine an executor to a row."""
+    return SETTINGS.get(row, {"levels": (row,)})
+
+
+def name_of(row):
+    """Return the name that the executor itself gives to a row's level."""
+    return settings_at(row)["levels"][0]
+
+
+def executor_at(row, **settings):
+    """Make an executor of one row, with two workers unless told otherwise."""
+    return adaptive_executor(**settings_at(row), **{"max_workers": 2, **settings})
+
+
+def start_what_loky_keeps(items):
+    """Start the resource trackers that loky keeps as long as the program lives, where it is used.
+
+    Args:
+        items: The tests of this session.
+    """
+    if any("loky" in item.nodeid for item in items):
+        from multiprocessing import resource_tracker
+
+        from loky.backend import resource_tracker as loky_tracker
+
+        loky_tracker.ensure_running()
+        resource_tracker.ensure_running()
 
 
 _shared = {}

@@ -68,19 +68,32 @@ def descendants(pid: int | None = None) -> list[psutil.Process]:
 
 
 def zygotes(pid: int | None = None) -> list[psutil.Process]:
-    """Return the direct children of a process (default: this one): its zygotes."""
-    return [process for process in psutil.Process(pid).children() if is_alive(process.pid)]
+    """Return the direct children of a process (default: this one) that are not loky's."""
+    return [process for process, words in _children(pid) if not _is_lokys(words)]
 
 
 def workers(pid: int | None = None) -> list[psutil.Process]:
-    """Return the children of those."""
-    found = []
+    """Return the children of those, and the workers among loky's processes."""
+    found = [process for process, words in _children(pid) if "loky.backend.popen_loky" in words]
     for zygote in zygotes(pid):
         try:
             found += [process for process in zygote.children() if is_alive(process.pid)]
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def _is_lokys(words: str) -> bool:
+    return "loky.backend" in words or "resource_tracker" in words
+
+
+def _children(pid: int | None) -> Iterator[tuple[psutil.Process, str]]:
+    for process in psutil.Process(pid).children():
+        try:
+            if is_alive(process.pid):
+                yield process, " ".join(process.cmdline())
+        except psutil.NoSuchProcess:
+            continue
 
 
 def _held() -> dict[str, set[str]]:

@@ -15,7 +15,7 @@ import pytest
 from adaptive_exec import TaskError
 from adaptive_exec.levels.base import Runner
 from tests.levels import work
-from tests.levels.ladder import ISOLATED, LEVELS, SHARING, TRAITS, executor_at, shared_at
+from tests.levels.ladder import LEVELS, TRAITS, executor_at, name_of, shared_at
 
 pytestmark = pytest.mark.parametrize("level", LEVELS)
 SHARES = True
@@ -81,7 +81,7 @@ def test_the_executor_is_one_of_the_standard_library(level):
 def test_a_runner_has_everything_that_the_contract_names(level):
     with executor_at(level) as executor:
         list(executor.map(work.same, range(4)))
-        runner = executor._driver.runner(level)
+        runner = executor._driver.runner(name_of(level))
         for name in vars(Runner):
             assert name.startswith("_") or callable(getattr(runner, name))
         assert runner.traits == TRAITS[level]
@@ -138,7 +138,7 @@ def test_what_is_not_callable_is_refused_before_any_worker_starts(level, bad):
             executor.submit(bad, 1)
         with pytest.raises(TypeError, match="fn must be callable, got"):
             executor.map(bad, [1])
-        assert executor._driver.runner(level) is None
+        assert executor._driver.runner(name_of(level)) is None
 
 
 @pytest.mark.parametrize("size", [0, -1], ids=lambda size: f"{size}")
@@ -159,7 +159,7 @@ def test_outcomes_say_where_and_for_how_long_a_task_ran(level):
     with shared_at(level) as executor:
         (found,) = executor.outcomes(work.square, [3])
     assert (found.index, found.value, found.error, found.attempts) == (0, 9, None, 1)
-    assert found.level == level
+    assert found.level == name_of(level)
     assert found.wall_seconds >= 0
 
 
@@ -252,7 +252,7 @@ def test_an_exception_carries_its_traceback_and_a_note(level):
     assert "in raise_deep" in shown
     (note,) = caught.value.__notes__
     assert note.startswith("adaptive_exec: task 0, attempt 1, level ")
-    assert level in note
+    assert name_of(level) in note
     if not TRAITS[level].shares_memory:
         assert "in _fail" in caught.value.__cause__.text
 
@@ -368,7 +368,7 @@ def test_a_function_that_cannot_be_sent_ends_as_an_error_not_as_a_wait(level):
 
 
 def test_levels_that_share_memory_hand_over_the_very_object(level):
-    if level not in SHARING:
+    if not TRAITS[level].shares_memory:
         pytest.skip("this level copies arguments and results")
     marker = object()
     with shared_at(level) as executor:
@@ -377,7 +377,7 @@ def test_levels_that_share_memory_hand_over_the_very_object(level):
 
 
 def test_levels_that_copy_leave_the_callers_object_alone(level):
-    if level not in ISOLATED:
+    if TRAITS[level].shares_memory:
         pytest.skip("this level shares the caller's objects")
     items = [[1], [2]]
     with shared_at(level) as executor:

@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 from adaptive_exec import AdaptiveExecutor
-from tests.levels.ladder import TRAITS
+from tests.levels.ladder import TRAITS, settings_at
 from tests.levels.leaks import watch_for_leaks
 
 PRIVATE = "reads private attributes of CPython's pools"
@@ -115,7 +115,7 @@ def _import(name: str) -> ModuleType:
 
 def _at(level: str):
     def executor_type(max_workers=None, **settings):
-        return AdaptiveExecutor(levels=(level,), max_workers=max_workers, **settings)
+        return AdaptiveExecutor(max_workers=max_workers, **settings_at(level), **settings)
 
     return staticmethod(executor_type)
 
@@ -139,7 +139,7 @@ class _Base(unittest.TestCase):
 
 def _make_cases() -> None:
     suite = import_suite()
-    for level in ("process", "thread"):
+    for level in ("process", "loky", "thread"):
         for name, mixin in suite.items():
             case = _make_case(level, name, mixin)
             globals()[case.__name__] = case

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.levels.ladder import LEVELS
+from tests.levels.ladder import LEVELS, TRAITS, settings_at
 
 EXIT_SECONDS = 20
 """Seconds a program may take; far less on an idle host."""
@@ -13,7 +13,7 @@ EXIT_SECONDS = 20
 HEAD = """
 import itertools, sys, time
 from adaptive_exec import adaptive_executor
-LEVEL = {level!r}
+SETTINGS = {settings!r}
 def say(number):
     sys.stdout.write(f"did {{number}}\\n")  # one write, so that lines of threads do not mix
     sys.stdout.flush()
@@ -21,14 +21,14 @@ def say(number):
 def nap(number):
     time.sleep(0.05)
     return say(number)
-executor = adaptive_executor(levels=(LEVEL,), max_workers=2)
+executor = adaptive_executor(max_workers=2, **SETTINGS)
 """
 
 CANCEL = "executor.shutdown(wait=False, cancel_futures=True)"
 ENDINGS = {
     "a submit": ("executor.submit(nap, 1)", {1}),
     "a submit, then del": ("executor.submit(nap, 1); del executor", {1}),
-    "an executor that nobody holds": ("adaptive_executor(levels=(LEVEL,)).submit(nap, 1)", {1}),
+    "an executor that nobody holds": ("adaptive_executor(**SETTINGS).submit(nap, 1)", {1}),
     "a map that nobody began": ("executor.map(nap, [1, 2, 3])", {1, 2, 3}),
     "a map over a generator that nobody began": (
         "executor.map(nap, (number for number in [1, 2, 3]))",
@@ -69,7 +69,7 @@ def done(ran):
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_program_ends_by_itself_and_quietly_with(level, ending):
     code, least = ENDINGS[ending]
-    ran = run(HEAD.format(level=level) + code)
+    ran = run(HEAD.format(settings=settings_at(level)) + code)
     assert ran.returncode == 0
     assert ran.stderr == ""
     assert done(ran) >= least
@@ -88,7 +88,7 @@ def late():
 atexit.register(late)
 executor.submit(say, 1).result()
 """
-    ran = run(HEAD.format(level=level) + code)
+    ran = run(HEAD.format(settings=settings_at(level)) + code)
     assert ran.returncode == 0
     assert ran.stderr == ""
     assert "refused: cannot schedule new futures after" in ran.stdout
@@ -123,7 +123,7 @@ def outer():
         return number * SCALE + 1
     return local
 
-with adaptive_executor(levels=({level!r},), max_workers=2) as executor:
+with adaptive_executor(max_workers=2, **{settings!r}) as executor:
     assert list(executor.map(plain, range(4))) == [0, 10, 20, 30]
     assert list(executor.map(lambda number: number + SCALE, range(4))) == [10, 11, 12, 13]
     assert list(executor.map(outer(), range(4))) == [1, 11, 21, 31]
@@ -142,7 +142,7 @@ print("through")
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("way", ["script", "standard input", "-c", "-m"])
 def test_functions_of_the_main_module_run_without_a_guard(level, way, tmp_path):
-    code = FUNCTIONS.format(level=level)
+    code = FUNCTIONS.format(settings=settings_at(level))
     if way == "script":
         (tmp_path / "program.py").write_text(code)
         ran = run(str(tmp_path / "program.py"), arguments=("-B",))
@@ -158,14 +158,14 @@ def test_functions_of_the_main_module_run_without_a_guard(level, way, tmp_path):
         ran = run("", arguments=("-",), stdin=code)
     assert ran.stderr == ""
     assert ran.stdout.splitlines()[-1] == "through"
-    assert f"pids {level == 'process'}" in ran.stdout
+    assert f"pids {not TRAITS[level].shares_memory}" in ran.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_what_tasks_print_is_seen_once_and_in_whole_lines(level):
     code = 'print("before")\nlist(executor.map(say, range(20)))\nprint("after")'
-    ran = run(HEAD.format(level=level) + code)
+    ran = run(HEAD.format(settings=settings_at(level)) + code)
     lines = ran.stdout.splitlines()
     assert sorted(lines) == sorted([f"did {n}" for n in range(20)] + ["before", "after"])
 
@@ -174,11 +174,11 @@ def test_what_tasks_print_is_seen_once_and_in_whole_lines(level):
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_task_that_reads_standard_input_finds_its_end_or_the_callers(level):
     code = "print(executor.submit(sys.stdin.readline).result(10).strip() or 'nothing')"
-    if level == "process":
+    if not TRAITS[level].shares_memory:
         code = (
             "def read(): return sys.stdin.readline()\n"
             "print(executor.submit(read).result(10).strip() or 'nothing')"
         )
-    ran = run("", arguments=("-",), stdin=HEAD.format(level=level) + code)
+    ran = run("", arguments=("-",), stdin=HEAD.format(settings=settings_at(level)) + code)
     assert ran.returncode == 0
     assert ran.stdout.splitlines()[-1:] == ["nothing"]

@@ -21,7 +21,7 @@ import pytest
 
 from adaptive_exec import InitializerError, adaptive_executor
 from tests.levels import work
-from tests.levels.ladder import LEVELS, TRAITS, executor_at
+from tests.levels.ladder import LEVELS, TRAITS, executor_at, settings_at
 from tests.levels.leaks import eventually, zygotes
 
 pytestmark = pytest.mark.parametrize("level", LEVELS)
@@ -402,7 +402,7 @@ def test_an_initializer_that_ends_the_process_ends_in_an_error_not_in_a_wait(lev
 @pytest.mark.parametrize("inner", LEVELS)
 def test_a_task_may_use_an_executor_of_its_own(level, inner):
     with executor_at(level) as executor:
-        assert executor.submit(work.map_inside_at, inner, 10).result(40) == 285
+        assert executor.submit(work.map_inside_with, settings_at(inner), 10).result(40) == 285
         assert list(executor.map(work.map_inside, [10, 10])) == [285, 285]
 
 
@@ -430,7 +430,7 @@ def test_a_fork_of_the_process_may_make_an_executor_of_its_own_but_not_use_this_
                     executor.submit(work.same, 1)
                 except RuntimeError as error:
                     code = 0 if "another process" in str(error) else 2
-                with adaptive_executor(levels=(level,)) as mine:
+                with adaptive_executor(**settings_at(level)) as mine:
                     code += list(mine.map(work.same, range(4))) != [0, 1, 2, 3]
             finally:
                 os._exit(code)

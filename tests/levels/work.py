@@ -255,11 +255,11 @@ def map_inside(count):
         return sum(executor.map(square, range(count)))
 
 
-def map_inside_at(level, count):
-    """Run a batch in an executor of its own at one level."""
+def map_inside_with(settings, count):
+    """Run a batch in an executor of its own."""
     from adaptive_exec import adaptive_executor
 
-    with adaptive_executor(levels=(level,), max_workers=2) as executor:
+    with adaptive_executor(**{"max_workers": 2, **settings}) as executor:
         return sum(executor.map(square, range(count)))
 
 

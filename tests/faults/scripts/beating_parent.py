@@ -1,6 +1,6 @@
 """A parent whose tasks beat: each writes its process ids once, then a byte every few milliseconds.
 
-Arguments: a folder, and the code to run; it may use what is defined here.
+Arguments: a folder, how workers start, and the code to run; it may use what is defined here.
 """
 
 import faulthandler  # noqa: F401  # the code that is given may use it
@@ -15,6 +15,7 @@ from pathlib import Path
 from adaptive_exec import adaptive_executor
 
 FOLDER = Path(sys.argv[1])
+START = sys.argv[2]
 STARTED = FOLDER / "started"
 
 
@@ -37,8 +38,8 @@ def beat(number, *, folder=FOLDER):
             time.sleep(0.005)
 
 
-def nest(number, *, folder=FOLDER):
-    with adaptive_executor(levels=("process",), max_workers=1) as executor:
+def nest(number, *, folder=FOLDER, start=START):
+    with adaptive_executor(levels=("process",), max_workers=1, start=start) as executor:
         executor.submit(beat, number, folder=folder).result()
 
 
@@ -79,5 +80,5 @@ def say_when_it_runs(executor):
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
-    executor = adaptive_executor(levels=("process",), max_workers=2)
-    exec(sys.argv[2])
+    executor = adaptive_executor(levels=("process",), max_workers=2, start=START)
+    exec(sys.argv[3])
