@@ -11,8 +11,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES
 from adaptive_exec.levels.pickles import loads
@@ -155,8 +154,7 @@ class LokyStarter:
             self._events.on_closed()
 
 
-@dataclass(frozen=True, slots=True)
-class _Started:
+class _Started(NamedTuple):
     """A worker's process, and the descriptor that tells of its end.
 
     That is a pidfd where there is one: what the worker forked may hold the sentinel, a pipe, open.
