@@ -66,8 +66,6 @@ from adaptive_exec.log import LOGGER, DecisionLog, as_event
 
 _names = itertools.count(1)
 FOREVER = float("inf")
-OUT_OF_MEMORY = "out of memory (confirmed)"
-"""Cause of a death for which the memory group's oom_kill counter rose."""
 
 
 class Calls(Protocol):
@@ -132,9 +130,7 @@ class Driver:
         self._read_host = read_host
         self._make = runners
         self._runners: dict[str, Runner] = {}
-        host = read_host()
-        self._oom_kills = host.oom_kills or 0
-        self._run = Run(config, host)
+        self._run = Run(config, read_host())
         self._log = DecisionLog(self.name)
         self._inbox: deque[Event] = deque()
         self._batches: dict[int, Calls] = {}
@@ -326,7 +322,7 @@ class Driver:
     def _drain(self) -> None:
         try:
             while self._inbox and self._may_drive():
-                event = self._explain_death(self._next_event())
+                event = self._add_kills(self._next_event())
                 instructions = self._run.handle(event)
                 self.trace.see(event, instructions, len(self._run.flights), self._workers(event))
                 for instruction in instructions:
@@ -356,15 +352,11 @@ class Driver:
             self._inbox.popleft()
         return event._replace(count=count)
 
-    def _explain_death(self, event: Event) -> Event:
-        """Say of a worker that was killed by somebody else whether the kernel did it for memory."""
+    def _add_kills(self, event: Event) -> Event:
+        """Read, when somebody else killed a worker, how often the kernel has done so for memory."""
         if not isinstance(event, WorkerLost) or not event.unexplained:
             return event
-        kills = self._read_host().oom_kills
-        if kills is None or kills <= self._oom_kills:
-            return event
-        self._oom_kills += 1
-        return event._replace(cause=OUT_OF_MEMORY, memory=True, unexplained=False)
+        return event._replace(oom_kills=self._read_host().oom_kills)
 
     def _forget(self, event: Event) -> None:
         """Let go of what belongs to chunks that are over."""

@@ -189,6 +189,7 @@ class WorkerLost(NamedTuple):
         memory: True when it died for memory.
         unexplained: True for a SIGKILL that is neither ours nor the kernel's for memory.
         peak_bytes: The worker's highest memory, None when unknown.
+        oom_kills: The memory group's out-of-memory kills by then; None when unknown or of no use.
     """
 
     at: float
@@ -201,6 +202,7 @@ class WorkerLost(NamedTuple):
     memory: bool = False
     unexplained: bool = False
     peak_bytes: int | None = None
+    oom_kills: int | None = None
 
 
 class LevelClosed(NamedTuple):

@@ -6,8 +6,12 @@ Only the task that was running is a suspect. How a suspect is run alone is `core
 
 from typing import NamedTuple
 
+from adaptive_exec.config import OOM_NEAR_SHARE
 from adaptive_exec.core.events import WorkerLost
 
+CONFIRMED = "out of memory (confirmed)"
+PROBABLE = "out of memory (probable)"
+"""Causes of a death for memory: two witnesses, or one."""
 UNEXPLAINED_EXTRA = 1
 """Executions more that an unexplained SIGKILL allows: an outsider may have meant the worker, not
 the task."""
@@ -37,6 +41,25 @@ class Suspect(NamedTuple):
     def again(self, *, executions: int) -> "Suspect":
         """Return the record with another count of executions and nothing more held against it."""
         return self._replace(executions=executions)
+
+
+def explain_death(lost: WorkerLost, *, has_killed: bool, limit_bytes: int) -> WorkerLost:
+    """Say of a worker that somebody else killed whether that was for memory.
+
+    Args:
+        lost: A death by a SIGKILL that was not ours.
+        has_killed: True when the memory group's counter of out-of-memory kills rose.
+        limit_bytes: The memory limit in force.
+
+    Returns:
+        The death, for memory where either speaks for it; confirmed where both do. Where the
+        kernel killed for memory nobody else is looked for.
+    """
+    is_near = lost.peak_bytes is not None and lost.peak_bytes >= OOM_NEAR_SHARE * limit_bytes
+    if not (has_killed or is_near):
+        return lost
+    cause = CONFIRMED if has_killed and is_near else PROBABLE
+    return lost._replace(cause=cause, memory=True, unexplained=not has_killed)
 
 
 def accuse(before: Suspect | None, lost: WorkerLost, *, executions: int, is_alone: bool) -> Suspect:

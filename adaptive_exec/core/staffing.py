@@ -12,6 +12,7 @@ from adaptive_exec.core.ladder import refuse
 from adaptive_exec.core.moves import degrade
 from adaptive_exec.core.outcomes import INLINE_LEVEL, land
 from adaptive_exec.core.plan import is_isolated
+from adaptive_exec.core.quarantine import explain_death
 from adaptive_exec.core.reason import Code, Fact, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import FOREVER, State
@@ -159,6 +160,7 @@ def lose(state: State, event: WorkerLost) -> None:
     roster = state.rosters[event.level]
     if not roster.knows(event.worker):
         return
+    event = _explain_death(state, event)
     is_new = event.worker in roster.starting
     has_served = roster.served.get(event.worker, 0) > 0
     flight = roster.remove(event.worker)
@@ -173,6 +175,15 @@ def lose(state: State, event: WorkerLost) -> None:
     if not (began or has_served or roster.is_leaving):
         _judge_loss(state, roster, event, is_new=is_new)
     _judge_starts(state, roster)
+
+
+def _explain_death(state: State, event: WorkerLost) -> WorkerLost:
+    """Match a death by an unknown hand with one of the kernel's kills for memory."""
+    if not event.unexplained:
+        return event
+    has_killed = event.oom_kills is not None and event.oom_kills > state.oom_kills
+    state.oom_kills += has_killed
+    return explain_death(event, has_killed=has_killed, limit_bytes=state.host.limit_bytes)
 
 
 def _judge_loss(state: State, roster: Roster, event: WorkerLost, *, is_new: bool) -> None:

@@ -34,6 +34,7 @@ class State:
         solo: The chunk that runs with all other work paused, None while there is none.
         ailing: Levels that are shut or on trial.
         broken: Why no task can run at all any more, None while they can.
+        oom_kills: The kernel's kills for memory that need no worker's death any more.
         next_look: When the host is to be read; never while a reading is under way.
     """
 
@@ -53,6 +54,7 @@ class State:
         self.ailing: set[str] = set()
         self.broken: Reason | None = None
         self.is_stopping = False
+        self.oom_kills = host.oom_kills or 0
         self.next_look = 0.0
         self.timer_at: float | None = None
         self.chunk_ids = count(1)

@@ -3,7 +3,7 @@
 import pytest
 
 from adaptive_exec.core.events import WorkerLost
-from adaptive_exec.core.quarantine import accuse, is_poison
+from adaptive_exec.core.quarantine import accuse, explain_death, is_poison
 
 KILLED = {"cause": "signal 11"}
 MEMORY = {"cause": "out of memory (confirmed)", "memory": True}
@@ -52,3 +52,23 @@ def test_a_task_that_once_died_for_memory_stays_alone():
     record = charge((MEMORY, False), (KILLED, True))
 
     assert record.for_memory
+
+
+@pytest.mark.parametrize(
+    ("has_killed", "peak", "cause", "unexplained"),
+    [
+        pytest.param(True, 900, "out of memory (confirmed)", False, id="both witnesses"),
+        pytest.param(True, 100, "out of memory (probable)", False, id="it was a small one"),
+        pytest.param(True, None, "out of memory (probable)", False, id="its size is unknown"),
+        pytest.param(False, 900, "out of memory (probable)", True, id="no kill was counted"),
+        pytest.param(False, 100, "signal 9", True, id="nothing speaks for memory"),
+        pytest.param(False, None, "signal 9", True, id="nothing is known"),
+    ],
+)
+def test_a_death_for_memory_is_confirmed_by_two_witnesses(has_killed, peak, cause, unexplained):
+    lost = WorkerLost(1.0, "process", 1, running=0, peak_bytes=peak, **OUTSIDE)
+
+    judged = explain_death(lost, has_killed=has_killed, limit_bytes=1000)
+
+    assert (judged.cause, judged.unexplained) == (cause, unexplained)
+    assert judged.memory == (cause != "signal 9")

@@ -8,7 +8,7 @@ from tests.levels.leaks import watch_for_leaks
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "tests/faults/" in item.path.as_posix():
+        if "tests/faults/" in item.path.as_posix() and not item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.faults)
 
 
