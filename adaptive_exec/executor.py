@@ -3,6 +3,7 @@
 Builds the parts, checks what the caller gives, and owns no policy.
 """
 
+import sys
 import threading
 import time
 import weakref
@@ -31,6 +32,8 @@ _SUBMITS = 0
 """Id of the batch of all submitted calls."""
 _UNPORTABLE = -1
 """Id of the batch of submitted calls whose function cannot be sent to a process."""
+PRELOAD_BYTES = 65_536
+"""Bytes of a submitted function, packed, that is loaded before workers are forked: code, no payload."""
 _COPIED = (list, tuple, dict, set, frozenset)
 
 
@@ -115,7 +118,7 @@ class AdaptiveExecutor(Executor):
         """
         _check_function(fn)
         self._check_open()
-        return self._submit_calls().submit(fn, args, kwargs)
+        return self._submit_calls(fn).submit(fn, args, kwargs)
 
     def map(
         self,
@@ -223,6 +226,11 @@ class AdaptiveExecutor(Executor):
     # more than the base class
 
     @property
+    def _max_workers(self) -> int:
+        """As in the pools of `concurrent.futures`; dask and others read it."""
+        return self._config.max_workers or self._driver.snapshot_host().usable_cores
+
+    @property
     def report(self) -> RunReport:
         """What was done so far and why; print it."""
         return self._driver.trace.report()
@@ -263,13 +271,26 @@ class AdaptiveExecutor(Executor):
             message = f"cannot schedule new futures after {what}"
             raise RuntimeError(message)
 
-    def _submit_calls(self) -> SubmitCalls:
+    def _submit_calls(self, first: Callable[..., Any]) -> SubmitCalls:
+        if self._submits is not None:
+            return self._submits
         with self._opening:
             self._check_open()
             if self._submits is None:
                 self._show_progress(self._hint)
+                self._preload_for_submits(first)
                 self._submits = _open_submits(self._driver, self._config, self._hint)
         return self._submits
+
+    def _preload_for_submits(self, first: Callable[..., Any]) -> None:
+        """Have a zygote load the first call's function, so that what it imports is there once."""
+        if "process" not in self._config.ladder:
+            return
+        if getattr(first, "__closure__", None) and not _is_importable(first):
+            return  # a closure may hold gigabytes, and travels with each call
+        packed = pack_function(first)
+        if packed is not None and len(packed) <= PRELOAD_BYTES:
+            self._preload[_SUBMITS] = packed
 
     def _open_map(
         self,
@@ -372,6 +393,13 @@ def _check_function(fn: object) -> None:
     if not callable(fn):
         message = f"fn must be callable, got {fn!r}; pass the function itself, not its result"
         raise TypeError(message)
+
+
+def _is_importable(fn: Callable[..., Any]) -> bool:
+    found: object = sys.modules.get(getattr(fn, "__module__", None) or "")
+    for name in getattr(fn, "__qualname__", "").split("."):
+        found = getattr(found, name, None)
+    return found is fn and getattr(fn, "__module__", None) != "__main__"
 
 
 def _check_sizes(chunksize: object, buffersize: object) -> None:

@@ -1,0 +1,75 @@
+"""What the first submitted call brings along is loaded before workers are forked, once for all."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from adaptive_exec import adaptive_executor
+
+COUNTED = """
+import functools, os, time
+
+with open(os.path.join(os.path.dirname(__file__), "loads.txt"), "a") as file:
+    file.write(f"{os.getpid()}\\n")
+
+def wrapped(function):
+    @functools.wraps(function)
+    def call(*args):
+        return function(*args)
+    return call
+
+@wrapped
+def decorated(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+def plain(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+"""
+
+
+@pytest.fixture
+def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "counted.py").write_text(COUNTED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module("counted")
+    del sys.modules["counted"]
+
+
+@pytest.mark.parametrize("name", ["plain", "decorated"])
+def test_the_module_of_a_submitted_function_is_loaded_once_for_all_workers(
+    counted, name: str, tmp_path: Path
+):
+    with adaptive_executor(levels="process", max_workers=2) as executor:
+        futures = [executor.submit(getattr(counted, name), 0.1) for _ in range(8)]
+        workers = {future.result(60) for future in futures}
+
+    loads = set((tmp_path / "loads.txt").read_text().split())
+    assert len(workers) == 2
+    assert len(loads) == 2, "one by this process, one by the zygote"
+    assert not loads & {str(pid) for pid in workers}
+
+
+def test_a_closure_that_holds_much_is_not_packed_twice():
+    class Payload:
+        packed = 0
+
+        def __reduce__(self):
+            Payload.packed += 1
+            return int, ()
+
+    payload = Payload()
+    with adaptive_executor(levels="process", max_workers=1) as executor:
+        assert executor.submit(lambda: payload).result(60) == 0
+
+    assert Payload.packed == 1
+
+
+def test_the_number_of_workers_is_told_as_the_standard_pools_tell_it():
+    with adaptive_executor(max_workers=3) as executor:
+        assert executor._max_workers == 3
+    with adaptive_executor() as executor:
+        assert executor._max_workers >= 1
