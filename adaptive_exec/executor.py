@@ -33,7 +33,7 @@ _SUBMITS = 0
 _UNPORTABLE = -1
 """Id of the batch of submitted calls whose function cannot be sent to a process."""
 PRELOAD_BYTES = 65_536
-"""Bytes of a submitted function, packed, that is loaded before workers are forked: code, no payload."""
+"""Bytes of a submitted function, packed, that is loaded before workers are forked: it is code."""
 _COPIED = (list, tuple, dict, set, frozenset)
 
 
