@@ -102,6 +102,34 @@ GUARD_LINE_SECONDS: Final = 30.0
 """Seconds between two warnings of a `MemoryGuard`. Source: the trials system's monitor."""
 BRAKES_MAX: Final = 10
 """Trials in a row that the brake may end before a study is stopped. Source: the trials system."""
+GROUP_SECONDS: Final = 0.1
+"""Seconds that finished results may wait for the journal, so that many share a transaction."""
+GROUP_BYTES_MAX: Final = 16 * MIB
+"""Bytes of results in a transaction of the journal, from which it waits no longer."""
+COMMIT_SHARE: Final = 0.05
+"""Share of the loop's time that writing groups into the journal may take where they may wait."""
+ROW_BYTES_MAX: Final = 16 * MIB
+"""Bytes of small values in one row of the journal; SQLite takes a thousand million at most."""
+OUTLYING_BYTES: Final = 64 * KIB
+"""Bytes from which an array or a pickle is kept out of line in the journal."""
+PART_BYTES: Final = 64 * MIB
+"""Bytes of a part of what is kept out of line; SQLite takes a thousand million at most."""
+SQUEEZE_SAMPLE_BYTES: Final = 16 * KIB
+"""Bytes that are compressed to see whether compressing an array pays: 0.3 ms."""
+SQUEEZE_RATIO: Final = 0.5
+"""Share of its size below which a compressed sample says that it pays."""
+BUSY_SECONDS: Final = 10.0
+"""Seconds to wait for another instance that writes into the same journal; a group takes 1 ms."""
+ALIVE_SECONDS: Final = 0.2
+"""Seconds for which an instance seen alive is not looked at again."""
+LIFE_SECONDS: Final = 10.0
+"""Seconds between signs of life in a journal that several hosts may use."""
+ABSENT_SECONDS: Final = 60.0
+"""Seconds of silence after which an instance on another host counts as gone: six signs of life."""
+ASIDE_LOOK_SECONDS: Final = 0.1
+"""Seconds between looks at tasks that another instance on the same journal runs."""
+ASIDE_TASKS_MAX: Final = 10_000
+"""Tasks pulled of which another instance runs each, after which no more are pulled."""
 NOT_YET: Final = (
     "journal",
     "key",

@@ -181,6 +181,39 @@ class InitializerError(AdaptiveExecError, BrokenExecutor):
         super().__init__(f"the initializer failed in a worker; mend it or leave it out:\n{text}")
 
 
+class JournalError(AdaptiveExecError):
+    """A journal cannot be used; nothing in it was changed.
+
+    Attributes:
+        kind: Why: `"foreign"`, `"other card"`, `"truncated"`, `"damaged"`, `"newer"`, `"changed"`,
+            `"read-only"`, `"full"`, `"busy"`, `"absent"` or `"unusable"`.
+        path: The file.
+        text: What was found.
+    """
+
+    def __init__(self, path: str, kind: str, text: str) -> None:
+        self.kind = kind
+        self.path = path
+        self.text = text
+        super().__init__(f"journal {kind}, got {path} ({text}); {_JOURNAL_ADVICE[kind]}")
+
+
+_JOURNAL_ADVICE = {
+    "foreign": "it is left as it is, name another file",
+    "other card": "it is left as it is, name the journal of this card or another file",
+    "truncated": "it is left as it is, restore it from a copy or name another file",
+    "damaged": "it is left as it is, restore it from a copy or name another file",
+    "newer": "it is left as it is, use the version that wrote it or name another file",
+    "changed": "accept its results with Journal(path, accept_changed=True) or --accept-changed, or "
+    "start afresh with another file or -i",
+    "read-only": "make file and folder writable or name another file",
+    "full": "make room on its disk or name another file",
+    "busy": "another instance holds it for long, try again or name another file",
+    "absent": "name the file of a run",
+    "unusable": "name another file",
+}
+
+
 def _rebuild(kind: type[AdaptiveExecError], args: tuple[object, ...]) -> AdaptiveExecError:
     error = kind.__new__(kind)
     error.args = args

@@ -21,6 +21,7 @@ EXAMPLES = [
     errors.LevelUnavailableError("process", "OSError: [Errno 12] Cannot allocate memory"),
     errors.DriverError("the driver stopped"),
     errors.InitializerError("Traceback ..."),
+    errors.JournalError("/data/run.journal", "foreign", "it is no SQLite file"),
 ]
 KINDS = [
     kind

@@ -1,0 +1,283 @@
+"""An executor's journal: what it reads before tasks run, and writes before results are delivered.
+
+One `Book` per executor, used by the driver's thread and by whoever pulls input. Trouble with the
+file ends the book, never the run: from then on every task is to be run, and nothing is written.
+Decides nothing about tasks but whether their result is known.
+"""
+
+import sqlite3
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from adaptive_exec.config import COMMIT_SHARE, GROUP_BYTES_MAX, GROUP_SECONDS, LIFE_SECONDS
+from adaptive_exec.journal.checks import explain
+from adaptive_exec.journal.claims import Claims
+from adaptive_exec.journal.keys import KEY_BYTES, FunctionName
+from adaptive_exec.journal.owners import this_owner
+from adaptive_exec.journal.rows import Found, prepare, read_found
+from adaptive_exec.journal.store import DONE, FAILED, Row, Store
+
+RUN, KNOWN, AWAY = 0, 1, 2
+"""What is to be done with a task: run it, take its result from the journal, or wait for the
+instance that runs it."""
+_OFFSET_BITS: Final = 16
+"""Bits of a place that say which task of a row it is; a chunk has at most 16,384 tasks."""
+_ROWS_KEPT: Final = 4
+"""Rows that were read and may be wanted again, since neighbours lie in one row."""
+
+
+class Book:
+    """The journal of one executor.
+
+    Args:
+        path: The file; made if it is not there.
+        retries_failed: Run again what failed in earlier runs.
+        accepts_change: Use the results of functions whose source has changed since.
+
+    Raises:
+        JournalError: The journal cannot be used.
+    """
+
+    def __init__(
+        self, path: Path, *, retries_failed: bool = False, accepts_change: bool = False
+    ) -> None:
+        here = this_owner()
+        self.path = path
+        self.trouble = ""
+        self.commit_at = float("inf")
+        self._store = Store(path, here)
+        self._claims = Claims(self._store, here)
+        self._retries_failed = retries_failed
+        self._accepts_change = accepts_change
+        self._lock = threading.Lock()
+        self._places: dict[bytes, int] = {}
+        self._read_to = self._own_to = 0
+        self._rows: OrderedDict[int, tuple[Any, ...]] = OrderedDict()
+        self._group: list[Row] = []
+        self._group_bytes = 0
+        self._commit_seconds = 0.0
+        self._committed_at = 0.0
+        self._life_at = time.monotonic() + LIFE_SECONDS
+        self._is_closed = False
+        self._functions: dict[bytes, int] = {}
+
+    @property
+    def has_log(self) -> bool:
+        """True with a write-ahead log, False with a rollback journal."""
+        return self._store.has_log
+
+    @property
+    def file_system(self) -> str:
+        """Type of the file system that the journal is on, `""` where unknown."""
+        return self._store.file_system
+
+    @property
+    def known_tasks(self) -> int:
+        """How many tasks had their result in the journal at the last look."""
+        return len(self._places)
+
+    def refresh(self) -> None:
+        """Take in what was written until now, by this run's other batches too."""
+        with self._lock:
+            if not self.trouble:
+                self._try(self._refresh)
+
+    def enter_function(self, function: Callable[..., Any]) -> tuple[int, bytes]:
+        """Return the id and the digest of a function.
+
+        Raises:
+            JournalError: Its source has changed since its results were written.
+            TypeError: It has no content that a key could be made of.
+        """
+        name = FunctionName(function)
+        with self._lock:
+            number = self._functions.get(name.digest, 0)
+            if self.trouble or number:
+                return number, name.digest
+            try:
+                number = self._store.enter_function(
+                    name.digest, name.text, name.source, accepts_change=self._accepts_change
+                )
+            except sqlite3.Error as error:
+                self._fail(error)
+            self._functions[name.digest] = number
+        return number, name.digest
+
+    def admit(self, keys: Sequence[bytes | None]) -> tuple[list[int], dict[int, Found]]:
+        """Say what is to be done with tasks, and claim those that are to be run here.
+
+        Args:
+            keys: The key of each, None for one without.
+
+        Returns:
+            The fate of each, and what is known of those KNOWN, by offset.
+        """
+        with self._lock:
+            fates = [RUN] * len(keys)
+            if self.trouble or not any(keys):
+                return fates, {}
+            self._try(lambda: self._sort(keys, fates))
+            found = {}
+            for offset in [at for at, fate in enumerate(fates) if fate == KNOWN]:
+                known = self._find(keys[offset])
+                if known is None:
+                    fates[offset] = RUN
+                else:
+                    found[offset] = known
+        return fates, found
+
+    def look_again(self, keys: Mapping[int, bytes]) -> tuple[dict[int, Found], list[int]]:
+        """Look what has become of tasks that another instance runs.
+
+        Args:
+            keys: Their keys, by index.
+
+        Returns:
+            What is known of those that are done, and those that are to be run here now.
+        """
+        with self._lock:
+            if self.trouble:
+                return {}, list(keys)
+            if not self._try(lambda: None if not self._store.has_changed() else self._follow()):
+                return {}, list(keys)
+            waiting = [key for key in keys.values() if key not in self._places]
+            is_one_done = len(waiting) < len(keys)
+            is_one_free = not all(map(self._claims.is_held, waiting))
+        if not is_one_done and not is_one_free:
+            return {}, []
+        indices = list(keys)
+        fates, found = self.admit([keys[index] for index in indices])
+        freed = [index for index, fate in zip(indices, fates, strict=True) if fate == RUN]
+        return {indices[offset]: known for offset, known in found.items()}, freed
+
+    def add(self, row: Row) -> None:
+        """Put finished tasks into the group that is written next."""
+        with self._lock:
+            if self.trouble:
+                return
+            now = time.monotonic()
+            if not self._group:
+                wait = self._commit_seconds / COMMIT_SHARE
+                self.commit_at = min(self._committed_at + wait, now + GROUP_SECONDS)
+            self._group.append(row)
+            self._group_bytes += _size_of(row)
+            if self._group_bytes >= GROUP_BYTES_MAX:
+                self.commit_at = now
+
+    def commit(self) -> None:
+        """Write the group; from then on its results outlive this process."""
+        with self._lock:
+            group, self._group = self._group, []
+            self._group_bytes = 0
+            self.commit_at = float("inf")
+            if not group or self.trouble:
+                return
+            before = time.monotonic()
+            self._try(lambda: self._write(group))
+            self._committed_at = time.monotonic()
+            self._commit_seconds = self._committed_at - before
+
+    def show_life(self, now: float) -> None:
+        """Leave a sign of life where other hosts may use the same journal."""
+        if now < self._life_at or self.has_log:
+            return
+        self._life_at = now + LIFE_SECONDS
+        with self._lock:
+            if not self.trouble:
+                self._try(self._store.show_life)
+
+    def close(self) -> None:
+        """Write what is left, end this run, and close the file."""
+        self.commit()
+        with self._lock:
+            if not self._is_closed:
+                self._is_closed = True
+                self.trouble = self.trouble or "it is closed"
+                self._store.close()
+
+    # with the lock held
+
+    def _try(self, step: Callable[[], object]) -> bool:
+        try:
+            step()
+        except (sqlite3.Error, OSError) as error:
+            self._fail(error)
+            return False
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        self.trouble = str(explain(self.path, error))
+
+    def _refresh(self) -> None:
+        """Take in everything that was written, by this run too."""
+        for number, keys, marks in self._store.keys_after(self._own_to, of_others=False):
+            self._take_in(number, keys, marks)
+            self._own_to = number
+        self._read_to = max(self._read_to, self._own_to)
+        self._claims.follow(KEY_BYTES)
+
+    def _follow(self) -> None:
+        """Take in what others have written since the last time."""
+        self._claims.follow(KEY_BYTES)
+        for number, keys, marks in self._store.keys_after(self._read_to, of_others=True):
+            self._take_in(number, keys, marks)
+            self._read_to = number
+
+    def _take_in(self, number: int, keys: bytes, marks: bytes) -> None:
+        for offset, mark in enumerate(marks):
+            key = keys[offset * KEY_BYTES : (offset + 1) * KEY_BYTES]
+            if mark == DONE or (mark == FAILED and not self._retries_failed):
+                self._places[key] = number << _OFFSET_BITS | offset
+            else:
+                self._places.pop(key, None)
+        self._claims.forget(keys, KEY_BYTES)
+
+    def _sort(self, keys: Sequence[bytes | None], fates: list[int]) -> None:
+        """Find the fate of tasks, and claim those to be run, in one transaction."""
+        store = self._store
+        with store.transaction():
+            if store.has_changed():
+                self._follow()
+            mine = []
+            for offset, key in enumerate(keys):
+                if key is None:
+                    continue
+                if key in self._places:
+                    fates[offset] = KNOWN
+                elif self._claims.is_held(key):
+                    fates[offset] = AWAY
+                else:
+                    mine.append(key)
+            if mine:
+                store.add_claim(b"".join(mine))
+
+    def _find(self, key: bytes | None) -> Found | None:
+        """Read what is known of a task; None when it cannot be read, so that the task runs."""
+        assert key is not None, "what is known has a key"
+        place = self._places[key]
+        number, offset = place >> _OFFSET_BITS, place & ((1 << _OFFSET_BITS) - 1)
+        try:
+            return read_found(self._store, self._row(number), number, offset)
+        except Exception:  # noqa: BLE001  # unpickling runs the user's code, which may have changed since
+            del self._places[key]
+            return None
+
+    def _row(self, number: int) -> tuple[Any, ...]:
+        row = self._rows.get(number)
+        if row is None:
+            row = self._rows[number] = prepare(self._store.read_row(number))
+            if len(self._rows) > _ROWS_KEPT:
+                self._rows.popitem(last=False)
+        return row
+
+    def _write(self, group: list[Row]) -> None:
+        with self._store.transaction():
+            self._store.add_rows(group)
+
+
+def _size_of(row: Row) -> int:
+    return len(row.body) + sum(memoryview(part.body).nbytes for _, part in row.outlying)

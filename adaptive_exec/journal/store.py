@@ -1,0 +1,324 @@
+"""The journal's file: tables of SQLite, and the statements that read and write them.
+
+Finished tasks are appended in rows of neighbours that came together, since a row for each would
+cost 30 us (an index in the order of content keys dirties a page per task), and a group of rows is
+one transaction. The write-ahead log is used where it can be, a rollback journal elsewhere. Nothing
+here knows of batches, and nothing is ever changed but claims and signs of life.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from adaptive_exec.config import BUSY_SECONDS
+from adaptive_exec.errors import JournalError
+from adaptive_exec.journal.checks import APPLICATION_ID, FORMAT, explain, look_at
+from adaptive_exec.journal.mounts import file_system_of, is_network
+from adaptive_exec.journal.owners import Owner
+from adaptive_exec.journal.values import Part
+
+DONE, FAILED, UNKEPT = 1, 2, 3
+"""What became of a task: it has its value, its exception, or a value that could not be stored."""
+
+_SCHEMA: Final = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE runs (id INTEGER PRIMARY KEY, host TEXT NOT NULL, boot TEXT NOT NULL,
+    space TEXT NOT NULL, pid INTEGER NOT NULL, started TEXT NOT NULL, began REAL NOT NULL,
+    seen REAL NOT NULL, ended REAL);
+CREATE TABLE functions (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
+    source BLOB NOT NULL);
+CREATE TABLE claims (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, keys BLOB NOT NULL);
+CREATE TABLE results (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, function INTEGER NOT NULL,
+    at REAL NOT NULL, level TEXT NOT NULL, worker INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    keys BLOB NOT NULL, marks BLOB NOT NULL, facts BLOB NOT NULL, lengths BLOB, body BLOB NOT NULL);
+CREATE TABLE outlying (row INTEGER NOT NULL, task INTEGER NOT NULL, place INTEGER NOT NULL,
+    part INTEGER NOT NULL, codec INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (row, task, place, part)) WITHOUT ROWID;
+"""
+
+
+@dataclass(slots=True)
+class Row:
+    """Finished tasks that came together.
+
+    Attributes:
+        function: Id of their function.
+        level: Where they ran.
+        worker: Which worker there.
+        attempt: The how-manieth execution it was.
+        keys: Their keys, one after the other.
+        marks: DONE, FAILED or UNKEPT for each.
+        facts: By marshal: a list of (wall seconds, cpu seconds, peak bytes, cause) for each.
+        lengths: By marshal: bytes of each pickle in `body`, -1 where it lies out of line; None when
+            `body` is one pickle of all values.
+        body: The pickles.
+        outlying: Parts that lie out of line, each with the place of its task in the row.
+    """
+
+    function: int
+    level: str
+    worker: int
+    attempt: int
+    keys: bytes
+    marks: bytes
+    facts: bytes
+    lengths: bytes | None
+    body: bytes
+    outlying: list[tuple[int, Part]] = field(default_factory=list)
+
+
+class Store:
+    """An open journal. Not for several threads at a time: its owner holds a lock.
+
+    Args:
+        path: The file; made if it is not there.
+        owner: Who opens it.
+        is_reader: True to look only: nothing is made or changed.
+
+    Raises:
+        JournalError: It cannot be used; the error says why and how to go on.
+    """
+
+    def __init__(self, path: Path, owner: Owner | None, *, is_reader: bool = False) -> None:
+        self.path = path
+        is_there = look_at(path)
+        if is_reader and not is_there:
+            raise JournalError(str(path), "absent", "there is no journal")
+        self.file_system = file_system_of(path.parent)
+        self.has_log = not is_network(self.file_system)
+        self._version = -1
+        try:
+            self._open(is_reader=is_reader)
+            self.run = 0 if is_reader or owner is None else self._enter(owner)
+        except (sqlite3.Error, OSError) as error:
+            self._abandon()
+            raise explain(path, error) from error
+
+    def _open(self, *, is_reader: bool) -> None:
+        if is_reader:
+            self._base = _connect_to_read(self.path)
+            return
+        self._base = _connect(str(self.path))
+        self._base.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
+        if not self._base.execute("PRAGMA application_id").fetchone()[0]:
+            self._make()
+        wanted = "wal" if self.has_log else "delete"
+        (mode,) = self._base.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
+        self.has_log = mode == "wal"
+        # With the log a crash of the host may cost the last groups, never the file; without it
+        # each group is on the disk before it is delivered.
+        self._base.execute(f"PRAGMA synchronous = {'NORMAL' if self.has_log else 'FULL'}")
+
+    def _make(self) -> None:
+        """Make the tables; the file's header is on the disk before any log is."""
+        with self.transaction():
+            if self._base.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+                return  # another instance was first
+            for statement in _SCHEMA.split(";"):
+                self._base.execute(statement)
+            self._base.execute(f"PRAGMA user_version = {FORMAT}")
+            self._base.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+    def _enter(self, owner: Owner) -> int:
+        now = time.time()
+        facts = (owner.host, owner.boot, owner.space, owner.pid, owner.started, now, now)
+        with self.transaction():
+            row = self._base.execute(
+                "INSERT INTO runs (host, boot, space, pid, started, began, seen) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                facts,
+            )
+        assert row.lastrowid is not None, "a row was inserted"
+        return row.lastrowid
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do all or nothing, with nobody else writing meanwhile."""
+        self._base.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite may have taken it back itself
+                self._base.execute("ROLLBACK")
+            raise
+        self._base.execute("COMMIT")
+
+    def has_changed(self) -> bool:
+        """Say whether another connection has written since the last time this was asked."""
+        (version,) = self._base.execute("PRAGMA data_version").fetchone()
+        before, self._version = self._version, version
+        return bool(version != before)
+
+    # what the journal is about
+
+    def about(self) -> dict[str, str]:
+        """Return what the journal says of itself."""
+        return dict(self._base.execute("SELECT name, value FROM about"))
+
+    def set_about(self, name: str, value: str | None) -> None:
+        """Note something about the journal; None forgets it."""
+        with self.transaction():
+            if value is None:
+                self._base.execute("DELETE FROM about WHERE name = ?", (name,))
+            else:
+                self._base.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
+
+    def enter_function(
+        self, digest: bytes, name: str, source: bytes, *, accepts_change: bool
+    ) -> int:
+        """Return the id of a function, entering it if it is new.
+
+        Raises:
+            JournalError: Its source is not what it was when its results were written.
+        """
+        with self.transaction():
+            known = self._base.execute(
+                "SELECT id, source FROM functions WHERE digest = ?", (digest,)
+            ).fetchone()
+            if known is None:
+                row = self._base.execute(
+                    "INSERT INTO functions (digest, name, source) VALUES (?, ?, ?)",
+                    (digest, name, source),
+                )
+                assert row.lastrowid is not None, "a row was inserted"
+                return row.lastrowid
+            number, before = known
+            if before != source:
+                if not accepts_change:
+                    raise JournalError(str(self.path), "changed", f"the source of {name} is new")
+                self._base.execute("UPDATE functions SET source = ? WHERE id = ?", (source, number))
+            return int(number)
+
+    def functions(self) -> dict[int, str]:
+        """Return the functions' names, by id."""
+        return dict(self._base.execute("SELECT id, name FROM functions"))
+
+    # runs
+
+    def runs(self) -> dict[int, tuple[Owner, float, float | None]]:
+        """Return each run: who, its last sign of life, when it ended; None while it has not."""
+        rows = self._base.execute(
+            "SELECT id, host, boot, space, pid, started, seen, ended FROM runs"
+        )
+        return {row[0]: (Owner(*row[1:6]), row[6], row[7]) for row in rows}
+
+    def show_life(self) -> None:
+        """Leave a sign of life, for instances on other hosts."""
+        with self.transaction():
+            self._base.execute("UPDATE runs SET seen = ? WHERE id = ?", (time.time(), self.run))
+
+    # claims
+
+    def add_claim(self, keys: bytes) -> None:
+        """Claim tasks for this run; inside a transaction."""
+        self._base.execute("INSERT INTO claims (run, keys) VALUES (?, ?)", (self.run, keys))
+
+    def claims_after(self, number: int) -> list[tuple[int, int, bytes]]:
+        """Return id, run and keys of the claims of others that came after one."""
+        return self._base.execute(
+            "SELECT id, run, keys FROM claims WHERE id > ? AND run != ? ORDER BY id",
+            (number, self.run),
+        ).fetchall()
+
+    def drop_claims(self, runs: list[int]) -> None:
+        """Forget the claims of runs that are over; inside a transaction."""
+        self._base.executemany("DELETE FROM claims WHERE run = ?", [(run,) for run in runs])
+
+    # results
+
+    def add_rows(self, rows: list[Row]) -> None:
+        """Write rows; inside a transaction."""
+        now = time.time()
+        for row in rows:
+            values = (row.function, now, row.level, row.worker, row.attempt)
+            blobs = (row.keys, row.marks, row.facts, row.lengths, row.body)
+            number = self._base.execute(_INSERT_RESULTS, (self.run, *values, *blobs)).lastrowid
+            if row.outlying:
+                self._base.executemany(
+                    "INSERT INTO outlying VALUES (?, ?, ?, ?, ?, ?)",
+                    [
+                        (number, task, part.place, part.number, part.codec, part.body)
+                        for task, part in row.outlying
+                    ],
+                )
+
+    def keys_after(self, number: int, *, of_others: bool) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield id, keys and marks of the rows that came after one."""
+        mine = self.run if of_others else -1
+        yield from self._base.execute(
+            "SELECT id, keys, marks FROM results WHERE id > ? AND run != ? ORDER BY id",
+            (number, mine),
+        )
+
+    def read_row(self, number: int) -> tuple[Any, ...]:
+        """Return function, level, worker, attempt, at, keys, marks, facts, lengths and body."""
+        row: tuple[Any, ...] = self._base.execute(_SELECT_RESULTS, (number,)).fetchone()
+        return row
+
+    def row_numbers(self) -> list[int]:
+        """Return the ids of all rows."""
+        return [number for (number,) in self._base.execute("SELECT id FROM results ORDER BY id")]
+
+    def read_outlying(self, row: int, task: int) -> list[tuple[int, int, bytes]]:
+        """Return place, codec and bytes of what of a task lies out of line, in order."""
+        return self._base.execute(
+            "SELECT place, codec, body FROM outlying WHERE row = ? AND task = ? "
+            "ORDER BY place, part",
+            (row, task),
+        ).fetchall()
+
+    # the end
+
+    def close(self) -> None:
+        """End this run and close the file; what was claimed and not done is free again."""
+        with suppress(sqlite3.Error):  # a full disk: the claims are free with the process
+            if self.run:
+                with self.transaction():
+                    self.drop_claims([self.run])
+                    self._base.execute(
+                        "UPDATE runs SET ended = ? WHERE id = ?", (time.time(), self.run)
+                    )
+        self._abandon()
+
+    def _abandon(self) -> None:
+        base = getattr(self, "_base", None)
+        if base is not None:
+            with suppress(sqlite3.Error):
+                base.close()
+
+
+_INSERT_RESULTS: Final = (
+    "INSERT INTO results (run, function, at, level, worker, attempt, keys, marks, facts, lengths, "
+    "body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_SELECT_RESULTS: Final = (
+    "SELECT function, level, worker, attempt, at, keys, marks, facts, lengths, body FROM results "
+    "WHERE id = ?"
+)
+
+
+def _connect(name: str, *, is_uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=is_uri)
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open to read.
+
+    In a folder that cannot be written no index of the log can be made: there as a file that nobody
+    changes.
+    """
+    for how in ("mode=ro", "immutable=1"):
+        base = _connect(f"{path.absolute().as_uri()}?{how}", is_uri=True)
+        try:
+            base.execute("SELECT count(*) FROM about").fetchone()
+        except sqlite3.OperationalError:
+            base.close()
+            if how == "immutable=1":
+                raise
+        else:
+            return base
+    raise AssertionError
