@@ -130,6 +130,22 @@ ASIDE_LOOK_SECONDS: Final = 0.1
 """Seconds between looks at tasks that another instance on the same journal runs."""
 ASIDE_TASKS_MAX: Final = 10_000
 """Tasks pulled of which another instance runs each, after which no more are pulled."""
+RESTART_SECONDS: Final = 1.0
+"""Seconds before a supervised copy is restarted; doubled for each life in a row that was short."""
+RESTART_SECONDS_MAX: Final = 300.0
+"""Seconds; the longest such wait. Source: kubelet's back-off for crashing containers."""
+RESTART_CALM_SECONDS: Final = 60.0
+"""Seconds; a life of a supervised copy below this is short."""
+RESTARTS_MAX: Final = 10
+"""Short lives in a row after which a supervised copy is given up, about nine minutes."""
+HOST_SETTLE_SECONDS: Final = 1.0
+"""Seconds after a copy's end before the host is judged again. Source: freeing 30 GB takes one."""
+UNKILLABLE_SECONDS: Final = 5.0
+"""Seconds that the end waits for what even SIGKILL does not end."""
+ORPHAN_SECONDS: Final = 0.5
+"""Seconds from SIGTERM to SIGKILL for the copies of a supervisor that was itself killed."""
+SIGNALS_MAX: Final = 64
+"""The highest number of a signal on Linux."""
 NOT_YET: Final = (
     "journal",
     "key",

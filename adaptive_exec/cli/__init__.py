@@ -1,4 +1,4 @@
-"""The command line: `adaptive-exec run`, `doctor`, `version`.
+"""The command line: `adaptive-exec run`, `supervise`, `doctor`, `version`.
 
 `main` returns the exit code: 0 all tasks have values, 1 some ended in their own error, 2 usage, 3
 some have no outcome, 124 deadline, 130 interrupt, 143 termination. What must be quick is answered

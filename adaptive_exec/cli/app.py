@@ -180,6 +180,52 @@ def doctor(
     return examine(as_json=as_json)
 
 
+@app.command(context_settings={"allow_interspersed_args": False})
+def supervise(
+    *,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- COMMAND...", help="Program and arguments.")
+    ] = None,
+    copies: Annotated[
+        str | None, typer.Option("-n", "--copies", metavar="N", help="Copies at once; default 1.")
+    ] = None,
+    max_age: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Age at which a copy is replaced: 60min.")
+    ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Memory at which a copy is replaced, with all it started."
+        ),
+    ] = None,
+    min_available: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Left on the host; below, the largest is replaced."),
+    ] = None,
+    check_every: Annotated[
+        str | None, typer.Option(metavar="TIME", help="A line per copy; default 60s.")
+    ] = None,
+    grace: Annotated[
+        str | None, typer.Option(metavar="TIME", help="From SIGTERM to SIGKILL; default 120s.")
+    ] = None,
+    restart_failed: Annotated[
+        bool, typer.Option("--restart-failed", help="Also after an exit code of its own but 0.")
+    ] = False,
+    pid_file: Annotated[
+        str, typer.Option(metavar="FILE", help="Says who runs; one supervisor per file.")
+    ] = "adaptive-exec-supervise.pid",
+) -> int:
+    """Run copies of a command, and restart them before they hurt the host."""
+    given = locals()
+    from adaptive_exec.cli.supervise import make_terms, run_supervised
+
+    texts = {name: text for name, text in given.items() if isinstance(text, str | None)}
+    try:
+        return run_supervised(make_terms(texts, command or (), restart_failed=restart_failed))
+    except (ValueError, TypeError) as error:
+        return _refuse(str(error))
+
+
 @app.command()
 def version() -> int:
     """Say which version this is."""

@@ -24,6 +24,7 @@ from adaptive_exec.cards.sample import Choice, draw_seed
 from adaptive_exec.cards.spool import Spool
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.exits import say
+from adaptive_exec.cli.log_lines import logging_to_stderr
 from adaptive_exec.cli.options import RunOptions, start_again
 from adaptive_exec.cli.tally import Feed, Tally, row_of, timing_line
 from adaptive_exec.config import make_config
@@ -114,7 +115,7 @@ def run_prepared(prepared: Prepared) -> int:
 
         end_with_parent()
     severity = logging.INFO if options.is_verbose else logging.WARNING
-    with _logging_to_stderr(severity), exits.stops(options.deadline_seconds):
+    with logging_to_stderr(severity), exits.stops(options.deadline_seconds):
         try:
             if options.is_afresh and options.instance is None:
                 clear_folders(options.runs, prepared.batch.name)
@@ -287,23 +288,3 @@ def _events_to(path: Path) -> Iterator[Callable[[dict[str, object]], None]]:
             file.write(json.dumps(event, default=str) + "\n")
 
         yield add
-
-
-class _ToStderr(logging.Handler):
-    """Writes plain lines to whatever standard error is now: a bar may stand in front of it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        note(self.format(record))
-
-
-@contextmanager
-def _logging_to_stderr(severity: int) -> Iterator[None]:
-    logger = logging.getLogger("adaptive_exec")
-    before = (logger.level, logger.handlers, logger.propagate)
-    logger.setLevel(severity)
-    logger.handlers, logger.propagate = [_ToStderr()], False
-    try:
-        yield
-    finally:
-        logger.setLevel(before[0])
-        _, logger.handlers, logger.propagate = before

@@ -54,6 +54,17 @@ class Code(StrEnum):
     MEMORY_NORMAL = "memory_normal"
     MEMORY_WARN = "memory_warn"
     MEMORY_CRITICAL = "memory_critical"
+    # copies of a supervised command
+    START_ORDERED = "start_ordered"
+    COPY_HEALTHY = "copy_healthy"
+    COPY_DONE = "copy_done"
+    COPY_FAILED = "copy_failed"
+    COPY_SIGNALLED = "copy_signalled"
+    COPY_OLD = "copy_old"
+    COPY_LARGE = "copy_large"
+    HOST_LOW = "host_low"
+    GRACE_OVER = "grace_over"
+    RESTARTS_SPENT = "restarts_spent"
     # the end
     STOP_ASKED = "stop_asked"
 

@@ -91,8 +91,17 @@ def _facts(facts: tuple[tuple[str, Fact], ...]) -> str:
     return "".join(f" {name}={_text(name, value)}" for name, value in facts if value is not None)
 
 
-_BYTES = frozenset({"available", "limit", "warn", "critical", "peak", "payload", "needed"})
-_SECONDS = frozenset({"wait", "ran", "task_seconds", "transport_seconds"})
+_BYTES = frozenset({
+    "available",
+    "limit",
+    "warn",
+    "critical",
+    "peak",
+    "payload",
+    "needed",
+    "memory",
+})
+_SECONDS = frozenset({"wait", "ran", "task_seconds", "transport_seconds", "grace", "age"})
 
 
 def _text(name: str, value: Fact) -> str:

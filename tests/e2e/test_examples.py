@@ -18,6 +18,7 @@ SAYS = {
     "failures": r"task 3: ValueError.*\ntask 4: 16\ntask 5: killed its worker 2 times\ntask 6: 36",
     "from_asyncio": r"bits: \[633986, 1267971\]\nmeanwhile the loop went round [1-9]",
     "small_batches": r"3 samples: thread, since batch_small.*\n12 samples: process, since batch_l",
+    "trials": r"1 layers: COMPLETE \n2 layers: COMPLETE \n50 layers: PRUNED memory_critical at",
 }
 
 

@@ -1,0 +1,350 @@
+"""Supervising real commands: leaks, age, crashes, low memory, stops, a killed supervisor."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adaptive_exec.config import MIB
+from tests.cgroups import memory_group
+from tests.e2e import shell
+from tests.e2e.shell import MAIN, run, stop, wait_for
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs process groups")
+
+STARTED: "list[subprocess.Popen[str]]" = []
+PID_FILE = "adaptive-exec-supervise.pid"
+COPY = """
+import os, pathlib, signal, subprocess, sys, time
+here, what = pathlib.Path("lives"), sys.argv[1]
+here.mkdir(exist_ok=True)
+number = os.environ["ADAPTIVE_EXEC_WORKER"]
+lives = len(list(here.glob(f"{number}-*")))
+(here / f"{number}-{os.getpid()}").touch()
+if what == "leak" or (what == "leak once" and not lives):
+    held = []
+    for step in range(600):
+        held.append(bytearray(b"1") * 2**20 * 2)
+        time.sleep(0.02)
+if what == "crash":
+    os.kill(os.getpid(), signal.SIGSEGV)
+if what == "crash once" and not lives:
+    os.kill(os.getpid(), signal.SIGKILL)
+if what == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if what == "parent":
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    (here / f"child-{child.pid}").touch()
+if what in {"nap", "stubborn", "parent"}:
+    (here / f"ready-{os.getpid()}").touch()
+    time.sleep(600)
+sys.exit(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "copy.py").write_text(COPY)
+    yield tmp_path
+    for process in STARTED:
+        if process.returncode is None:  # the test failed before its end
+            process.terminate()
+            process.communicate(timeout=50)
+    STARTED.clear()
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    STARTED.append(shell.start(folder, *arguments))
+    return STARTED[-1]
+
+
+def supervise(*options: str) -> list[str]:
+    return ["supervise", *options, "--", sys.executable, "copy.py"]
+
+
+def lives(here: Path, number: int) -> int:
+    return len(list(here.glob(f"lives/{number}-*")))
+
+
+def ready(here: Path) -> list[int]:
+    return [int(path.name.split("-")[1]) for path in here.glob("lives/ready-*")]
+
+
+def children(here: Path) -> list[int]:
+    return [int(path.name.split("-")[1]) for path in here.glob("lives/child-*")]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_copies_that_finish_with_zero_are_done(here: Path):
+    ended = run(here, *supervise("-n", "2"), "work", "0")
+
+    assert ended.returncode == 0, ended.stderr
+    assert (lives(here, 1), lives(here, 2)) == (1, 1)
+    assert re.search(r"^done: worker 1 reason=copy_done", ended.stderr, re.MULTILINE)
+    assert not (here / PID_FILE).exists()
+
+
+def test_a_failure_of_its_own_is_not_repeated_and_is_the_exit_code(here: Path):
+    ended = run(here, *supervise("-n", "2"), "work", "7")
+
+    assert ended.returncode == 1
+    assert (lives(here, 1), lives(here, 2)) == (1, 1)
+    assert "failed: worker 1 reason=copy_failed exit=7\n" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["supervise", "-n", "2"], "needs a command", id="no command"),
+        pytest.param(["supervise", "--", "no-such-program"], "no-such-program", id="no program"),
+        pytest.param(["supervise", "--max-age", "soon", "--", "true"], "--max-age", id="no time"),
+        pytest.param(
+            ["supervise", "--max-memory", "much", "--", "true"], "--max-memory", id="size"
+        ),
+        pytest.param(["supervise", "-n", "0", "--", "true"], "--copies", id="no copies"),
+        pytest.param(["supervise", "--pid-file", "no/p", "--", "true"], "no/p", id="no folder"),
+    ],
+)
+def test_a_mistake_is_one_line_and_starts_nothing(arguments: list[str], said: str, here: Path):
+    ended = run(here, *arguments)
+
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert "; " in ended.stderr
+
+
+def test_a_crashed_copy_is_started_again(here: Path):
+    ended = run(here, *supervise(), "crash once")
+
+    assert ended.returncode == 0, ended.stderr
+    assert lives(here, 1) == 2
+    assert "ended: worker 1 reason=copy_signalled signal=9 wait=1.0s strikes=1\n" in ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_ends_all_copies_and_says_its_code(number: signal.Signals, here: Path):
+    process = start(here, *supervise("-n", "2", "--check-every", "0.2s", "--max-age", "1h"), "nap")
+    wait_for(lambda: len(ready(here)) == 2)
+
+    _, err, took = stop(process, number)
+
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert took < 5
+    assert not any(is_alive(pid) for pid in ready(here))
+    assert not (here / PID_FILE).exists()
+    line = r"^Worker [12] PID \d+ healthy \(age: \d+s/3600s, mem: \d+\.\d\dGB, restart in \d+s\)$"
+    assert re.search(line, err, re.MULTILINE), err
+
+
+def test_who_does_not_go_is_killed_when_the_grace_is_over(here: Path):
+    process = start(here, *supervise("-n", "2", "--grace", "1.5s"), "stubborn")
+    wait_for(lambda: len(ready(here)) == 2)
+
+    _, err, took = stop(process, signal.SIGTERM)
+
+    assert process.returncode == 143
+    assert 1.4 < took < 10
+    assert err.count("reason=grace_over grace=1.5s\n") == 2
+    assert not any(is_alive(pid) for pid in ready(here))
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_does_not_wait_for_the_grace(here: Path):
+    process = start(here, *supervise("--grace", "100s"), "stubborn")
+    wait_for(lambda: ready(here))
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.2)  # below a second it counts as the same
+
+    _, _, took = stop(process, signal.SIGINT)
+
+    assert process.returncode == 130
+    assert took < 10
+    assert not any(is_alive(pid) for pid in ready(here))
+
+
+def test_what_a_copy_started_ends_with_it(here: Path):
+    process = start(here, *supervise("-n", "2"), "parent")
+    wait_for(lambda: len(ready(here)) == 2)
+
+    stop(process, signal.SIGINT)
+
+    assert len(children(here)) == 2
+    wait_for(lambda: not any(is_alive(pid) for pid in children(here)), seconds=5)
+
+
+@pytest.mark.slow
+def test_what_a_crashed_copy_started_ends_too(here: Path):
+    process = start(here, *supervise(), "parent")
+    wait_for(lambda: ready(here))
+    os.kill(ready(here)[0], signal.SIGKILL)
+    wait_for(lambda: len(ready(here)) == 2)
+
+    assert [is_alive(pid) for pid in sorted(children(here), key=lambda pid: pid)].count(True) == 1
+    stop(process, signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_an_old_copy_is_replaced(here: Path):
+    process = start(here, *supervise("-n", "2", "--max-age", "1.5s"), "nap")
+    wait_for(lambda: lives(here, 1) >= 3 and lives(here, 2) >= 3)
+
+    _, err, _ = stop(process, signal.SIGINT)
+
+    assert "stopping: worker 2 reason=copy_old" in err
+    assert "strikes=0" in err
+    assert not any(is_alive(pid) for pid in ready(here))
+
+
+@pytest.mark.slow
+def test_a_crash_loop_is_slowed_down(here: Path):
+    process = start(here, *supervise(), "crash")
+    wait_for(lambda: lives(here, 1) >= 4, seconds=30)
+
+    _, err, _ = stop(process, signal.SIGINT)
+
+    waits = [float(found) for found in re.findall(r"signal=11 wait=([\d.]+)s", err)]
+    assert waits[:3] == [1.0, 2.0, 4.0]
+    assert lives(here, 1) <= 5
+
+
+@pytest.mark.faults
+def test_in_a_real_group_a_leaking_copy_is_replaced_before_the_kernel_kills(here: Path):
+    with memory_group(400 * MIB) as group:
+        command = supervise("-n", "2", "--max-memory", "120MiB", "--check-every", "0.3s")
+        process = subprocess.Popen(
+            group.command([*MAIN, *command, "leak once"]),
+            cwd=here,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        _, err = process.communicate(timeout=50)
+        kills = group.read("memory.oom_control" if group.version == 1 else "memory.events")
+
+    assert process.returncode == 0, err
+    assert (lives(here, 1), lives(here, 2)) == (2, 2)
+    for number in (1, 2):
+        line = rf"^Worker {number} memory leak detected - restarting reason=copy_large pid=\d+ "
+        assert len(re.findall(line, err, re.MULTILINE)) == 1
+    assert re.search(r"^oom_kill 0$", kills, re.MULTILINE)
+
+
+@pytest.mark.faults
+def test_in_a_real_group_the_largest_goes_first_when_the_host_runs_low(here: Path):
+    (here / "one.py").write_text(
+        COPY.replace('what == "leak once"', 'number == "2" and what == "leak once"')
+    )
+    with memory_group(300 * MIB) as group:
+        command = ["supervise", "-n", "2", "--min-available", "100MiB", "--check-every", "1h"]
+        process = subprocess.Popen(
+            group.command([*MAIN, *command, "--", sys.executable, "one.py", "leak once"]),
+            cwd=here,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        _, err = process.communicate(timeout=50)
+        kills = group.read("memory.oom_control" if group.version == 1 else "memory.events")
+
+    assert process.returncode == 0, err
+    assert (lives(here, 1), lives(here, 2)) == (1, 2)
+    assert re.search(r"^stopping: worker 2 reason=host_low ", err, re.MULTILINE)
+    assert re.search(r"^oom_kill 0$", kills, re.MULTILINE)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("what", ["parent", "stubborn"])
+def test_a_killed_supervisor_leaves_no_copy(what: str, here: Path):
+    process = start(here, *supervise("-n", "2"), what)
+    wait_for(lambda: len(ready(here)) == 2)
+
+    _, _, took = stop(process, signal.SIGKILL)
+
+    wait_for(lambda: not any(is_alive(pid) for pid in [*ready(here), *children(here)]), seconds=5)
+    assert took < 5
+    assert (here / PID_FILE).exists()
+    again = run(here, *supervise(), "work", "0")
+    assert again.returncode == 0, again.stderr
+    assert not (here / PID_FILE).exists()
+
+
+@pytest.mark.faults
+def test_a_lost_sentinel_is_replaced_and_does_its_work(here: Path):
+    process = start(here, *supervise("-n", "2"), "parent")
+    wait_for(lambda: len(ready(here)) == 2)
+    (first,) = sentinels(process.pid)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: sentinels(process.pid) not in ([], [first]))
+    time.sleep(0.2)  # until the new one has read who lives
+
+    stop(process, signal.SIGKILL)
+
+    wait_for(lambda: not any(is_alive(pid) for pid in [*ready(here), *children(here)]), seconds=5)
+
+
+@pytest.mark.faults
+def test_the_next_supervisor_ends_what_a_killed_one_and_its_sentinel_left(here: Path):
+    process = start(here, *supervise("-n", "2"), "parent")
+    wait_for(lambda: len(ready(here)) == 2)
+    (sentinel,) = sentinels(process.pid)
+    os.kill(process.pid, signal.SIGSTOP)  # so that it starts no other
+    os.kill(sentinel, signal.SIGKILL)
+    process.kill()
+    process.wait(10)  # its outputs stay open: its copies have them
+    assert all(is_alive(pid) for pid in ready(here))
+
+    again = run(here, *supervise(), "work", "0")
+
+    assert again.returncode == 0, again.stderr
+    assert "left behind by a killed supervisor, ending: pids=" in again.stderr
+    assert not any(is_alive(pid) for pid in [*ready(here), *children(here)])
+    process.communicate(timeout=10)
+
+
+def test_two_supervisors_do_not_share_a_pid_file(here: Path):
+    process = start(here, *supervise(), "nap")
+    wait_for(lambda: ready(here))
+
+    other = run(here, *supervise(), "work", "0")
+
+    assert other.returncode == 2
+    assert f"got pid {process.pid} " in other.stderr
+    lines = (here / PID_FILE).read_text().splitlines()
+    assert lines[0] == str(process.pid)
+    assert lines[1].startswith(f"1 {ready(here)[0]} ")
+    stop(process, signal.SIGINT)
+
+
+def test_a_number_that_now_names_another_process_is_left_alone(here: Path):
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], process_group=0)
+    try:
+        (here / PID_FILE).write_text(f"999999\n1 {other.pid} 12345\n2 x y\nrubbish\n")
+        ended = run(here, *supervise(), "work", "0")
+
+        assert ended.returncode == 0, ended.stderr
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait(10)
+
+
+def sentinels(parent: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):
+            ppid = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if ppid == parent and b"sentinel.py" in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+    return found
