@@ -206,7 +206,7 @@ def test_what_a_dead_worker_had_started_is_ended_with_it(level, tmp_path):
         found = outcomes_of(executor, "outcomes", _start_sleeper_and_die, [str(log)])
         assert type(found[str(log)]) is WorkerLostError
         (sleeper,) = {int(line.split()[0]) for line in log.read_text().splitlines()}
-        assert eventually(lambda: not is_alive(sleeper), seconds=1.0)
+        assert eventually(lambda: not is_alive(sleeper), seconds=5.0)
 
 
 def _start_sleeper_and_die(log):
@@ -292,7 +292,7 @@ def test_a_death_is_noticed_although_a_child_that_the_task_forked_holds_all_desc
         found = outcomes_of(executor, "outcomes", _fork_and_die, [str(log)])
         assert type(found[str(log)]) is WorkerLostError
         (child,) = {int(line.split()[0]) for line in log.read_text().splitlines()}
-        assert eventually(lambda: not is_alive(child), seconds=1.0)
+        assert eventually(lambda: not is_alive(child), seconds=5.0)
 
 
 def _fork_and_die(log):

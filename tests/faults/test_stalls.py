@@ -75,7 +75,7 @@ def test_what_an_overdue_task_had_started_is_ended_with_it(level, tmp_path):
         (found,) = executor.outcomes(_start_sleeper, [str(log)])
         assert type(found.error) is TaskTimeoutError
         sleeper = int(log.read_text().split()[0])
-        assert eventually(lambda: not is_alive(sleeper), seconds=1.0)
+        assert eventually(lambda: not is_alive(sleeper), seconds=5.0)
 
 
 def _start_sleeper(log):
