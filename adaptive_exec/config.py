@@ -90,6 +90,22 @@ OOM_NEAR_SHARE: Final = 0.5
 less, the kill may have been another's. Source: workers killed in a small group held 71 to 92 %."""
 STRIKES_MAX: Final = 5
 """Workers in a row that may die before their first result; then the level makes no progress."""
+SHARE_SECONDS: Final = 0.5
+"""Seconds between two trades with the ledger; shares follow arrivals and departures within two
+seconds: a trade of the older, the chunk in hand, a trade of the newer."""
+SHARE_SECONDS_MAX: Final = 1.5
+"""Seconds between two trades where many instances make one expensive."""
+SHARE_INSTANCES: Final = 64
+"""Instances up to which the ledger is read at SHARE_SECONDS; one record is read in 15 us."""
+SHARE_LOOK_SECONDS: Final = 0.05
+"""Seconds between two trades of an instance that waits, and at the least between any two."""
+SHARE_WAIT_SECONDS: Final = 30.0
+"""Seconds an instance waits for its share of memory at most, as long as CALM_SECONDS; then it goes
+on, one task at a time."""
+LEDGER_LOCK_SECONDS: Final = 0.02
+"""Seconds to wait for the ledger's lock, held for 0.2 ms by each; then it trades without."""
+LEDGER_RECORD_BYTES: Final = 4096
+"""Bytes of an instance's record at most: a page, which the kernel writes in one piece."""
 TRACE_LENGTH: Final = 10_000
 """Decisions kept for the report; older ones are counted only."""
 SLATE_BYTES: Final = 256 * KIB
@@ -149,7 +165,6 @@ SIGNALS_MAX: Final = 64
 NOT_YET: Final = (
     "journal",
     "key",
-    "share_host",
     "cluster",
     "reuse",
     "max_worker_age",
@@ -190,7 +205,7 @@ class _Settings(NamedTuple):
     start: str | None = None
     journal: object = None
     key: Callable[..., object] | None = None
-    share_host: bool = False
+    share_host: bool = True
     progress: bool = False
     on_event: Callable[[dict[str, object]], object] | None = None
     reuse: bool = False

@@ -27,6 +27,7 @@ from adaptive_exec.core.events import (
     FunctionRefused,
     HostSampled,
     LevelClosed,
+    ShareChanged,
     StartRefused,
     StopRequested,
     TasksArrived,
@@ -50,12 +51,14 @@ from adaptive_exec.core.instructions import (
     SendChunk,
     SetTimer,
     StartWorkers,
+    TradeShare,
 )
 from adaptive_exec.core.reason import Reason
 from adaptive_exec.core.run import Run
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.trace import Trace
 from adaptive_exec.errors import DriverError
+from adaptive_exec.ledger.facts import Facts, Traded
 from adaptive_exec.levels.base import CannotStartError, ChunkOrder, Results, Runner, Work
 from adaptive_exec.levels.bell import Bell
 from adaptive_exec.levels.sequential import SequentialRunner
@@ -108,6 +111,19 @@ Runners = dict[str, Callable[["Driver"], Runner]]
 """How to make the runner of each level, by its name."""
 
 
+class Book(Protocol):
+    """This instance's side of the ledger."""
+
+    def trade(self, order: TradeShare, host: HostSnapshot, facts: Facts) -> Traded:
+        """Enter a claim, and say what the others leave."""
+
+    def close(self) -> None:
+        """End the lease."""
+
+    def let_go(self) -> None:
+        """In a forked child: close the descriptors."""
+
+
 class Driver:
     """Feeds events to a Run and performs its instructions.
 
@@ -115,10 +131,15 @@ class Driver:
         config: The settings.
         read_host: Takes a snapshot of the host.
         runners: How to make each level's runner.
+        open_book: How to get at the ledger; asked when there is something to write in it.
     """
 
     def __init__(
-        self, config: Config, read_host: Callable[[], HostSnapshot], runners: Runners
+        self,
+        config: Config,
+        read_host: Callable[[], HostSnapshot],
+        runners: Runners,
+        open_book: Callable[[], Book],
     ) -> None:
         self.config = config
         self.name = f"{os.getpid()}-{next(_names)}"
@@ -130,6 +151,8 @@ class Driver:
         self._read_host = read_host
         self._make = runners
         self._runners: dict[str, Runner] = {}
+        self._open_book = open_book
+        self._book: Book | None = None
         self._run = Run(config, read_host())
         self._log = DecisionLog(self.name)
         self._inbox: deque[Event] = deque()
@@ -374,7 +397,7 @@ class Driver:
 
     # performing
 
-    def _perform(self, instruction: Instruction) -> None:  # noqa: C901, PLR0912  # one arm for each instruction
+    def _perform(self, instruction: Instruction) -> None:  # noqa: C901, PLR0912, PLR0915  # one arm for each instruction
         match instruction:
             case SendChunk():
                 self._send(instruction)
@@ -402,10 +425,19 @@ class Driver:
                 self._batches.pop(instruction.batch).finish()
             case ReadHost():
                 self._inbox.append(HostSampled(time.monotonic(), self._read_host()))
+            case TradeShare():
+                self._inbox.append(self._trade(instruction))
             case Finish():
                 self._finish()
             case _:
                 assert_never(instruction)
+
+    def _trade(self, order: TradeShare) -> ShareChanged:
+        if self._book is None:
+            self._book = self._open_book()
+        facts = Facts(peak_bytes=self.trace.peak_task_bytes or 0, decisions=self.trace.last_lines())
+        share, trouble = self._book.trade(order, self._run.host, facts)
+        return ShareChanged(time.monotonic(), share, trouble)
 
     def _send(self, order: SendChunk) -> None:
         calls = self._batches[order.batch]
@@ -476,6 +508,8 @@ class Driver:
 
     def _finish(self) -> None:
         self._runners.clear()
+        if self._book is not None:
+            self._book.close()
         self.finished.set()
         self.attention.ring()
         leave(self)
@@ -506,6 +540,8 @@ class Driver:
         """In a forked child: close the descriptors, touch nothing else."""
         for runner in self._runners.values():
             runner.let_go()
+        if self._book is not None:
+            self._book.let_go()
         self.waiter.let_go()
 
     def snapshot_host(self) -> HostSnapshot:

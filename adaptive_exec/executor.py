@@ -17,7 +17,7 @@ from adaptive_exec.config import Config, make_config
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display
-from adaptive_exec.driver import Driver
+from adaptive_exec.driver import Book, Driver
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
 from adaptive_exec.levels.sequential import SequentialRunner
@@ -34,6 +34,8 @@ _UNPORTABLE = -1
 """Id of the batch of submitted calls whose function cannot be sent to a process."""
 PRELOAD_BYTES = 65_536
 """Bytes of a submitted function, packed, that is loaded before workers are forked: it is code."""
+PROGRAM_LETTERS = 120
+"""Letters of the command line that others are shown of an instance."""
 _COPIED = (list, tuple, dict, set, frozenset)
 
 
@@ -88,7 +90,8 @@ class AdaptiveExecutor(Executor):
         self._hint = count_tasks(tasks)
         self._config = make_config(settings)
         self._preload: dict[int, bytes] = {}
-        self._driver = Driver(self._config, take_snapshot, _runners(self._config, self._preload))
+        runners = _runners(self._config, self._preload)
+        self._driver = Driver(self._config, take_snapshot, runners, _open_book)
         self._display: Display | None = None
         self._submits: SubmitCalls | None = None
         self._maps: weakref.WeakSet[MapCalls] = weakref.WeakSet()
@@ -458,6 +461,13 @@ def _process_runner(driver: Driver, config: Config, preload: dict[int, bytes]) -
 
     cores = driver.snapshot_host().usable_cores
     return ProcessRunner(driver, driver.waiter, config, cores, preload)
+
+
+def _open_book() -> Book:
+    from adaptive_exec.ledger.book import Ledger  # 2 ms that an executor without workers saves
+
+    name = sys.argv[0].rpartition("/")[2]
+    return Ledger(" ".join([name, *sys.argv[1:]]).strip()[:PROGRAM_LETTERS])
 
 
 def _let_finish(driver: Driver) -> None:

@@ -1,6 +1,9 @@
 """Hypothesis profiles: `dev` while writing; `ci`, more examples, always the same, in `.ci/run`."""
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 from hypothesis import settings
 
@@ -8,3 +11,11 @@ from hypothesis import settings
 settings.register_profile("dev", max_examples=100, deadline=None)
 settings.register_profile("ci", max_examples=300, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+# A ledger of our own: executors of other programs on this host would take a share of ours.
+_LEDGER = Path(tempfile.mkdtemp(prefix="adaptive-exec-tests-"))
+os.environ["XDG_RUNTIME_DIR"] = str(_LEDGER)
+
+
+def pytest_unconfigure():
+    shutil.rmtree(_LEDGER, ignore_errors=True)

@@ -6,6 +6,7 @@ Named tuples: one is defined in 0.06 ms and made in 0.3 us; a frozen dataclass i
 
 from typing import NamedTuple
 
+from adaptive_exec.core.share import Share
 from adaptive_exec.core.snapshot import HostSnapshot
 
 
@@ -15,7 +16,8 @@ class Usage(NamedTuple):
     Attributes:
         tasks: How many tasks these numbers are about.
         wall_seconds: Sum of the tasks' durations.
-        cpu_seconds: Sum of their processor time; None where it cannot be read.
+        cpu_seconds: Sum of their processor time, of a process also its time in the queue for a
+            core; None where it cannot be read.
         transport_seconds: Parent's and worker's time for packing and unpacking.
         sent_bytes: Bytes of the arguments as sent.
         result_bytes: Bytes of the results as received.
@@ -219,6 +221,20 @@ class HostSampled(NamedTuple):
     snapshot: HostSnapshot
 
 
+class ShareChanged(NamedTuple):
+    """A trade with the ledger is over.
+
+    Attributes:
+        share: What this instance may have; None where no ledger can be used, so that it goes on
+            alone by what it sees.
+        trouble: What was wrong with the ledger or with records in it, said once; else `""`.
+    """
+
+    at: float
+    share: Share | None
+    trouble: str = ""
+
+
 class TimerFired(NamedTuple):
     """The moment asked for by `SetTimer` has come."""
 
@@ -253,6 +269,7 @@ Event = (
     | WorkerLost
     | LevelClosed
     | HostSampled
+    | ShareChanged
     | TimerFired
     | StopRequested
 )

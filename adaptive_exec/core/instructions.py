@@ -8,6 +8,7 @@ the driver performs them one by one.
 from typing import NamedTuple
 
 from adaptive_exec.core.reason import Decision, Reason
+from adaptive_exec.core.share import Claim
 
 
 class OpenLevel(NamedTuple):
@@ -115,6 +116,43 @@ class ReadHost(_Bare):
     __slots__ = ()
 
 
+class Standing(NamedTuple):
+    """How a run stands, for people who watch; nobody decides by it.
+
+    Attributes:
+        level: The level of its workers, `""` while it rests.
+        workers: Workers there.
+        in_flight: Chunks out.
+        done: Tasks with an outcome, of the batches that are not over.
+        total: Tasks of these batches, None while one has no known length.
+        pressure: How tight memory is.
+        place: Its place in line while it waits for memory, else 0.
+    """
+
+    level: str
+    workers: int
+    in_flight: int
+    done: int
+    total: int | None
+    pressure: str
+    place: int = 0
+
+
+class TradeShare(NamedTuple):
+    """Enter this claim in the ledger and compare it with the others'; ShareChanged answers.
+
+    Attributes:
+        claim: What this instance wants and holds; the ledger adds its name and arrival.
+        cores: Usable cores.
+        room_bytes: Memory that can still be taken up to the mark.
+    """
+
+    claim: Claim
+    cores: int
+    room_bytes: int
+    standing: Standing
+
+
 class SetTimer(NamedTuple):
     """Fire TimerFired at this time; replaces any earlier timer, None takes it back."""
 
@@ -140,6 +178,7 @@ Instruction = (
     | FinishBatch
     | Explain
     | ReadHost
+    | TradeShare
     | SetTimer
     | Finish
 )

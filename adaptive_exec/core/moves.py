@@ -24,6 +24,7 @@ from adaptive_exec.core.plan import (
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.state import FOREVER, State
+from adaptive_exec.core.tenancy import assign_seats
 
 MOVES_MAX = 2
 """Moves by measurement per batch: explore once, then commit."""
@@ -285,6 +286,7 @@ def _widen(state: State, batch: Batch) -> None:
     share = round((costs.cpu_seconds or 0.0) / costs.wall_seconds, 3)
     reason = because(Code.TASKS_WAIT, cpu_share=share, old_workers=roster.goal, workers=workers)
     roster.aim(workers)
+    assign_seats(state, roster)
     state.explain("widened", "info", f"batch {batch.id}", reason, new=level)
 
 

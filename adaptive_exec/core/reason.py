@@ -65,6 +65,13 @@ class Code(StrEnum):
     HOST_LOW = "host_low"
     GRACE_OVER = "grace_over"
     RESTARTS_SPENT = "restarts_spent"
+    # neighbours: how much of the host is ours
+    SHARE_ALONE = "share_alone"
+    SHARE_FAIR = "share_fair"
+    SHARE_AWAITED = "share_awaited"
+    SHARE_SHRUNK = "share_shrunk"
+    LEDGER_UNUSABLE = "ledger_unusable"
+    LEDGER_ODD = "ledger_odd"
     # the end
     STOP_ASKED = "stop_asked"
 

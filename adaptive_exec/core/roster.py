@@ -54,6 +54,7 @@ class Roster:
         state: `"closed"`, `"open"`, `"draining"` (what is out is awaited) or `"closing"`.
         goal: Workers that the plan wants at most.
         cap: Workers it may have now; below `goal` after a refusal, and then grows by one at a time.
+        seats: Workers that the share of the host has room for; None where it sets no bound.
         start_after: Monotonic seconds before which no worker is ordered.
         strikes: Workers in a row that died before their first result.
         on_trial: True after a failure until the first chunk is done.
@@ -65,6 +66,7 @@ class Roster:
         self.state = "closed"
         self.goal = 0
         self.cap = 0
+        self.seats: int | None = None
         self.starting: set[int] = set()
         self.idle: list[int] = []
         self.busy: dict[int, Flight] = {}

@@ -27,6 +27,7 @@ from adaptive_exec.core.events import (
     InputExhausted,
     LevelClosed,
     ResultsTaken,
+    ShareChanged,
     StartRefused,
     StopRequested,
     TaskOverdue,
@@ -65,6 +66,7 @@ from adaptive_exec.core.staffing import (
 )
 from adaptive_exec.core.state import FOREVER, State
 from adaptive_exec.core.suspects import kill, next_turn_at, put_back
+from adaptive_exec.core.tenancy import next_trade_at, take_share, trade
 
 GraveEvent = (
     BatchDropped
@@ -75,6 +77,7 @@ GraveEvent = (
     | InitializerFailed
     | InputExhausted
     | LevelClosed
+    | ShareChanged
     | StartRefused
     | StopRequested
     | TaskOverdue
@@ -155,6 +158,7 @@ class Run:
         if state.ailing or state.is_stopping:
             close_drained(state)
         staff(state)
+        trade(state)
         dispatch(state)
         if state.flights and state.now >= state.next_look:
             state.next_look = FOREVER
@@ -204,6 +208,8 @@ def _set_timer(state: State) -> None:
         at = min(at, next_trial_at(state))
     if state.suspects:
         at = min(at, next_turn_at(state))
+    if state.is_sharing:
+        at = min(at, next_trade_at(state))
     wanted = None if at == FOREVER else at
     if wanted != state.timer_at:
         state.timer_at = wanted
@@ -242,6 +248,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             _note_closed(state.rosters[event.level])
         case HostSampled():
             _judge_host(state, event)
+        case ShareChanged():
+            take_share(state, event)
         case TimerFired():
             state.timer_at = None
         case StopRequested():

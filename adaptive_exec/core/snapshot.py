@@ -40,6 +40,10 @@ class HostSnapshot(NamedTuple):
         stall_percent: Share of the last 10 s in which tasks stalled on memory (PSI some avg10),
             0-100; None when unknown.
         limits: Every limit that was found, for people to read.
+        core_domain: Names the set of cores; who has the same name shares them. `""` is unknown.
+        memory_domain: Names the limit that `available_bytes` is left of; `""` is unknown.
+        memory_domains: Names of all memory limits that this process is under; who has one of them
+            in common shares that limit.
     """
 
     taken_at: float
@@ -54,6 +58,9 @@ class HostSnapshot(NamedTuple):
     oom_kills: int | None = None
     stall_percent: float | None = None
     limits: tuple[Limit, ...] = ()
+    core_domain: str = ""
+    memory_domain: str = ""
+    memory_domains: tuple[str, ...] = ()
 
     @property
     def used_bytes(self) -> int:

@@ -17,11 +17,14 @@ from adaptive_exec.core.reason import Code, Fact, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import FOREVER, State
 from adaptive_exec.core.suspects import kill, rerun
+from adaptive_exec.core.tenancy import has_share, shed
 
 
 def staff(state: State) -> None:
     """Order the workers that are wanted and missing."""
     for roster in state.ranks:
+        if roster.seats is not None:
+            shed(state, roster)
         if roster.goal and roster.size < roster.goal and _may_order(state, roster):
             _order(state, roster, _missing(state, roster))
 
@@ -41,6 +44,8 @@ def _missing(state: State, roster: Roster) -> int:
     ):
         roster.cap = max(roster.cap, roster.size) + 1
     missing = min(wanted, roster.cap) - roster.size
+    if roster.seats is not None:
+        missing = min(missing, roster.seats - roster.size)
     if state.verdict.pressure != "normal":
         missing = min(missing, 1 - roster.size)
     return min(missing, 1 - len(roster.starting)) if roster.breaker.tries else missing
@@ -51,7 +56,7 @@ def _may_grow(state: State, roster: Roster) -> bool:
 
 
 def _order(state: State, roster: Roster, missing: int) -> None:
-    if missing <= 0:
+    if missing <= 0 or not has_share(state, roster):
         return
     workers = tuple(next(state.worker_ids) for _ in range(missing))
     roster.starting.update(workers)

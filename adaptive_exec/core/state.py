@@ -12,6 +12,7 @@ from adaptive_exec.core.governor import CALM, Verdict
 from adaptive_exec.core.instructions import Explain, Instruction
 from adaptive_exec.core.reason import Decision, Fact, Reason
 from adaptive_exec.core.roster import Flight, Roster
+from adaptive_exec.core.share import Share
 from adaptive_exec.core.snapshot import HostSnapshot
 
 FOREVER = float("inf")
@@ -36,6 +37,12 @@ class State:
         broken: Why no task can run at all any more, None while they can.
         oom_kills: The kernel's kills for memory that need no worker's death any more.
         next_look: When the host is to be read; never while a reading is under way.
+        is_sharing: Whether the host is shared with other instances through a ledger.
+        share: What the last trade with the ledger brought, None before the first.
+        is_trading: True from a trade's order to its answer.
+        is_resting: Whether the others were told last that there is nothing to do here.
+        last_trade: When the last trade was ordered.
+        next_trade: When the next one is due; never while one is under way or the run rests.
     """
 
     def __init__(self, config: Config, host: HostSnapshot) -> None:
@@ -57,6 +64,12 @@ class State:
         self.oom_kills = host.oom_kills or 0
         self.next_look = 0.0
         self.timer_at: float | None = None
+        self.is_sharing = config.share_host
+        self.share: Share | None = None
+        self.is_trading = False
+        self.is_resting = True
+        self.last_trade = -FOREVER
+        self.next_trade = FOREVER
         self.chunk_ids = count(1)
         self.worker_ids = count(1)
 

@@ -4,6 +4,7 @@ Sums up to a RunReport. Fed by the driver with each event and what came of it. D
 """
 
 from collections import deque
+from itertools import islice
 from typing import NamedTuple
 
 from adaptive_exec.config import TRACE_LENGTH
@@ -12,6 +13,12 @@ from adaptive_exec.core.instructions import Explain, Instruction, OpenLevel, Sen
 from adaptive_exec.core.reason import Decision, Fact
 
 MIB = 1024 * 1024
+LINES_SHOWN = 3
+"""Decisions that others are shown of an instance."""
+LINES_LOOKED_AT = 30
+"""Decisions among which these are looked for."""
+LINE_LETTERS = 200
+"""Letters of such a line at most."""
 
 
 class RunReport(NamedTuple):
@@ -174,6 +181,12 @@ class Trace:
             peak_task_bytes=self.peak_task_bytes,
             decisions=tuple(self.decisions),
         )
+
+    def last_lines(self) -> tuple[str, ...]:
+        """Return the last few decisions that people want to see, as lines, oldest first."""
+        recent = islice(reversed(self.decisions), LINES_LOOKED_AT)
+        lines = [describe(decision) for decision in recent if decision.severity != "debug"]
+        return tuple(line[:LINE_LETTERS] for line in reversed(lines[:LINES_SHOWN]))
 
     def _see_done(self, event: ChunkDone) -> None:
         usage = event.usage

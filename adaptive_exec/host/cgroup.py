@@ -49,6 +49,14 @@ class Group(NamedTuple):
         """Name one of the group's files for people, e.g. `"cgroup v2 memory.max at /a/b"`."""
         return f"cgroup v{self.version} {file_name} at {self.name}"
 
+    def identity(self) -> str:
+        """Name the group the same way from inside and outside a namespace; `""` once it is gone."""
+        try:
+            found = os.stat(self.folder)
+        except OSError:
+            return ""
+        return f"cgroup {found.st_dev}:{found.st_ino}"
+
 
 class Groups(NamedTuple):
     """The groups that limit this process, each from its own group up to the topmost visible one.

@@ -46,6 +46,7 @@ class OwnLimits(NamedTuple):
         free_processes: Processes and threads that it still allows, at least.
         descriptors: RLIMIT_NOFILE.
         free_descriptors: Descriptors that it still allows.
+        affinity: Names the set of cores that it may run on, `""` where unknown.
     """
 
     cores: tuple[Limit, ...] = ()
@@ -55,6 +56,7 @@ class OwnLimits(NamedTuple):
     free_processes: int | None = None
     descriptors: int | None = None
     free_descriptors: int | None = None
+    affinity: str = ""
 
 
 class OwnProcess:
@@ -83,6 +85,7 @@ class OwnProcess:
             free_processes=None if processes is None else self._free_processes(processes, now),
             descriptors=descriptors,
             free_descriptors=None if descriptors is None else _free_descriptors(descriptors),
+            affinity=_affinity(),
         )
 
     def _process_limit(self) -> int | None:
@@ -150,6 +153,14 @@ def _count_threads(pid: str, user: int) -> int:
     except OSError:
         return 0
     return max(1, status.st_nlink - 2) if status.st_uid == user else 0
+
+
+def _affinity() -> str:
+    try:
+        cores = os.sched_getaffinity(0)
+    except (AttributeError, OSError):  # not every system has it
+        return ""
+    return f"cores {sum(1 << core for core in cores):x}"
 
 
 def _free_descriptors(limit: int) -> int | None:

@@ -7,7 +7,7 @@ nothing.
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.host.cgroup import Groups, find_groups
@@ -17,6 +17,18 @@ from adaptive_exec.host.memory_elsewhere import read_elsewhere
 from adaptive_exec.host.own_limits import OwnLimits, OwnProcess
 from adaptive_exec.host.processes import read_processes
 from adaptive_exec.host.reading import join, read_file
+
+
+class Domains(NamedTuple):
+    """What is shared with others, by the end of the source that names it.
+
+    Attributes:
+        memory: Names of the memory limits.
+        cores: Names of the groups that limit CPU time.
+    """
+
+    memory: dict[str, str]
+    cores: dict[str, str]
 
 
 class HostProbe:
@@ -44,6 +56,7 @@ class HostProbe:
         self._elsewhere = elsewhere or (read_elsewhere if root == "/" else Found)
         self._process = OwnProcess()
         self._known: tuple[bytes | None, Groups] | None = None
+        self._domains: tuple[Groups, Domains] | None = None
 
     def take(self, now: float | None = None) -> HostSnapshot:
         """Read everything once.
@@ -59,6 +72,7 @@ class HostProbe:
         memory = read_memory(self._root, groups.memory, own=own, elsewhere=self._elsewhere)
         cores = read_cores(groups.cpu, own.cores)
         processes = read_processes(groups.pids, own)
+        domains = self._name_domains(groups)
         return HostSnapshot(
             taken_at=taken_at,
             limit_bytes=int(memory.limit.value),
@@ -72,6 +86,9 @@ class HostProbe:
             oom_kills=read_oom_kills(groups.memory),
             stall_percent=read_stall_percent(self._root, groups.memory),
             limits=(*memory.limits, *cores.limits, *processes.limits, *_other_limits(own)),
+            core_domain=_domain_of(cores.source, domains.cores) or own.affinity,
+            memory_domain=_domain_of(memory.available.source, domains.memory) or _OWN,
+            memory_domains=tuple(domains.memory.values()),
         )
 
     def _read_own(self, now: float) -> OwnLimits:
@@ -79,12 +96,36 @@ class HostProbe:
             return self._own
         return self._process.read(now) if self._root == "/" else OwnLimits()
 
+    def _name_domains(self, groups: Groups) -> "Domains":
+        known = self._domains
+        if known is None or known[0] is not groups:
+            known = self._domains = groups, _name_domains(groups)
+        return known[1]
+
     def _find_groups(self) -> Groups:
         memberships = read_file(join(self._root, "/proc/self/cgroup"))
         known = self._known
         if known is None or known[0] != memberships:
             known = self._known = memberships, find_groups(self._root, memberships)
         return known[1]
+
+
+_OWN: Final = "own"
+"""The domain of a limit that is this process's alone, as RLIMIT_AS."""
+_HOST: Final = "host"
+
+
+def _name_domains(groups: Groups) -> Domains:
+    memory = {f" at {group.name}": group.identity() for group in groups.memory}
+    cores = {f" at {group.name}": group.identity() for group in groups.cpu}
+    return Domains({**memory, "/proc/meminfo": _HOST}, cores)
+
+
+def _domain_of(source: str, domains: dict[str, str]) -> str:
+    for end, domain in domains.items():
+        if source.endswith(end) or source.startswith(end):
+            return domain
+    return ""
 
 
 _HERE: Final = HostProbe()

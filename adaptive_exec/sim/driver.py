@@ -13,6 +13,7 @@ from adaptive_exec.config import Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.run import Run
+from adaptive_exec.core.share import Share, apportion
 from adaptive_exec.core.trace import RunReport, Trace
 from adaptive_exec.sim.clock import Clock
 from adaptive_exec.sim.host import Course, SimHost, run_chunk
@@ -159,10 +160,15 @@ class SimDriver:
             case ins.ReadHost():
                 snapshot = self._host.snapshot(self.clock.now, len(self._run.flights))
                 self._inbox.append(ev.HostSampled(self.clock.now, snapshot))
+            case ins.TradeShare():
+                self._inbox.append(ev.ShareChanged(self.clock.now, self._trade(order)))
             case ins.Explain() | ins.RetireWorker() | ins.Finish() | ins.FinishBatch():
                 pass
             case _:
                 assert_never(order)
+
+    def _trade(self, order: ins.TradeShare) -> Share:
+        return apportion(order.claim, (), cores=order.cores, room_bytes=order.room_bytes)
 
     def _send(self, order: ins.SendChunk) -> None:
         batch = self._batches[order.batch]

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from adaptive_exec.config import Config
 from adaptive_exec.core import events as ev
+from adaptive_exec.core.share import Claim
 from tests.core.world import GIB, World, make_host
 
 LEVEL_CHOICES = [
@@ -55,6 +56,7 @@ START = {
     "max_tasks_per_worker": [None, None, 1, 5],
     "task_timeout": [None, None, 1.0],
     "isolate": RARELY,
+    "share_host": [False, False, False, True],
     "available": PRESSURES,
     "first": [{"tasks": None}, {"tasks": 40, "chunk_tasks": 4}, {"single": True}],
     "is_staffed": [True, True, False],
@@ -291,6 +293,17 @@ class AnyOrder(RuleBasedStateMachine):
     def host_is_sampled(self, available):
         self.world.sample(available)
 
+    @action(count=[0, 0, 1, 3, 20], slots=[1, 4], held=[0, 4])
+    def neighbours_come_and_go(self, count, slots, held):
+        self.world.neighbours = [
+            Claim(f"other {number}", -1.0, wanted_slots=slots, held_slots=held)
+            for number in range(count)
+        ]
+
+    @action(really=RARELY)
+    def the_ledger_breaks(self, really):
+        self.world.is_ledger_usable = not really
+
     @action(seconds=[0.0, 0.05, 0.5, 5.0, 40.0, 700.0])
     def time_passes(self, seconds):
         self.world.wait(seconds)
@@ -322,7 +335,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.world.replay()
 
 
-TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder = pytest.mark.timeout(240)(AnyOrder.TestCase)  # half a minute on a quiet host
 
 
 WALKS = 300 if os.environ.get("HYPOTHESIS_PROFILE") == "ci" else 30

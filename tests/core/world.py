@@ -10,6 +10,7 @@ from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.core.run import Run
+from adaptive_exec.core.share import Claim, apportion
 from adaptive_exec.core.snapshot import HostSnapshot
 
 GIB = 1024**3
@@ -79,6 +80,10 @@ class World:
         self.is_finished = False
         self.is_wrecked = False
         self.told: list[Reason] = []
+        self.is_trading = False
+        self.offers: list[ins.TradeShare] = []
+        self.neighbours: list[Claim] | None = []  # None leaves the answer to the test
+        self.is_ledger_usable = True
 
     # events
 
@@ -90,6 +95,8 @@ class World:
         self.history.append((event, orders))
         for order in orders:
             self.obey(order)
+        if self.is_trading and self.neighbours is not None:
+            self.share()
         assert not (before and orders), "ordered after Finish"
         assert not list(self.run.check()), list(self.run.check())
         if not self.is_finished:
@@ -190,6 +197,19 @@ class World:
         host = make_host(cores=self.host.usable_cores, available=available, at=self.at)
         self.say(ev.HostSampled(self.at, host))
 
+    def share(self) -> None:
+        """Answer a trade as the ledger would, with these neighbours."""
+        order = self.offers[-1]
+        own = order.claim._replace(name="own", arrived_at=0.0)
+        found = apportion(
+            own, self.neighbours or (), cores=order.cores, room_bytes=order.room_bytes
+        )
+        self.is_trading = False
+        if self.is_ledger_usable:
+            self.say(ev.ShareChanged(self.at, found))
+        else:
+            self.say(ev.ShareChanged(self.at, None, "OSError: [Errno 28] No space left on device"))
+
     def close_level(self, level: str) -> None:
         self.levels[level] = "closed"
         self.starting = {w: name for w, name in self.starting.items() if name != level}
@@ -282,6 +302,10 @@ class World:
                     assert decision.reason.fact("error")
             case ins.ReadHost():
                 self.reads += 1
+            case ins.TradeShare():
+                assert not self.is_trading
+                self.is_trading = True
+                self.offers.append(order)
             case ins.SetTimer():
                 assert order.at is None or order.at > self.at, "a timer in the past"
                 self.timer = order.at

@@ -9,6 +9,7 @@ import re
 from adaptive_exec.config import Config, parse_size
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
+from adaptive_exec.core.share import Claim
 from adaptive_exec.core.trace import describe
 from tests.core.world import GIB, World, make_host
 
@@ -48,7 +49,8 @@ class Player:
             self.settings = values
             return []
         if self.world is None:
-            self.world = World(Config(**self.settings), self.host)
+            settings = {"share_host": False} | self.settings
+            self.world = World(Config(**settings), self.host)
         before = len(self.world.history)
         getattr(self, f"do_{name}")(words, values)
         return [
@@ -107,6 +109,13 @@ class Player:
     def do_closed(self, words, values):
         self.world.close_level(words[0])
 
+    def do_neighbours(self, words, values):
+        """Let so many others be here from the next trade on, each with so many slots."""
+        self.world.neighbours = [
+            Claim(f"other {number}", -1.0, wanted_slots=values["slots"], held_slots=values["slots"])
+            for number in range(int(words[0]))
+        ]
+
     def do_sample(self, words, values):
         self.world.sample(values.get("available", 32 * GIB))
 
@@ -163,6 +172,9 @@ def write(order: ins.Instruction, at: float) -> str:
             return f"FinishBatch batch={order.batch}"
         case ins.ReadHost():
             return "ReadHost"
+        case ins.TradeShare():
+            wanted, held = order.claim.wanted_slots, order.claim.held_slots
+            return f"TradeShare wanted={wanted} held={held} cores={order.cores}"
         case ins.SetTimer():
             return f"SetTimer {'never' if order.at is None else f'+{order.at - at:g}s'}"
         case ins.Finish():

@@ -1,0 +1,170 @@
+"""How much of the host is one instance's, when several that know nothing of each other run there.
+
+Pure: (own claim, the others' claims, what there is) -> share with a reason. Every instance asks the
+same question over the same claims, so that nobody has to hand out. A share shrinks at once and
+grows only into what no other holds, and what is promised counts like what is used: those who start
+in the same instant do not all see the same free memory. What a run does with it is `tenancy`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from adaptive_exec.core.reason import Code, Reason, because
+
+
+class Claim(NamedTuple):
+    """What one instance says of itself.
+
+    Attributes:
+        name: It is the instance's alone on this host.
+        arrived_at: Monotonic seconds of its first claim; who came first stands first in line.
+        wanted_slots: Workers it has work for; 0 when it rests.
+        held_slots: Workers it has, or was granted and has not started yet.
+        unit_bytes: The least it can work with: one task and what runs it.
+        wanted_bytes: What all its wanted workers would take; 0 where memory is not shared out.
+        held_bytes: What it was promised, used or not.
+        used_bytes: How much of that is in use.
+        shares_cores: Whether it counts against the same cores as the one who asks.
+        shares_memory: Whether it counts against the same memory limit.
+    """
+
+    name: str
+    arrived_at: float
+    wanted_slots: int = 0
+    held_slots: int = 0
+    unit_bytes: int = 0
+    wanted_bytes: int = 0
+    held_bytes: int = 0
+    used_bytes: int = 0
+    shares_cores: bool = True
+    shares_memory: bool = True
+
+
+class Share(NamedTuple):
+    """What an instance may have now.
+
+    Attributes:
+        slots: Workers, at least 1.
+        slot_bytes: Memory for its tasks and what runs them; None where it is alone, so that what is
+            read of the host is all there is to know.
+        instances: How many share, itself included.
+        place: Its place in the line of those who wait for memory, 0 while it need not wait.
+        reason: Why.
+    """
+
+    slots: int
+    slot_bytes: int | None
+    instances: int
+    place: int
+    reason: Reason
+
+
+def apportion(own: Claim, others: Sequence[Claim], *, cores: int, room_bytes: int) -> Share:
+    """Say what an instance may have beside the others.
+
+    Args:
+        own: Its own claim, with what it holds at this moment.
+        others: The claims of all other instances on this host.
+        cores: Usable cores, 1 or more.
+        room_bytes: Memory that can still be taken up to the mark, as read from the host.
+
+    Returns:
+        Its share. Where everybody holds no more than their share, all shares together are at most
+        what there is, but for the one slot that each has at least.
+
+    Source:
+        Max-min fairness: Bertsekas and Gallager, Data Networks, section 6.5. See docs/sources.md.
+    """
+    near = [other for other in others if other.shares_cores and other.wanted_slots]
+    beside = [other for other in others if other.shares_memory and _counts(other)]
+    instances = 1 + len({other.name for other in (*near, *beside)})
+    slots = _slots(own, near, cores)
+    slot_bytes, place = _bytes(own, beside, room_bytes)
+    code = Code.SHARE_ALONE if instances == 1 else Code.SHARE_FAIR
+    if place:
+        code = Code.SHARE_AWAITED
+    reason = because(code, instances=instances, slots=slots, cores=cores, share=slot_bytes)
+    return Share(slots, slot_bytes, instances, place, reason)
+
+
+def promise(own: Claim, share: Share, *, room_bytes: int) -> Claim:
+    """Return a claim as the others shall see it: what was granted counts from now on.
+
+    Args:
+        own: The claim that was made.
+        share: What came of it.
+        room_bytes: As it was for that share.
+    """
+    most = room_bytes if share.slot_bytes is None else share.slot_bytes
+    return own._replace(
+        held_slots=max(own.held_slots, min(share.slots, own.wanted_slots)),
+        held_bytes=max(own.held_bytes, min(most, own.wanted_bytes)),
+    )
+
+
+def level_out(total: int, wants: Sequence[int]) -> list[int]:
+    """Deal a total out in max-min fairness: who wants less than an equal part leaves the rest.
+
+    Args:
+        total: What there is, 0 or more.
+        wants: What each wants; what cannot be divided goes to who wants most, then to the first.
+
+    Returns:
+        What each gets, never more than it wants.
+
+    >>> level_out(10, [1, 9, 9])
+    [1, 5, 4]
+    """
+    parts, left = [0] * len(wants), max(0, total)
+    by_want = sorted(range(len(wants)), key=lambda index: (wants[index], -index))
+    for done, index in enumerate(by_want):
+        parts[index] = min(wants[index], left // (len(wants) - done))
+        left -= parts[index]
+    return parts
+
+
+def _counts(claim: Claim) -> bool:
+    return bool(claim.wanted_bytes or claim.held_bytes)
+
+
+def _in_line(own: Claim, others: Iterable[Claim]) -> list[Claim]:
+    return sorted((own, *others), key=lambda claim: (claim.arrived_at, claim.name))
+
+
+def _slots(own: Claim, others: Sequence[Claim], cores: int) -> int:
+    if not others:
+        return max(cores, own.wanted_slots)  # alone: the run's own plan says how many
+    line = _in_line(own, others)
+    fair = level_out(cores, [claim.wanted_slots for claim in line])[line.index(own)]
+    free = cores - sum(other.held_slots for other in others)
+    return max(1, min(fair, max(own.held_slots, free)))
+
+
+def _bytes(own: Claim, others: Sequence[Claim], room_bytes: int) -> tuple[int | None, int]:
+    """Return the share of memory, and the place in line where it is less than one unit."""
+    if not others or not own.wanted_bytes:
+        return None, 0
+    line = _in_line(own, others)
+    pledged = sum(max(0, claim.held_bytes - claim.used_bytes) for claim in line)
+    free = room_bytes - pledged
+    pool = free + sum(claim.held_bytes for claim in line)
+    fair = _deal(line, pool)[line.index(own)]
+    granted = max(0, min(fair, max(own.held_bytes, own.held_bytes + free)))
+    if granted >= own.unit_bytes:
+        return granted, 0
+    waiting = [claim for claim in line if claim is own or claim.held_bytes < claim.unit_bytes]
+    return granted, 1 + waiting.index(own)
+
+
+def _deal(line: Sequence[Claim], pool: int) -> list[int]:
+    """Give each its unit, who came first first, then level out what is left."""
+    left, units = max(0, pool), []
+    for claim in line:
+        unit = claim.unit_bytes if claim.unit_bytes <= left else 0
+        units.append(unit)
+        left -= unit
+    more = [
+        max(0, claim.wanted_bytes - unit) if unit >= claim.unit_bytes else 0
+        for claim, unit in zip(line, units, strict=True)
+    ]
+    return [unit + part for unit, part in zip(units, level_out(left, more), strict=True)]

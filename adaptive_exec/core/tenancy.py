@@ -1,0 +1,165 @@
+"""What sharing the host changes in a run: when it trades with the ledger, and how many may work.
+
+The share itself is judged in `share`. A smaller one lets workers go after their chunk, a larger one
+lets them come back; the first trade comes before the first worker, later ones come by the clock.
+Nothing here waits: a run without a share does what it would do alone.
+"""
+
+from math import ceil
+
+from adaptive_exec.config import (
+    SAMPLE_TASKS,
+    SHARE_INSTANCES,
+    SHARE_LOOK_SECONDS,
+    SHARE_SECONDS,
+    SHARE_SECONDS_MAX,
+    TINY_TASK_SECONDS,
+    WAITING_CPU_SHARE,
+    WAITING_WORKERS_MAX,
+)
+from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.events import ShareChanged
+from adaptive_exec.core.instructions import RetireWorker, Standing, TradeShare
+from adaptive_exec.core.outcomes import INLINE_LEVEL
+from adaptive_exec.core.reason import Code, because
+from adaptive_exec.core.roster import Roster
+from adaptive_exec.core.share import Claim, Share
+from adaptive_exec.core.state import FOREVER, State
+
+
+def has_share(state: State, roster: Roster) -> bool:
+    """Say whether workers of a level may be ordered; the first process needs a share before."""
+    if not state.is_sharing or state.share is not None or roster.level != "process":
+        return True
+    state.next_trade = state.now
+    return False
+
+
+def trade(state: State) -> None:
+    """Order a trade when it is time: before the first process starts, then again and again."""
+    if state.is_trading or not state.is_sharing:
+        return
+    is_active = bool(state.flights) or _has_work(state)
+    if is_active and state.is_resting:  # the others count us as absent
+        state.is_resting = False
+        soon = max(state.last_trade, state.now if state.share is None else 0.0)
+        state.next_trade = min(state.next_trade, soon + SHARE_LOOK_SECONDS)
+    if state.now < state.next_trade:
+        return
+    state.is_trading = True
+    state.is_resting = not is_active
+    state.last_trade, state.next_trade = state.now, FOREVER
+    state.orders.append(_offer(state))
+
+
+def take_share(state: State, event: ShareChanged) -> None:
+    """Take in what a trade has brought."""
+    state.is_trading = False
+    if event.trouble:
+        code = Code.LEDGER_UNUSABLE if event.share is None else Code.LEDGER_ODD
+        state.explain("ledger", "info", "run", because(code, error=event.trouble))
+    old, new = state.share, event.share
+    state.share = new
+    if new is None:
+        state.is_sharing = False
+    elif not state.is_resting:
+        state.next_trade = state.now + _interval(new)
+    for roster in state.ranks:
+        assign_seats(state, roster)
+    if new is not None and _is_news(old, new):
+        workers = state.rosters["process"].size
+        word = "waiting" if new.place else "shared"
+        severity = "warning" if new.place else "info"
+        state.explain(word, severity, "run", new.reason, workers=workers, place=new.place or None)
+
+
+def next_trade_at(state: State) -> float:
+    """Say when the next trade is due; never while one is under way or nothing is shared."""
+    return state.next_trade if state.is_sharing else FOREVER
+
+
+def assign_seats(state: State, roster: Roster) -> None:
+    """Say how many workers of a level the share of the cores has room for."""
+    share = state.share
+    if share is None or share.instances == 1 or roster.level != "process":
+        roster.seats = None
+    else:
+        roster.seats = max(1, int(share.slots / _weight(state, roster)))
+
+
+def shed(state: State, roster: Roster) -> None:
+    """Let idle workers go that the share has no room for any more."""
+    while roster.seats is not None and roster.idle and roster.size > roster.seats:
+        worker = roster.idle[0]
+        roster.remove(worker)
+        state.orders.append(RetireWorker(roster.level, worker))
+        reason = because(Code.SHARE_SHRUNK, seats=roster.seats, workers=roster.size)
+        state.explain("retired", "debug", f"worker {worker}", reason)
+
+
+def _has_work(state: State) -> bool:
+    return any(
+        batch.pending or batch.line or not (batch.exhausted or batch.single)
+        for batch in state.batches.values()
+    )
+
+
+def _interval(share: Share) -> float:
+    if share.place:
+        return SHARE_LOOK_SECONDS
+    return min(SHARE_SECONDS_MAX, SHARE_SECONDS * max(1.0, share.instances / SHARE_INSTANCES))
+
+
+def _is_news(old: Share | None, new: Share) -> bool:
+    if old is None:
+        return new.instances > 1
+    return (old.instances, old.slots, old.place) != (new.instances, new.slots, new.place)
+
+
+def _offer(state: State) -> TradeShare:
+    """Say what this run wants and holds now."""
+    rosters = [roster for roster in state.ranks if roster.level != INLINE_LEVEL]
+    inline = sum(batch.level == INLINE_LEVEL for batch in state.batches.values())
+    wanted = held = inline
+    for roster in rosters:
+        weight = _weight(state, roster)
+        wanted += ceil(weight * _most_wanted(state, roster))
+        held += ceil(weight * roster.size)
+    claim = Claim("", 0.0, wanted_slots=wanted, held_slots=held)
+    return TradeShare(claim, state.host.usable_cores, 0, _standing(state))
+
+
+def _most_wanted(state: State, roster: Roster) -> int:
+    """Count the workers that a level would have work for if it were alone."""
+    users = [batch for batch in state.batches.values() if batch.level == roster.level]
+    chunks = sum(batch.left if batch.left is not None else roster.goal for batch in users)
+    return min(roster.goal, len(roster.busy) + chunks)
+
+
+def _weight(state: State, roster: Roster) -> float:
+    """Say how much of a core one of its workers keeps busy: all, unless its tasks mostly wait."""
+    users = [batch for batch in state.batches.values() if batch.level == roster.level]
+    return max((_core_share(batch) for batch in users), default=1.0)
+
+
+def _core_share(batch: Batch) -> float:
+    costs = batch.costs
+    if costs.tasks < SAMPLE_TASKS or costs.cpu_seconds is None:
+        return 1.0
+    if costs.wall_seconds < TINY_TASK_SECONDS:
+        return 1.0
+    share = costs.cpu_seconds / costs.wall_seconds
+    return max(share, 1 / WAITING_WORKERS_MAX) if share <= WAITING_CPU_SHARE else 1.0
+
+
+def _standing(state: State) -> Standing:
+    flights = state.flights.values()
+    level = next((flight.level for flight in flights), "")
+    workers = sum(roster.size for roster in state.rosters.values())
+    batches = state.batches.values()
+    totals = [batch.tasks for batch in batches if not batch.single]
+    total = None if None in totals else sum(count or 0 for count in totals)
+    done = sum(batch.finished for batch in batches)
+    place = state.share.place if state.share is not None else 0
+    pressure = state.verdict.pressure
+    return Standing(level, workers, len(flights), done, total, pressure, place)

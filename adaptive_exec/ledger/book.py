@@ -1,0 +1,284 @@
+"""The book itself: the own lease, held by `flock` while the instance lives, and the others'.
+
+A lease ends with its lock, so with its owner, however that one ends. Reading the others and
+entering the own claim happen under one more lock, so that of several who come in the same instant
+each sees what the ones before it were promised. No wait is longer than LEDGER_LOCK_SECONDS.
+"""
+
+import contextlib
+import itertools
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from adaptive_exec.config import LEDGER_LOCK_SECONDS, LEDGER_RECORD_BYTES
+from adaptive_exec.core.instructions import TradeShare
+from adaptive_exec.core.share import Claim, apportion, promise
+from adaptive_exec.core.snapshot import HostSnapshot
+from adaptive_exec.ledger.facts import Facts, Traded
+from adaptive_exec.ledger.folder import check_folder, folder_path, open_folder
+from adaptive_exec.ledger.record import Record, RecordError, read_record, write_record
+
+try:
+    import fcntl
+except ImportError:  # as on Windows: every instance is alone
+    HAS_LOCKS = False
+else:
+    HAS_LOCKS = True
+
+SUFFIX: Final = ".lease"
+_NEW: Final = ".new"
+_NEW_SECONDS: Final = 60.0
+"""Seconds after which a file that its maker never locked and renamed is left behind by a kill."""
+_LOCK: Final = "lock"
+_LOCK_POLL_SECONDS: Final = 0.001
+_START_FIELD: Final = 19
+"""Position of the start time in /proc/<pid>/stat, counted from the state. Source: man 5 proc."""
+_numbers = itertools.count(1)
+
+
+class Ledger:
+    """This instance's side of the book. Used by one driver.
+
+    Args:
+        program: Command line of the instance, for people who watch.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, program: str = "", *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = f"{os.getpid()}-{next(_numbers)}"
+        self._program = program
+        self._clock = clock
+        self._folder = ""
+        self._file = self._lock = -1
+        self._arrived_at = self._since = 0.0
+        self._said: set[str] = set()
+        self._identity = (0, 0, "")
+
+    def trade(self, order: TradeShare, host: HostSnapshot, facts: Facts | None = None) -> Traded:
+        """Enter a claim, and say what the others leave.
+
+        Args:
+            order: The claim, and what the run knows of the host.
+            host: The last snapshot, for the names of what is shared.
+            facts: What else to write down.
+
+        Returns:
+            The share; it never fails.
+        """
+        if not HAS_LOCKS:
+            return Traded(None, "this system has no flock; the instance goes on alone")
+        try:
+            self._open()
+            with self._locked() as trouble:
+                return self._trade(order, host, facts or Facts(), trouble)
+        except OSError as error:
+            self.close()
+            return Traded(None, f"{type(error).__name__}: {error}")
+
+    def close(self) -> None:
+        """End the lease."""
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path(self.name))  # noqa: PTH108  # pathlib costs an import of 5 ms
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the descriptors and leave the lease to whoever else holds them."""
+        for descriptor in (self._file, self._lock):
+            if descriptor >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+        self._file = self._lock = -1
+
+    def _open(self) -> None:
+        if self._file >= 0 and os.fstat(self._file).st_nlink:
+            return
+        self.let_go()
+        self._folder = open_folder()
+        self._lock = _open_own(f"{self._folder}/{_LOCK}")
+        new = self._path(self.name).removesuffix(SUFFIX) + _NEW
+        self._file = _open_own(new)
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rename(new, self._path(self.name))  # noqa: PTH104  # it is locked before anybody sees it
+        pid = os.getpid()
+        self._identity = (pid, _started_ticks(pid), _pid_space())
+        if not self._arrived_at:
+            self._arrived_at, self._since = self._clock(), time.time()
+
+    def _path(self, name: str) -> str:
+        return f"{self._folder}/{name}{SUFFIX}"
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[str]:
+        """Hold the folder's lock, or after a moment go on without it: none may block the others."""
+        deadline = time.monotonic() + LEDGER_LOCK_SECONDS
+        is_held = False
+        while not is_held:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_held = True
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(_LOCK_POLL_SECONDS)
+        try:
+            yield "" if is_held else self._once("the ledger's lock is held by someone who is stuck")
+        finally:
+            if is_held:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _trade(self, order: TradeShare, host: HostSnapshot, facts: Facts, trouble: str) -> Traded:
+        others, odd = [], [trouble] if trouble else []
+        for name, record in read_folder(self._folder, leave_out=self.name):
+            if isinstance(record, Record):
+                others.append(_seen_from(host, record))
+            elif text := self._once(f"{name}: {record}"):
+                odd.append(text)
+        own = order.claim._replace(
+            name=self.name, arrived_at=self._arrived_at, used_bytes=facts.used_bytes
+        )
+        share = apportion(own, others, cores=order.cores, room_bytes=order.room_bytes)
+        self._write(promise(own, share, room_bytes=order.room_bytes), order, host, facts)
+        return Traded(share, "; ".join(odd))
+
+    def _write(self, claim: Claim, order: TradeShare, host: HostSnapshot, facts: Facts) -> None:
+        record = Record(
+            *self._identity,
+            since=self._since,
+            updated_at=self._clock(),
+            claim=claim,
+            standing=order.standing,
+            program=self._program,
+            core_domain=host.core_domain,
+            memory_domain=host.memory_domain,
+            memory_domains=host.memory_domains,
+            memory_limit_bytes=host.limit_bytes,
+            memory_used_bytes=host.used_bytes,
+            memory_warn_bytes=facts.warn_bytes,
+            memory_critical_bytes=facts.critical_bytes,
+            peak_bytes=facts.peak_bytes,
+            decisions=facts.decisions,
+        )
+        content = write_record(record)
+        if len(content) > LEDGER_RECORD_BYTES:
+            content = write_record(record._replace(program="", decisions=()))
+        os.pwrite(self._file, content, 0)
+        os.ftruncate(self._file, len(content))
+
+    def _once(self, text: str) -> str:
+        if text in self._said:
+            return ""
+        self._said.add(text)
+        return text
+
+
+def read_ledger() -> list[Record]:
+    """Return what all living instances of this user on this host say of themselves, oldest first.
+
+    Returns:
+        Their records; empty where there is no usable ledger.
+    """
+    folder = folder_path()
+    if not HAS_LOCKS:
+        return []
+    try:
+        check_folder(folder)
+    except OSError:
+        return []
+    found = [record for _, record in read_folder(folder) if isinstance(record, Record)]
+    return sorted(found, key=lambda record: (record.claim.arrived_at, record.claim.name))
+
+
+def read_folder(folder: str, *, leave_out: str = "") -> Iterator[tuple[str, Record | str]]:
+    """Read every living instance's lease; remove those whose owner has ended.
+
+    Args:
+        folder: The ledger.
+        leave_out: Name of the instance whose own lease is not wanted.
+
+    Yields:
+        File name and record, or what is wrong with it.
+    """
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.endswith((SUFFIX, _NEW))]
+    for name in sorted(names):
+        if name.rpartition(".")[0] == leave_out:
+            continue
+        found = _read_one(f"{folder}/{name}")
+        if found is not None:
+            yield name, found
+
+
+def _read_one(path: str) -> Record | str | None:
+    """Return a living instance's record, what is wrong with it, or None where nobody holds it."""
+    try:
+        content = _read_living(path)
+        if content is None or not path.endswith(SUFFIX):
+            return None
+        record = read_record(content)
+    except RecordError as error:
+        return str(error)
+    except FileNotFoundError:
+        return None  # it has ended just now
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); it is left out"
+    return None if _has_ended(record) else record
+
+
+def _read_living(path: str) -> bytes | None:
+    """Return what stands in a lease that is held; remove one that nobody holds."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            message = f"not a file of ours, got owner {found.st_uid}; it is left alone"
+            raise RecordError(message)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.pread(descriptor, 2 * LEDGER_RECORD_BYTES, 0)
+        if path.endswith(SUFFIX) or found.st_mtime < time.time() - _NEW_SECONDS:
+            os.unlink(path)  # noqa: PTH108  # pathlib costs an import of 5 ms
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _has_ended(record: Record) -> bool:
+    """Say whether a lease that is held is held by a child only, which outlived its owner."""
+    if not record.pid_space or record.pid_space != _pid_space():
+        return False
+    return _started_ticks(record.pid) != record.started_ticks
+
+
+def _seen_from(host: HostSnapshot, record: Record) -> Claim:
+    """Return an instance's claim as it concerns one who has this host's cores and limits."""
+    memory = host.memory_domain
+    return record.claim._replace(
+        shares_cores=record.core_domain == host.core_domain,
+        shares_memory=memory == record.memory_domain or memory in record.memory_domains,
+    )
+
+
+def _open_own(path: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, 0o600)
+
+
+def _pid_space() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # pathlib costs an import of 5 ms
+    except OSError:
+        return ""
+
+
+def _started_ticks(pid: int) -> int:
+    """Return when a process started, 0 where there is none or it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # as above
+            return int(file.read().rpartition(b")")[2].split()[_START_FIELD])
+    except (OSError, IndexError, ValueError):
+        return 0

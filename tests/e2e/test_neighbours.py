@@ -1,0 +1,101 @@
+"""Instances that know nothing of each other share one host: cores are dealt out anew as they come
+and go."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from adaptive_exec.ledger.book import read_ledger
+
+ROOT = Path(__file__).parents[2]
+CODE = """
+import json, sys, time
+from adaptive_exec import adaptive_executor
+
+def spin(number):
+    end = time.process_time() + 0.02
+    while time.process_time() < end:
+        pass
+    return number
+
+if __name__ == "__main__":
+    tell = lambda decision: print(json.dumps(decision), flush=True)
+    count = int(sys.argv[1])
+    with adaptive_executor(count, levels="process", on_event=tell) as ex:
+        assert list(ex.map(spin, range(count))) == list(range(count))
+"""
+PATIENCE_SECONDS = 30.0
+needs_two_cores = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs two cores to share",
+)
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    script = tmp_path / "spin.py"
+    script.write_text(CODE)
+    started = []
+
+    def begin(tasks):
+        command = [sys.executable, str(script), str(tasks)]
+        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        started.append(child)
+        return child
+
+    yield begin
+    for child in started:
+        if child.poll() is None:
+            child.kill()
+        child.communicate()
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, [record.standing for record in read_ledger()]
+        time.sleep(0.02)
+
+
+def workers():
+    return [record.standing.workers for record in read_ledger()]
+
+
+def shares(child):
+    out, _ = child.communicate(timeout=PATIENCE_SECONDS)
+    decisions = [json.loads(line) for line in out.splitlines()]
+    return [one["facts"]["instances"] for one in decisions if one["event"] == "shared"]
+
+
+@needs_two_cores
+def test_an_older_instance_makes_room_and_grows_back_when_the_newer_is_killed(start):
+    older = start(3000)
+    wait_until(lambda: workers() == [2])
+
+    newer = start(3000)
+    wait_until(lambda: workers() == [1, 1])
+    newer.kill()
+    wait_until(lambda: workers() == [2])
+
+    older.send_signal(signal.SIGKILL)
+    wait_until(lambda: workers() == [])
+
+
+@needs_two_cores
+def test_an_instance_that_ends_leaves_its_part_to_the_others_and_no_trace(start, tmp_path):
+    first, second = start(150), start(30)
+
+    assert second.wait(PATIENCE_SECONDS) == 0
+    told = shares(first)
+
+    assert first.returncode == 0
+    assert told[:1] == [2]
+    assert read_ledger() == []
+    assert list(tmp_path.rglob("*.lease")) == []
