@@ -121,6 +121,7 @@ def test_a_trial_that_ends_well_starts_the_count_afresh(jobs):
     assert states.count(PRUNED) >= 12
 
 
+@pytest.mark.slow
 def test_the_count_goes_over_all_processes_of_a_storage(tmp_path):
     storage = f"sqlite:///{tmp_path}/study.db"
     settings = {"storage": storage, "study_name": "shared", "load_if_exists": True}

@@ -137,17 +137,30 @@ def test_a_crashed_copy_is_started_again(here: Path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_ends_all_copies_and_says_its_code(number: signal.Signals, here: Path):
-    process = start(here, *supervise("-n", "2", "--check-every", "0.2s", "--max-age", "1h"), "nap")
+    process = start(here, *supervise("-n", "2"), "nap")
     wait_for(lambda: len(ready(here)) == 2)
 
     _, err, took = stop(process, number)
 
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert took < 5
+    assert err.count("reason=stop_asked\n") == 4
     assert not any(is_alive(pid) for pid in ready(here))
     assert not (here / PID_FILE).exists()
-    line = r"^Worker [12] PID \d+ healthy \(age: \d+s/3600s, mem: \d+\.\d\dGB, restart in \d+s\)$"
-    assert re.search(line, err, re.MULTILINE), err
+
+
+def test_each_check_writes_a_line_per_copy(here: Path):
+    process = start(here, *supervise("-n", "2", "--check-every", "0.2s", "--max-age", "1h"), "nap")
+    assert process.stderr is not None
+    lines = [process.stderr.readline() for _ in range(6)]
+
+    stop(process, signal.SIGINT)
+
+    form = r"Worker (\d) PID \d+ healthy \(age: (\d+)s/3600s, mem: 0\.\d\dGB, restart in (\d+)s\)\n"
+    found = [re.fullmatch(form, line) for line in lines[2:]]
+    assert all(found), lines
+    assert {match[1] for match in found} == {"1", "2"}
+    assert all(int(match[2]) + int(match[3]) == 3600 for match in found)
 
 
 def test_who_does_not_go_is_killed_when_the_grace_is_over(here: Path):
