@@ -8,11 +8,13 @@ import importlib
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # for type checkers; at run time each name is loaded when it is first used
     from adaptive_exec.config import Config as Config
+    from adaptive_exec.config import Journal as Journal
     from adaptive_exec.core.snapshot import HostSnapshot as HostSnapshot
     from adaptive_exec.core.trace import RunReport as RunReport
     from adaptive_exec.errors import AdaptiveExecError as AdaptiveExecError
     from adaptive_exec.errors import DriverError as DriverError
     from adaptive_exec.errors import InitializerError as InitializerError
+    from adaptive_exec.errors import JournalError as JournalError
     from adaptive_exec.errors import LevelUnavailableError as LevelUnavailableError
     from adaptive_exec.errors import MemoryPressureError as MemoryPressureError
     from adaptive_exec.errors import PoisonTaskError as PoisonTaskError
@@ -35,6 +37,8 @@ _HOMES = {
     "DriverError": "errors",
     "HostSnapshot": "core.snapshot",
     "InitializerError": "errors",
+    "Journal": "config",
+    "JournalError": "errors",
     "LevelUnavailableError": "errors",
     "MemoryGuard": "guard",
     "MemoryPressureError": "errors",
@@ -56,6 +60,8 @@ __all__ = [
     "DriverError",
     "HostSnapshot",
     "InitializerError",
+    "Journal",
+    "JournalError",
     "LevelUnavailableError",
     "MemoryGuard",
     "MemoryPressureError",

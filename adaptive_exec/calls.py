@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from typing import Any, NamedTuple
+from typing import Any
 
 from adaptive_exec.config import INLINE_SECONDS, LISTEN_SECONDS
 from adaptive_exec.core.events import BatchDropped, InputExhausted, ResultsTaken, TasksArrived
@@ -17,23 +17,18 @@ from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.levels.base import Failure, Results, Work
 from adaptive_exec.levels.bell import Bell
-from adaptive_exec.outcomes import add_note, make_error
+from adaptive_exec.outcomes import Block, add_note, make_error
 from adaptive_exec.sources import Pulled, Slices
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # brings SQLite, which is loaded where a journal is asked for
+    from adaptive_exec.records import Records
 
 SLOW_PULL_SECONDS = 0.001
 """Seconds.
 
 An input slower than this is told of item by item, so that tasks that are here need not wait for it.
 """
-
-
-class Block(NamedTuple):
-    """Outcomes that follow on from each other, with what they have in common."""
-
-    start: int
-    results: Results
-    level: str
-    attempt: int
 
 
 class MapCalls:
@@ -45,11 +40,20 @@ class MapCalls:
         source: Where arguments come from.
         is_easy: True when any thread may pull from the source at any time.
         in_order: True to hand results on in the order of the input.
+        records: The journal's side of it, None where nothing is recorded.
     """
 
     def __init__(
-        self, driver: Driver, work: Work, source: Slices | Pulled, *, is_easy: bool, in_order: bool
+        self,
+        driver: Driver,
+        work: Work,
+        source: Slices | Pulled,
+        *,
+        is_easy: bool,
+        in_order: bool,
+        records: "Records | None" = None,
     ) -> None:
+        self._records = records
         self.work = work
         self.batch = work.batch
         self._driver = driver
@@ -75,6 +79,7 @@ class MapCalls:
         self._is_cut = False
         self._has_begun = False
         self._open_tasks = 0
+        self._admitted = 0
 
     # what the driver says
 
@@ -95,6 +100,32 @@ class MapCalls:
         """Keep outcomes for the caller, the first of which is task `start`'s."""
         self._release(start, start + len(results.values))
         self._keep(Block(start, results, level, attempt))
+
+    def record(
+        self, start: int, results: Results, level: str, attempt: int, *, worker: int
+    ) -> None:
+        """Have outcomes written into the journal, the first of which is task `start`'s."""
+        if self._records is not None and self.work.function is not None:
+            block = Block(start, results, level, attempt)
+            self._records.record(self.work.function, block, worker)
+
+    def record_failures(self, start: int, stop: int, reason: Reason) -> None:
+        """Have it written that tasks end with one of our errors."""
+        if self._records is not None and self.work.function is not None:
+            for index in range(start, stop):
+                self._records.record_failure(self.work.function, index, reason)
+
+    def recall(self, start: int, stop: int) -> None:
+        """Keep outcomes that came from the journal for the caller."""
+        if self._records is None:
+            return
+        for block in self._records.take_found(start, stop):
+            self._release(block.start, block.start + len(block.results.values))
+            self._keep(block)
+
+    def look_aside(self) -> bool:
+        """Look what became of tasks that another instance runs; return whether some still wait."""
+        return self._records is not None and self._records.look_aside()
 
     def fail(self, start: int, stop: int, reason: Reason) -> None:
         """End tasks with one of our errors."""
@@ -244,14 +275,24 @@ class MapCalls:
         if error is not None:
             self._input_error = error
         now = time.monotonic()
-        if came:
+        if came and self._records is None:
             self._driver.post(TasksArrived(now, self.batch, came))
+        elif came:
+            self._admit(came)
         if is_end:
             self._driver.post(InputExhausted(now, self.batch))
         self._driver.pump_if_alone()
         if isinstance(error, KeyboardInterrupt) and _is_in_main_thread():
             raise error  # Ctrl-C while the input was asked, which is no mistake of the input's
         return came
+
+    def _admit(self, count: int) -> None:
+        """Have the journal tell of tasks that came."""
+        assert self._records is not None, "asked only where there is a journal"
+        assert self.work.function is not None, "a map has one function"
+        start, self._admitted = self._admitted, self._admitted + count
+        items = self._source.items(start, start + count)
+        self._records.admit(self.work.function, start, items)
 
     def _keep(self, block: Block) -> None:
         if self._is_dropped or self._is_detached:
@@ -311,6 +352,8 @@ class MapCalls:
         with self._counting:
             self._open_tasks -= stop - start
         self._source.release(start, stop)
+        if self._records is not None:
+            self._records.release(start, stop)
 
 
 def _is_in_main_thread() -> bool:

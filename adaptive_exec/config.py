@@ -6,6 +6,7 @@ decides nothing while a batch runs; policies get a `Config` as an argument.
 
 import math
 import operator
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -162,15 +163,7 @@ ORPHAN_SECONDS: Final = 0.5
 """Seconds from SIGTERM to SIGKILL for the copies of a supervisor that was itself killed."""
 SIGNALS_MAX: Final = 64
 """The highest number of a signal on Linux."""
-NOT_YET: Final = (
-    "journal",
-    "key",
-    "cluster",
-    "reuse",
-    "max_worker_age",
-    "max_worker_memory",
-    "retry_on",
-)
+NOT_YET: Final = ("cluster", "reuse", "max_worker_age", "max_worker_memory", "retry_on")
 """Settings whose rooms are not built yet: checked, and refused when set."""
 
 SIZE_BYTES_MIN: Final = 4096
@@ -182,6 +175,20 @@ Size = int | float | str
 Text is the same number, or one with a unit: `"150MB"` counts in 10^6, `"150MiB"` in 2^20, `"70%"`
 is a percentage.
 """
+
+
+class Journal(NamedTuple):
+    """A journal with what to do about what it holds; a mere path stands for one with the defaults.
+
+    Attributes:
+        path: The file; made if it is not there.
+        retry_failed: Run again what failed in earlier runs.
+        accept_changed: Use the results of functions whose source has changed since.
+    """
+
+    path: str
+    retry_failed: bool = False
+    accept_changed: bool = False
 
 
 class _Settings(NamedTuple):
@@ -203,7 +210,7 @@ class _Settings(NamedTuple):
     initializer: Callable[..., object] | None = None
     initargs: tuple[object, ...] = ()
     start: str | None = None
-    journal: object = None
+    journal: str | Journal | None = None
     key: Callable[..., object] | None = None
     share_host: bool = True
     progress: bool = False
@@ -237,8 +244,10 @@ class Config(_Settings):
         initializer: Called once in each worker.
         initargs: Its arguments.
         start: How process workers start: `"zygote"`, `"loky"` or None for what works best here.
-        journal: Path of the file of finished results.
-        key: Function from a task to its key in the journal.
+        journal: File of finished results, read back when their batch is run again: its path, or a
+            `Journal`.
+        key: Function of a task's arguments that returns what its key in the journal is made of;
+            None means all of its arguments.
         share_host: Share the host fairly with other instances.
         progress: Show a progress bar.
         on_event: Called with each decision, a dictionary.
@@ -448,6 +457,21 @@ def _check_start(name: str, value: object) -> object:
     return value
 
 
+def _check_journal(name: str, value: object) -> Journal:
+    journal = value if isinstance(value, Journal) else Journal(value)  # type: ignore[arg-type]  # checked below
+    path: object = journal.path
+    if isinstance(path, os.PathLike):
+        path = os.fspath(path)
+    if not isinstance(path, str) or not path:
+        message = (
+            f"{name} must be the path of a file, got {journal.path!r}; name one or leave it out"
+        )
+        raise TypeError(message)
+    _check_flag("retry_failed", journal.retry_failed)
+    _check_flag("accept_changed", journal.accept_changed)
+    return journal._replace(path=os.path.abspath(path))  # noqa: PTH100  # pathlib is slow to import
+
+
 def _check_initargs(value: object) -> tuple[object, ...]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         message = f"initargs must be a tuple, got {value!r}; write ({value!r},) for one argument"
@@ -471,6 +495,7 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "initializer": _check_callable,
     "on_event": _check_callable,
     "key": _check_callable,
+    "journal": _check_journal,
     "start": _check_start,
 }
 """Settings that may be None, and the check of any other value."""

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, assert_never
 
 from adaptive_exec.config import (
@@ -31,6 +32,7 @@ from adaptive_exec.core.events import (
     StartRefused,
     StopRequested,
     TasksArrived,
+    TasksSetAside,
     TimerFired,
     WorkerLost,
     WorkerReady,
@@ -47,6 +49,8 @@ from adaptive_exec.core.instructions import (
     OpenLevel,
     Pull,
     ReadHost,
+    Recall,
+    Record,
     RetireWorker,
     SendChunk,
     SetTimer,
@@ -66,6 +70,7 @@ from adaptive_exec.levels.threads import start_thread
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.lifetime import enter, hold_interrupts, leave
 from adaptive_exec.log import LOGGER, DecisionLog, as_event
+from adaptive_exec.recorder import RecordBook, Recorder
 
 _names = itertools.count(1)
 FOREVER = float("inf")
@@ -84,6 +89,20 @@ class Calls(Protocol):
 
     def deliver(self, start: int, results: Results, level: str, attempt: int) -> None:
         """Take outcomes, the first of which is task `start`'s."""
+
+    def record(
+        self, start: int, results: Results, level: str, attempt: int, *, worker: int
+    ) -> None:
+        """Have outcomes written into the journal, the first of which is task `start`'s."""
+
+    def record_failures(self, start: int, stop: int, reason: Reason) -> None:
+        """Have it written that tasks end with one of our errors."""
+
+    def recall(self, start: int, stop: int) -> None:
+        """Take outcomes that came from the journal."""
+
+    def look_aside(self) -> bool:
+        """Look what became of tasks that another instance runs; return whether some still wait."""
 
     def fail(self, start: int, stop: int, reason: Reason) -> None:
         """End tasks with one of our errors."""
@@ -132,6 +151,7 @@ class Driver:
         read_host: Takes a snapshot of the host.
         runners: How to make each level's runner.
         open_book: How to get at the ledger; asked when there is something to write in it.
+        journal: The journal, None for none.
     """
 
     def __init__(
@@ -140,6 +160,7 @@ class Driver:
         read_host: Callable[[], HostSnapshot],
         runners: Runners,
         open_book: Callable[[], Book],
+        journal: RecordBook | None = None,
     ) -> None:
         self.config = config
         self.name = f"{os.getpid()}-{next(_names)}"
@@ -158,7 +179,8 @@ class Driver:
         self._inbox: deque[Event] = deque()
         self._batches: dict[int, Calls] = {}
         self._results: dict[int, deque[Results]] = {}
-        self._orders: dict[int, tuple[str, int]] = {}
+        self._orders: dict[int, tuple[str, int, int]] = {}
+        self._recorder = Recorder(journal, self._inbox.append)
         self._deferred: deque[tuple[str, Sequence[int]]] = deque()
         self._lock = threading.Lock()
         self._timer_at: float | None = None
@@ -185,9 +207,11 @@ class Driver:
         """True in a process that was forked from the one that made this driver."""
         return self._pid != os.getpid()
 
-    def enter(self, batch: int, calls: Calls) -> None:
+    def enter(self, batch: int, calls: Calls, *, is_recorded: bool = False) -> None:
         """Know a batch; its BatchOpened event follows."""
         self._batches[batch] = calls
+        if is_recorded:
+            self._recorder.enter(batch)
 
     def post(self, event: Event) -> None:
         """Report an event; safe from any thread, never waits."""
@@ -291,9 +315,24 @@ class Driver:
         Wait at most so long, then handle.
         """
         if not self._inbox:
-            self.waiter.wait(min(seconds, self._until_timer()))
+            self.waiter.wait(min(seconds, self._until_tick()))
         self._fire_timer()
+        self._tend_alone()
         self.pump()
+
+    def _tend_alone(self) -> None:
+        """Look after the journal from a caller's thread."""
+        if self._may_drive() and self._lock.acquire(blocking=False):
+            try:
+                with hold_interrupts():
+                    self._tick_at = self._tend()
+            finally:
+                self._lock.release()
+
+    def _tend(self) -> float:
+        """Look after the journal; return when to do so again."""
+        calls = list(self._batches.values())
+        return self._recorder.tend(calls, may_wait=self._thread is not None)
 
     def _drive(self) -> None:
         """The thread's loop."""
@@ -322,6 +361,7 @@ class Driver:
             return
         ticks = [runner.tick(now) for runner in list(self._runners.values())]
         self._tick_at = min((at for at in ticks if at is not None), default=FOREVER)
+        self._tick_at = min(self._tick_at, self._tend())
 
     def _has_unhelped(self) -> bool:
         sequential = self._runners.get("sequential")
@@ -351,6 +391,8 @@ class Driver:
                 for instruction in instructions:
                     self._perform(instruction)
                 self._forget(event)
+                due = self._recorder.flush_if_due(may_wait=self._thread is not None)
+                self._tick_at = min(self._tick_at, due)
         except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever
             self._crash(error)
 
@@ -383,7 +425,9 @@ class Driver:
 
     def _forget(self, event: Event) -> None:
         """Let go of what belongs to chunks that are over."""
-        if isinstance(event, (ChunkDone, FunctionRefused)):
+        if isinstance(event, TasksSetAside):
+            self._tick_at = 0.0  # it may be that another instance runs them
+        elif isinstance(event, (ChunkDone, FunctionRefused)):
             self._orders.pop(event.chunk, None)
             self._results.pop(event.chunk, None)
         elif isinstance(event, WorkerLost):
@@ -401,8 +445,12 @@ class Driver:
         match instruction:
             case SendChunk():
                 self._send(instruction)
+            case Record():
+                self._record(instruction)
             case Deliver():
                 self._deliver(instruction)
+            case Recall():
+                self._batches[instruction.batch].recall(instruction.start, instruction.stop)
             case Pull():
                 self._batches[instruction.batch].ask(instruction.count)
             case SetTimer():
@@ -418,10 +466,9 @@ class Driver:
             case KillWorker():
                 self._runners[instruction.level].kill(instruction.worker)
             case FailTasks():
-                self._batches[instruction.batch].fail(
-                    instruction.start, instruction.stop, instruction.reason
-                )
+                self._fail(instruction)
             case FinishBatch():
+                self._recorder.finish(instruction.batch)
                 self._batches.pop(instruction.batch).finish()
             case ReadHost():
                 self._inbox.append(HostSampled(time.monotonic(), self._read_host()))
@@ -442,21 +489,40 @@ class Driver:
     def _send(self, order: SendChunk) -> None:
         calls = self._batches[order.batch]
         self._tick_at = min(self._tick_at, time.monotonic() + TICK_SECONDS)
-        self._orders[order.chunk] = (order.level, order.attempt)
+        self._orders[order.chunk] = (order.level, order.attempt, order.worker)
         items = calls.items(order.start, order.stop)
         chunk = ChunkOrder(order.chunk, order.worker, order.start, order.attempt, items, calls.work)
         self._runners[order.level].send(chunk)
         if order.level == "sequential":
             calls.call_for_attention()
 
+    def _record(self, order: Record) -> None:
+        calls = self._batches[order.batch]
+        level, attempt, worker = self._orders[order.chunk]
+        start = order.start
+        for results in self._results[order.chunk]:
+            if start == order.stop:
+                break
+            calls.record(start, results, level, attempt, worker=worker)
+            start += len(results.values)
+
     def _deliver(self, order: Deliver) -> None:
-        level, attempt = self._orders[order.chunk]
+        calls = self._batches[order.batch]
+        level, attempt, _ = self._orders[order.chunk]
         held, start = self._results[order.chunk], order.start
         while start < order.stop:
             results = held.popleft()
             stop = start + len(results.values)  # counted before: the taker empties the list
-            self._batches[order.batch].deliver(start, results, level, attempt)
+            step = partial(calls.deliver, start, results, level, attempt)
+            self._recorder.deliver(order.batch, step)
             start = stop
+
+    def _fail(self, order: FailTasks) -> None:
+        calls = self._batches[order.batch]
+        if self._recorder.is_recorded(order.batch):
+            calls.record_failures(order.start, order.stop, order.reason)
+        step = partial(calls.fail, order.start, order.stop, order.reason)
+        self._recorder.deliver(order.batch, step)
 
     def _explain(self, order: Explain) -> None:
         self._log.write(order.decision)
@@ -510,6 +576,8 @@ class Driver:
         self._runners.clear()
         if self._book is not None:
             self._book.close()
+        with contextlib.suppress(Exception):  # a crash may have left anything behind
+            self._recorder.close()
         self.finished.set()
         self.attention.ring()
         leave(self)
@@ -527,6 +595,8 @@ class Driver:
         self._end_now(failure)
 
     def _end_now(self, error: DriverError) -> None:
+        with contextlib.suppress(Exception):  # what is finished is kept if it can be
+            self._recorder.flush()
         for runner in self._runners.values():
             with contextlib.suppress(Exception):  # a half-started level may raise anything
                 runner.abandon()

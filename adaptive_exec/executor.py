@@ -9,12 +9,13 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sized
 from concurrent.futures import Executor, Future
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
 from adaptive_exec.calls import MapCalls
 from adaptive_exec.config import Config, make_config
-from adaptive_exec.core.events import BatchOpened
+from adaptive_exec.core.events import BatchOpened, JournalOpened
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display
 from adaptive_exec.driver import Book, Driver
@@ -27,6 +28,11 @@ from adaptive_exec.lifetime import exit_began
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.submits import SubmitCalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # these bring SQLite, which is loaded where a journal is asked for
+    from adaptive_exec.journal.book import Book as JournalBook
+    from adaptive_exec.records import Records
 
 _SUBMITS = 0
 """Id of the batch of all submitted calls."""
@@ -90,8 +96,11 @@ class AdaptiveExecutor(Executor):
         self._hint = count_tasks(tasks)
         self._config = make_config(settings)
         self._preload: dict[int, bytes] = {}
+        self._journal = _open_journal(self._config)
         runners = _runners(self._config, self._preload)
-        self._driver = Driver(self._config, take_snapshot, runners, _open_book)
+        self._driver = Driver(self._config, take_snapshot, runners, _open_book, self._journal)
+        if self._journal is not None:
+            self._driver.post(_describe(self._journal))
         self._display: Display | None = None
         self._submits: SubmitCalls | None = None
         self._maps: weakref.WeakSet[MapCalls] = weakref.WeakSet()
@@ -282,7 +291,9 @@ class AdaptiveExecutor(Executor):
             if self._submits is None:
                 self._show_progress(self._hint)
                 self._preload_for_submits(first)
-                self._submits = _open_submits(self._driver, self._config, self._hint)
+                self._submits = _open_submits(
+                    self._driver, self._config, self._hint, self._open_records(_SUBMITS, FULL)
+                )
         return self._submits
 
     def _preload_for_submits(self, first: Callable[..., Any]) -> None:
@@ -294,6 +305,16 @@ class AdaptiveExecutor(Executor):
         packed = pack_function(first)
         if packed is not None and len(packed) <= PRELOAD_BYTES:
             self._preload[_SUBMITS] = packed
+
+    def _open_records(self, batch: int, style: int) -> "Records | None":
+        """Open the journal's side of a batch."""
+        if self._journal is None or self._journal.trouble:
+            return None
+        from adaptive_exec.journal.section import Section  # brings SQLite
+        from adaptive_exec.records import Records
+
+        section = Section(self._journal)
+        return Records(section, batch, style, self._config.key, self._driver.post)
 
     def _open_map(
         self,
@@ -315,13 +336,19 @@ class AdaptiveExecutor(Executor):
             self._check_open()
             self._show_progress(length)
             batch, self._next_batch = self._next_batch, self._next_batch + 1
-            work = Work(batch, style, fn, packed, detailed, self._config.task_timeout)
-            calls = MapCalls(self._driver, work, source, is_easy=is_easy, in_order=in_order)
+            records = self._open_records(batch, style)
+            if records is not None:
+                records.know(fn)
+            is_detailed = detailed or records is not None
+            work = Work(batch, style, fn, packed, is_detailed, self._config.task_timeout)
+            calls = MapCalls(
+                self._driver, work, source, is_easy=is_easy, in_order=in_order, records=records
+            )
             self._maps.add(calls)
             self._preload.clear()
             if packed is not None:
                 self._preload[batch] = packed
-            self._driver.enter(batch, calls)
+            self._driver.enter(batch, calls, is_recorded=records is not None)
         self._driver.say(
             BatchOpened(
                 time.monotonic(),
@@ -330,6 +357,7 @@ class AdaptiveExecutor(Executor):
                 chunk_tasks=chunksize,
                 buffer_tasks=buffersize,
                 portable=packed is not None,
+                recorded=records is not None,
             )
         )
         try:
@@ -343,7 +371,7 @@ class AdaptiveExecutor(Executor):
 def _read_progress(driver: Driver) -> Progress:
     trace, host = driver.trace, driver.snapshot_host()
     return Progress(
-        done=trace.tasks,
+        done=trace.tasks + trace.recalled_tasks,
         failed=trace.failed_tasks,
         level=trace.levels[-1] if trace.levels else "",
         workers=driver.count_workers(),
@@ -417,13 +445,36 @@ def _check_sizes(chunksize: object, buffersize: object) -> None:
             raise ValueError(message)
 
 
-def _open_submits(driver: Driver, config: Config, hint: int | None) -> SubmitCalls:
+def _open_submits(
+    driver: Driver, config: Config, hint: int | None, records: "Records | None"
+) -> SubmitCalls:
     may_run_here = config.ladder != ("process",) and not config.isolate
-    work = Work(_SUBMITS, FULL, None, timeout_seconds=config.task_timeout)
-    submits = SubmitCalls(driver, work, local=_UNPORTABLE if may_run_here else None)
-    driver.enter(_SUBMITS, submits)
-    driver.say(BatchOpened(time.monotonic(), _SUBMITS, hint, single=True))
+    is_recorded = records is not None
+    work = Work(_SUBMITS, FULL, None, None, is_recorded, config.task_timeout)
+    local = _UNPORTABLE if may_run_here else None
+    submits = SubmitCalls(driver, work, local=local, records=records)
+    driver.enter(_SUBMITS, submits, is_recorded=is_recorded)
+    now = time.monotonic()
+    driver.say(BatchOpened(now, _SUBMITS, hint, single=True, recorded=is_recorded))
     return submits
+
+
+def _open_journal(config: Config) -> "JournalBook | None":
+    journal = config.journal
+    if journal is None:
+        return None
+    assert not isinstance(journal, str), "the configuration has made a Journal of it"
+    from adaptive_exec.journal.book import Book as JournalBook  # brings SQLite
+
+    return JournalBook(
+        Path(journal.path),
+        retries_failed=journal.retry_failed,
+        accepts_change=journal.accept_changed,
+    )
+
+
+def _describe(book: "JournalBook") -> JournalOpened:
+    return JournalOpened(time.monotonic(), book.known_tasks, book.file_system, book.has_log)
 
 
 def _make_source(iterables: tuple[Iterable[Any], ...]) -> tuple[Slices | Pulled, bool]:

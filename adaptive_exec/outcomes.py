@@ -14,6 +14,17 @@ from adaptive_exec.errors import (
     TaskTimeoutError,
     WorkerLostError,
 )
+from adaptive_exec.levels.base import Results
+
+
+class Block(NamedTuple):
+    """Outcomes that follow on from each other, with what they have in common."""
+
+    start: int
+    results: Results
+    level: str
+    attempt: int
+    is_recalled: bool = False
 
 
 class Outcome(NamedTuple):
@@ -28,6 +39,7 @@ class Outcome(NamedTuple):
         cpu_seconds: Processor time; None where unknown.
         peak_bytes: Growth of its worker's memory while it ran; None where unknown.
         level: Where it ran; `""` when nowhere.
+        is_recalled: True when it came from the journal and was not run now.
     """
 
     index: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
@@ -38,6 +50,7 @@ class Outcome(NamedTuple):
     cpu_seconds: float | None
     peak_bytes: int | None
     level: str
+    is_recalled: bool = False
 
 
 def make_error(index: int, reason: Reason) -> AdaptiveExecError:

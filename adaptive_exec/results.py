@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, repeat
 from typing import Any, NoReturn
 
-from adaptive_exec.calls import Block, MapCalls
+from adaptive_exec.calls import MapCalls
 from adaptive_exec.levels.base import Failure
-from adaptive_exec.outcomes import Outcome
+from adaptive_exec.outcomes import Block, Outcome
 
 
 class ResultIterator(Iterator[Any]):
@@ -158,4 +158,5 @@ def _outcome(block: Block, offset: int) -> Outcome:
         cpu_seconds=cpu,
         peak_bytes=peak,
         level=block.level,
+        is_recalled=block.is_recalled,
     )

@@ -16,7 +16,11 @@ from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.levels.base import FULL, Failure, Results, Unportable, Work
 from adaptive_exec.lifetime import hold_interrupts
-from adaptive_exec.outcomes import add_note, make_error
+from adaptive_exec.outcomes import Block, add_note, make_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # brings SQLite, which is loaded where a journal is asked for
+    from adaptive_exec.records import Records
 
 _Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -29,11 +33,20 @@ class SubmitCalls:
         work: How calls are made.
         local: Batch id for calls whose function cannot be sent to a process, which then run in this
             one; None where they may not.
+        is_overflow: True for those calls.
+        records: The journal's side of it, None where nothing is recorded.
     """
 
     def __init__(
-        self, driver: Driver, work: Work, *, local: int | None = None, is_overflow: bool = False
+        self,
+        driver: Driver,
+        work: Work,
+        *,
+        local: int | None = None,
+        is_overflow: bool = False,
+        records: "Records | None" = None,
     ) -> None:
+        self._records = records
         self.work = work
         self._local = local
         self._overflow: SubmitCalls | None = None
@@ -85,6 +98,8 @@ class SubmitCalls:
         """Set the Futures, the first of which is task `start`'s."""
         for index, value in enumerate(results.values, start):
             entry = self._entries.pop(index)
+            if self._records is not None:
+                self._records.release(index, index + 1)
             if entry.is_cancelled:
                 continue
             if value.__class__ is Unportable and self._local is not None:
@@ -95,6 +110,39 @@ class SubmitCalls:
             else:
                 entry.future.set_result(value)
             del entry
+
+    def record(
+        self, start: int, results: Results, level: str, attempt: int, *, worker: int
+    ) -> None:
+        """Have outcomes written into the journal, the first of which is task `start`'s."""
+        if self._records is None:
+            return
+        for offset, value in enumerate(results.values):
+            entry = self._entries[start + offset]
+            if entry.is_cancelled:
+                continue
+            details = None if results.details is None else [results.details[offset]]
+            block = Block(start + offset, Results([value], details), level, attempt)
+            self._records.record(entry.call[0], block, worker)
+
+    def record_failures(self, start: int, stop: int, reason: Reason) -> None:
+        """Have it written that tasks end with one of our errors."""
+        if self._records is not None:
+            for index in range(start, stop):
+                self._records.record_failure(self._entries[index].call[0], index, reason)
+
+    def recall(self, start: int, stop: int) -> None:
+        """Set the Futures of calls whose outcome came from the journal."""
+        if self._records is None:
+            return
+        for block in self._records.take_found(start, stop):
+            for index in range(block.start, block.start + len(block.results.values)):
+                self._begin(self._entries[index])
+            self.deliver(block.start, block.results, block.level, block.attempt)
+
+    def look_aside(self) -> bool:
+        """Look what became of calls that another instance runs; return whether some still wait."""
+        return self._records is not None and self._records.look_aside()
 
     def fail(self, start: int, stop: int, reason: Reason) -> None:
         """End tasks with one of our errors."""
@@ -148,7 +196,10 @@ class SubmitCalls:
         with hold_interrupts(), self._arriving:
             self._entries[self._next] = entry
             self._next += 1
-            self._driver.post(TasksArrived(time.monotonic(), self.work.batch, 1))
+            if self._records is None:
+                self._driver.post(TasksArrived(time.monotonic(), self.work.batch, 1))
+            else:
+                self._records.admit(entry.call[0], self._next - 1, [entry.call])
 
     def _begin(self, entry: "_Entry") -> Any:
         with self._beginning:

@@ -28,6 +28,9 @@ class Batch:
         frontier: The task after the last one that was ever sent.
         line: Suspects that wait for their turn, first come first served.
         records: What is held against suspects, waiting or out.
+        recorded: Whether outcomes are recorded before they are delivered.
+        aside: Tasks that are here and not to be run for now.
+        recalled_bytes: Bytes of a result in the last lot that came from the journal.
     """
 
     def __init__(self, opened: BatchOpened, *, level: str, home: str) -> None:
@@ -37,6 +40,7 @@ class Batch:
         self.buffer_tasks = opened.buffer_tasks
         self.single = opened.single
         self.portable = opened.portable
+        self.recorded = opened.recorded
         self.level = level
         self.home = home
         self.trial: str | None = None
@@ -52,6 +56,8 @@ class Batch:
         self.finished = 0
         self.taken = 0
         self.pending = 0
+        self.aside: set[int] = set()
+        self.recalled_bytes = 0.0
         self.exhausted = False
         self.dropped = False
         self.line: deque[int] = deque()
@@ -84,6 +90,24 @@ class Batch:
         self.pending += count
         self.arrived += count
         self.asked = max(0, self.asked - count)
+
+    def set_aside(self, count: int) -> None:
+        """Take in the next `count` tasks, which are not to be run for now."""
+        self.aside.update(range(self.arrived, self.arrived + count))
+        self.arrived += count
+        self.sent += count
+        self.asked = max(0, self.asked - count)
+
+    def recall(self, start: int, stop: int, result_bytes: int) -> None:
+        """Note that tasks that were set aside have their results."""
+        self.aside.difference_update(range(start, stop))
+        self.finished += stop - start
+        self.recalled_bytes = result_bytes / (stop - start)
+
+    def free(self, start: int, stop: int) -> None:
+        """Have tasks run that were set aside."""
+        self.aside.difference_update(range(start, stop))
+        self.give_back(start, stop, 0)
 
     def give_back(self, start: int, stop: int, executions: int) -> None:
         """Put tasks `start` to `stop` - 1, which were sent, at the head again."""
@@ -121,13 +145,16 @@ class Batch:
 
         Returns:
             The pending tasks that were sent before: somebody may have seen them begin, so they
-            need an end.
+            need an end. So do those set aside that have such neighbours behind them.
         """
         self.exhausted = True
         self.dropped = True
         ranges = [(start, min(stop, self.frontier), n) for start, stop, n in self._ranges]
         once_sent = [one for one in ranges if one[0] < one[1]]
         self.finished += self.pending - sum(stop - start for start, stop, _ in once_sent)
+        gaps = [(index, index + 1, 0) for index in sorted(self.aside) if index < self.frontier]
+        self.finished += len(self.aside) - len(gaps)
+        self.aside.clear()
         self.pending = 0
         self._ranges.clear()
-        return once_sent
+        return once_sent + gaps

@@ -21,7 +21,8 @@ def broken_rules(state: State) -> Iterator[str]:
 
 def _batch_rules(batch: Batch, flights: list[Flight]) -> Iterator[str]:
     unfinished = sum(flight.stop - flight.next for flight in flights)
-    if batch.finished + batch.pending + len(batch.line) + unfinished != batch.arrived:
+    waiting = batch.pending + len(batch.aside) + len(batch.line)
+    if batch.finished + waiting + unfinished != batch.arrived:
         yield f"batch {batch.id} does not add up"
     if batch.sent != batch.arrived - batch.pending and not batch.dropped:
         yield f"batch {batch.id} counts {batch.sent} tasks as sent"

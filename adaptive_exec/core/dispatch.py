@@ -4,6 +4,7 @@ Batches take turns, whatever their levels. Under memory pressure one chunk at a 
 that the run never stands still. Not to pull is the only back-pressure.
 """
 
+from adaptive_exec.config import ASIDE_TASKS_MAX
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.chunks import chunk_tasks, holds_too_much, pull_tasks, target_seconds
 from adaptive_exec.core.instructions import Pull
@@ -86,7 +87,10 @@ def pull(state: State, batch: Batch) -> None:
     workers = 1 if batch.level == INLINE_LEVEL else state.rosters[batch.level].cap or 1
     if batch.pending + batch.asked > workers * batch.chunk and batch.buffer_tasks is None:
         return  # as `pull_tasks` would say, but this is asked after every event
-    if not state.is_stopping and holds_too_much(batch.held, batch.costs.result_bytes):
+    result_bytes = max(batch.costs.result_bytes, batch.recalled_bytes)
+    if not state.is_stopping and holds_too_much(batch.held, result_bytes):
+        return
+    if len(batch.aside) >= ASIDE_TASKS_MAX:
         return
     count = pull_tasks(
         chunk=batch.chunk,

@@ -45,6 +45,7 @@ class BatchOpened(NamedTuple):
         buffer_tasks: Most tasks pulled whose result is not taken yet, None for the default.
         single: True when tasks come one by one from `submit`, each with a caller of its own.
         portable: False when the function cannot be sent to a process.
+        recorded: True when its outcomes are written into the journal before they are delivered.
     """
 
     at: float
@@ -54,6 +55,7 @@ class BatchOpened(NamedTuple):
     buffer_tasks: int | None = None
     single: bool = False
     portable: bool = True
+    recorded: bool = False
 
 
 class TasksArrived(NamedTuple):
@@ -62,6 +64,81 @@ class TasksArrived(NamedTuple):
     at: float
     batch: int
     count: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
+
+
+class TasksSetAside(NamedTuple):
+    """The next `count` tasks of a batch are here, and not to be run for now.
+
+    Each is followed by TasksRecalled or TasksFreed: its result is in the journal, or another
+    instance on the same journal runs it.
+    """
+
+    at: float
+    batch: int
+    count: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
+
+
+class TasksRecalled(NamedTuple):
+    """The results of tasks that were set aside have been read from the journal.
+
+    Attributes:
+        start: The first of them.
+        stop: The one after the last.
+        result_bytes: Bytes of their results together.
+    """
+
+    at: float
+    batch: int
+    start: int
+    stop: int
+    result_bytes: int = 0
+
+
+class TasksFreed(NamedTuple):
+    """Tasks that were set aside are to be run here: whoever ran them is gone."""
+
+    at: float
+    batch: int
+    start: int
+    stop: int
+
+
+class JournalOpened(NamedTuple):
+    """The journal is open.
+
+    Attributes:
+        tasks: Tasks of which it has the result.
+        file_system: Type of the file system that it is on, `""` where unknown.
+        has_log: True with a write-ahead log, False with a rollback journal.
+    """
+
+    at: float
+    tasks: int
+    file_system: str
+    has_log: bool
+
+
+class JournalFailed(NamedTuple):
+    """The journal cannot be used any more, and nothing more will be recorded.
+
+    Attributes:
+        error: Why.
+    """
+
+    at: float
+    error: str
+
+
+class JournalSkipped(NamedTuple):
+    """Tasks of a batch have no key, so that they are run and not recorded.
+
+    Attributes:
+        error: Why the first of them has none.
+    """
+
+    at: float
+    batch: int
+    error: str
 
 
 class InputExhausted(NamedTuple):
@@ -255,6 +332,12 @@ class StopRequested(NamedTuple):
 Event = (
     BatchOpened
     | TasksArrived
+    | TasksSetAside
+    | TasksRecalled
+    | TasksFreed
+    | JournalOpened
+    | JournalFailed
+    | JournalSkipped
     | InputExhausted
     | ResultsTaken
     | BatchDropped

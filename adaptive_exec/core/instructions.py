@@ -1,8 +1,8 @@
 """Everything a run can order.
 
 The list that `Run.handle` returns is ordered, and the order is a promise: CloseLevel before the
-OpenLevel that replaces it, Deliver before the SendChunk that its room allows. Decides nothing;
-the driver performs them one by one.
+OpenLevel that replaces it, Record before the Deliver of the same tasks, Deliver before the
+SendChunk that its room allows. Decides nothing; the driver performs them one by one.
 """
 
 from typing import NamedTuple
@@ -63,6 +63,26 @@ class SendChunk(NamedTuple):
     start: int
     stop: int
     attempt: int
+
+
+class Record(NamedTuple):
+    """Write the results of tasks `start` to `stop` - 1, which came with a chunk, into the journal.
+
+    Their Deliver follows and waits until they are written.
+    """
+
+    chunk: int
+    batch: int
+    start: int
+    stop: int
+
+
+class Recall(NamedTuple):
+    """Hand the results of tasks `start` to `stop` - 1, which the journal had, to the caller."""
+
+    batch: int
+    start: int
+    stop: int
 
 
 class Deliver(NamedTuple):
@@ -173,6 +193,8 @@ Instruction = (
     | KillWorker
     | Pull
     | SendChunk
+    | Record
+    | Recall
     | Deliver
     | FailTasks
     | FinishBatch

@@ -4,7 +4,7 @@ Decides nothing: who goes where is `dispatch`, who is to blame is `suspects`.
 """
 
 from adaptive_exec.core.batch import Batch
-from adaptive_exec.core.instructions import Deliver, FailTasks, SendChunk
+from adaptive_exec.core.instructions import Deliver, FailTasks, Recall, Record, SendChunk
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
@@ -58,7 +58,7 @@ def land(state: State, flight: Flight) -> Batch:
 
 
 def deliver(state: State, flight: Flight, count: int) -> None:
-    """Hand the next `count` results of a chunk to the caller."""
+    """Hand the next `count` results of a chunk to the caller, where wanted recorded first."""
     if count == 0:
         return
     batch = state.batches[flight.batch]
@@ -67,7 +67,15 @@ def deliver(state: State, flight: Flight, count: int) -> None:
     batch.finished += count
     if flight.is_suspect:
         batch.records.pop(start, None)
+    if batch.recorded:
+        state.orders.append(Record(flight.chunk, flight.batch, start, flight.next))
     state.orders.append(Deliver(flight.chunk, flight.batch, start, flight.next))
+
+
+def recall(state: State, batch: Batch, start: int, stop: int, *, result_bytes: int) -> None:
+    """Hand results that came from the journal to the caller."""
+    batch.recall(start, stop, result_bytes)
+    state.orders.append(Recall(batch.id, start, stop))
 
 
 def fail(state: State, batch: Batch, start: int, stop: int, reason: Reason) -> None:

@@ -72,6 +72,11 @@ class Code(StrEnum):
     SHARE_SHRUNK = "share_shrunk"
     LEDGER_UNUSABLE = "ledger_unusable"
     LEDGER_ODD = "ledger_odd"
+    # the journal
+    JOURNAL_OPENED = "journal_opened"
+    NETWORK_FILE_SYSTEM = "network_file_system"
+    JOURNAL_FAILED = "journal_failed"
+    NO_KEY = "no_key"
     # the end
     STOP_ASKED = "stop_asked"
 

@@ -25,6 +25,9 @@ from adaptive_exec.core.events import (
     HostSampled,
     InitializerFailed,
     InputExhausted,
+    JournalFailed,
+    JournalOpened,
+    JournalSkipped,
     LevelClosed,
     ResultsTaken,
     ShareChanged,
@@ -32,6 +35,9 @@ from adaptive_exec.core.events import (
     StopRequested,
     TaskOverdue,
     TasksArrived,
+    TasksFreed,
+    TasksRecalled,
+    TasksSetAside,
     TimerFired,
     WorkerLost,
     WorkerReady,
@@ -50,7 +56,7 @@ from adaptive_exec.core.moves import (
     reopen,
     settle_in,
 )
-from adaptive_exec.core.outcomes import deliver, drop, fail, give_back, land
+from adaptive_exec.core.outcomes import deliver, drop, fail, give_back, land, recall
 from adaptive_exec.core.plan import is_isolated
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
@@ -76,12 +82,18 @@ GraveEvent = (
     | HostSampled
     | InitializerFailed
     | InputExhausted
+    | JournalFailed
+    | JournalOpened
+    | JournalSkipped
     | LevelClosed
     | ShareChanged
     | StartRefused
     | StopRequested
     | TaskOverdue
     | TasksArrived
+    | TasksFreed
+    | TasksRecalled
+    | TasksSetAside
     | TimerFired
     | WorkerLost
     | WorkerReady
@@ -222,6 +234,10 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             _end_chunk(state, event)
         case TasksArrived():
             _admit(state, event)
+        case TasksSetAside() | TasksRecalled() | TasksFreed():
+            _heed_journal(state, event)
+        case JournalOpened() | JournalFailed() | JournalSkipped():
+            _tell_of_journal(state, event)
         case BatchOpened():
             settle_in(state, event)
         case InputExhausted():
@@ -267,6 +283,41 @@ def _admit(state: State, event: TasksArrived) -> None:
         drop(state, batch)
     elif batch.single:
         outgrow(state, batch)
+
+
+def _heed_journal(state: State, event: TasksSetAside | TasksRecalled | TasksFreed) -> None:
+    """Take in what need not be run here, or not yet; a dropped batch wants none of it."""
+    batch = state.batches.get(event.batch)
+    if batch is None:
+        return
+    match event:
+        case TasksSetAside():
+            batch.set_aside(event.count)
+            if batch.dropped:
+                drop(state, batch)
+        case _ if batch.dropped:
+            pass
+        case TasksRecalled():
+            recall(state, batch, event.start, event.stop, result_bytes=event.result_bytes)
+        case TasksFreed():
+            batch.free(event.start, event.stop)
+
+
+def _tell_of_journal(state: State, event: JournalOpened | JournalFailed | JournalSkipped) -> None:
+    match event:
+        case JournalOpened():
+            code = Code.JOURNAL_OPENED if event.has_log else Code.NETWORK_FILE_SYSTEM
+            kind = "write-ahead log" if event.has_log else "rollback journal"
+            facts = because(code, known=event.tasks, file_system=event.file_system, kind=kind)
+            state.explain("opened", "info", "journal", facts)
+        case JournalFailed():
+            for batch in state.batches.values():
+                batch.recorded = False
+            reason = because(Code.JOURNAL_FAILED, error=event.error)
+            state.explain("stopped", "warning", "journal", reason)
+        case JournalSkipped():
+            reason = because(Code.NO_KEY, batch=event.batch, error=event.error)
+            state.explain("skipped", "warning", "journal", reason)
 
 
 def _take_room(state: State, event: ResultsTaken) -> None:

@@ -9,7 +9,14 @@ from typing import NamedTuple
 
 from adaptive_exec.config import TRACE_LENGTH
 from adaptive_exec.core.events import ChunkDone, Event, StartRefused, WorkerReady
-from adaptive_exec.core.instructions import Explain, Instruction, OpenLevel, SendChunk, StartWorkers
+from adaptive_exec.core.instructions import (
+    Explain,
+    Instruction,
+    OpenLevel,
+    Recall,
+    SendChunk,
+    StartWorkers,
+)
 from adaptive_exec.core.reason import Decision, Fact
 
 MIB = 1024 * 1024
@@ -30,6 +37,7 @@ class RunReport(NamedTuple):
         window: Most chunks that were in flight at once.
         tasks: Tasks finished.
         failed_tasks: Those of them that ended in an exception of their own.
+        recalled_tasks: Tasks whose result came from the journal; not among those.
         chunks: Messages sent to workers.
         degrades: Steps to a safer level after a failure.
         restores: Steps back.
@@ -46,6 +54,7 @@ class RunReport(NamedTuple):
     window: int = 0
     tasks: int = 0
     failed_tasks: int = 0
+    recalled_tasks: int = 0
     chunks: int = 0
     degrades: int = 0
     restores: int = 0
@@ -68,8 +77,11 @@ class RunReport(NamedTuple):
             "waiting for memory": self.memory_wait_seconds,
         }
         times = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items())
+        tasks = f"{self.tasks} tasks, {self.failed_tasks} of them failed, in {self.chunks} chunks"
+        if self.recalled_tasks:
+            tasks += f", {self.recalled_tasks} from the journal"
         lines = [
-            f"{self.tasks} tasks, {self.failed_tasks} of them failed, in {self.chunks} chunks",
+            tasks,
             f"levels {levels}, at most {self.workers} workers, window {self.window} chunks",
             f"{self.degrades} degrades, {self.restores} restores",
             f"time: {times}",
@@ -128,6 +140,7 @@ class Trace:
         self.window = 0
         self.tasks = 0
         self.failed_tasks = 0
+        self.recalled_tasks = 0
         self.chunks = 0
         self.degrades = 0
         self.restores = 0
@@ -171,6 +184,7 @@ class Trace:
             window=self.window,
             tasks=self.tasks,
             failed_tasks=self.failed_tasks,
+            recalled_tasks=self.recalled_tasks,
             chunks=self.chunks,
             degrades=self.degrades,
             restores=self.restores,
@@ -203,6 +217,8 @@ class Trace:
                 self.chunks += 1
                 if instruction.level not in self.levels:
                     self.levels.append(instruction.level)
+            case Recall():
+                self.recalled_tasks += instruction.stop - instruction.start
             case OpenLevel() | StartWorkers():
                 self._ordered_at.update(dict.fromkeys(instruction.workers, at))
             case Explain():

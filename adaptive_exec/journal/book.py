@@ -55,6 +55,7 @@ class Book:
         self._accepts_change = accepts_change
         self._lock = threading.Lock()
         self._places: dict[bytes, int] = {}
+        self._functions: dict[bytes, int] = {}
         self._read_to = self._own_to = 0
         self._rows: OrderedDict[int, tuple[Any, ...]] = OrderedDict()
         self._group: list[Row] = []
@@ -63,7 +64,11 @@ class Book:
         self._committed_at = 0.0
         self._life_at = time.monotonic() + LIFE_SECONDS
         self._is_closed = False
-        self._functions: dict[bytes, int] = {}
+        try:
+            self._refresh()
+        except sqlite3.Error as error:
+            self._store.close()
+            raise explain(path, error) from error
 
     @property
     def has_log(self) -> bool:

@@ -4,8 +4,9 @@ The callers are simulated too: they give input when asked and take results in or
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from random import Random
 from typing import assert_never
 
@@ -30,11 +31,15 @@ class SimBatch:
         durations: Seconds of each task.
         outcomes: `"value"` or the reason code of its error, by task.
         executions: How often each task was begun, where more or less than once.
+        known: Tasks whose result the journal has from an earlier run.
+        recorded: Tasks whose result was written into the journal.
     """
 
     durations: list[float]
     outcomes: dict[int, str] = field(default_factory=dict)
     executions: Counter[int] = field(default_factory=Counter)
+    known: frozenset[int] = frozenset()
+    recorded: set[int] = field(default_factory=set)
     pulled: int = 0
     taken: int = 0
 
@@ -57,7 +62,11 @@ class SimResult:
 
 
 def simulate(
-    config: Config, host: SimHost, *batches: Sequence[float], check: bool = False
+    config: Config,
+    host: SimHost,
+    *batches: Sequence[float],
+    known: Collection[int] = (),
+    check: bool = False,
 ) -> SimResult:
     """Run batches on a simulated host until everything is done.
 
@@ -65,6 +74,8 @@ def simulate(
         config: The settings.
         host: The host and its faults.
         *batches: Each a sequence of its tasks' durations in seconds.
+        known: Tasks of each batch whose result a journal has from an earlier run; with any, what
+            is done now is recorded, too.
         check: Ask after every event whether the run's own rules hold; slow.
 
     Returns:
@@ -77,7 +88,7 @@ def simulate(
     >>> simulate(Config(), SimHost(cores=8), [0.5] * 16).seconds < 1.5
     True
     """
-    return SimDriver(config, host, check=check).run_to_end(batches)
+    return SimDriver(config, host, check=check).run_to_end(batches, frozenset(known))
 
 
 class SimDriver:
@@ -102,11 +113,14 @@ class SimDriver:
         self._events = 0
         self._done_at = 0.0
 
-    def run_to_end(self, batches: Sequence[Sequence[float]]) -> SimResult:
+    def run_to_end(
+        self, batches: Sequence[Sequence[float]], known: frozenset[int] = frozenset()
+    ) -> SimResult:
         """Run batches until everything is done."""
         for number, durations in enumerate(batches, start=1):
-            self._batches[number] = SimBatch(list(durations))
-            self._inbox.append(ev.BatchOpened(0.0, number, len(durations)))
+            self._batches[number] = SimBatch(list(durations), known=known)
+            opened = ev.BatchOpened(0.0, number, len(durations), recorded=bool(known))
+            self._inbox.append(opened)
         self._inbox.append(ev.StopRequested(0.0))
         while not self._run.finished:
             self._handle(self._next_event())
@@ -143,6 +157,10 @@ class SimDriver:
         match order:
             case ins.SendChunk():
                 self._send(order)
+            case ins.Record():
+                self._batches[order.batch].recorded.update(range(order.start, order.stop))
+            case ins.Recall():
+                self._end_tasks(order.batch, order.start, order.stop, "recalled")
             case ins.Deliver():
                 self._end_tasks(order.batch, order.start, order.stop, "value")
             case ins.FailTasks():
@@ -218,9 +236,16 @@ class SimDriver:
     def _pull(self, order: ins.Pull) -> None:
         batch, now = self._batches[order.batch], self.clock.now
         count = min(order.count, len(batch.durations) - batch.pulled)
-        batch.pulled += count
-        if count:
-            self._inbox.append(ev.TasksArrived(now, order.batch, count))
+        start, batch.pulled = batch.pulled, batch.pulled + count
+        tasks = range(start, batch.pulled)
+        for is_known, span in groupby(tasks, batch.known.__contains__):
+            first, *rest = span
+            length = 1 + len(rest)
+            if is_known:
+                self._inbox.append(ev.TasksSetAside(now, order.batch, length))
+                self._inbox.append(ev.TasksRecalled(now, order.batch, first, first + length))
+            else:
+                self._inbox.append(ev.TasksArrived(now, order.batch, length))
         if batch.pulled == len(batch.durations):
             self._inbox.append(ev.InputExhausted(now, order.batch))
 

@@ -93,9 +93,11 @@ class AnyOrder(RuleBasedStateMachine):
         chunk=[None, None, 1, 4],
         buffer=[None, None, 1, 5],
         portable=[True, True, True, False],
+        recorded=[True, False],
     )
-    def open_map(self, tasks, chunk, buffer, portable):
-        self.world.open(tasks=tasks, chunk_tasks=chunk, buffer_tasks=buffer, portable=portable)
+    def open_map(self, tasks, chunk, buffer, portable, recorded):
+        sizes = {"chunk_tasks": chunk, "buffer_tasks": buffer}
+        self.world.open(tasks=tasks, **sizes, portable=portable, recorded=recorded)
 
     @action(
         when=lambda self: not self.world.is_stopped and len(self.world.books) < 4,
@@ -122,6 +124,32 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.arrive(batch, count)
         if is_end and not books.finished:
             self.world.exhaust(batch)
+
+    @action(2, when=lambda self: self.pulls, which=PICK, count=range(1, 41), recalled=PICK)
+    def the_journal_knows_some(self, which, count, recalled):
+        batch = self.one(self.pulls, which)
+        books = self.world.books[batch]
+        start, count = books.arrived, min(count, books.asked)
+        self.world.set_aside(batch, count)
+        recalled %= count + 1
+        if recalled and start in books.aside:
+            self.world.recall(batch, start, start + recalled, result_bytes=recalled * 1000)
+
+    @property
+    def asides(self):
+        return [batch for batch, one in self.world.books.items() if one.aside]
+
+    @action(2, when=lambda self: self.asides, which=PICK, is_done=[True, False])
+    def another_instance_ends_a_task_or_itself(self, which, is_done):
+        batch = self.one(self.asides, which)
+        start = min(self.world.books[batch].aside)
+        (self.world.recall if is_done else self.world.free)(batch, start, start + 1)
+
+    @action(really=RARELY)
+    def the_journal_fails(self, really):
+        if really:
+            self.world.is_unrecorded = True
+            self.world.say(ev.JournalFailed(self.world.at, "database or disk is full"))
 
     @action(6, when=lambda self: not self.world.is_stopped)
     def feed_all(self):

@@ -49,6 +49,8 @@ class Books:
     blamed: dict[int, int] = field(default_factory=dict)
     extra: set[int] = field(default_factory=set)
     suspects: set[int] = field(default_factory=set)
+    aside: set[int] = field(default_factory=set)
+    recorded: set[int] = field(default_factory=set)
 
     @property
     def takeable(self) -> int:
@@ -79,6 +81,7 @@ class World:
         self.is_stopped = False
         self.is_finished = False
         self.is_wrecked = False
+        self.is_unrecorded = False
         self.told: list[Reason] = []
         self.is_trading = False
         self.offers: list[ins.TradeShare] = []
@@ -118,6 +121,23 @@ class World:
             books.arrived += count
         books.asked = max(0, books.asked - count)
         self.say(ev.TasksArrived(self.at, batch, count))
+
+    def set_aside(self, batch: int, count: int) -> None:
+        books = self.books[batch]
+        if not books.finished:
+            if not books.dropped:
+                books.aside.update(range(books.arrived, books.arrived + count))
+            books.arrived += count
+        books.asked = max(0, books.asked - count)
+        self.say(ev.TasksSetAside(self.at, batch, count))
+
+    def recall(self, batch: int, start: int, stop: int, result_bytes: int = 0) -> None:
+        self.say(ev.TasksRecalled(self.at, batch, start, stop, result_bytes))
+        self.books[batch].aside.difference_update(range(start, stop))
+
+    def free(self, batch: int, start: int, stop: int) -> None:
+        self.books[batch].aside.difference_update(range(start, stop))
+        self.say(ev.TasksFreed(self.at, batch, start, stop))
 
     def exhaust(self, batch: int) -> None:
         self.books[batch].exhausted = True
@@ -222,6 +242,7 @@ class World:
 
     def drop(self, batch: int) -> None:
         books = self.books[batch]
+        books.aside.clear()
         books.dropped = books.exhausted = True
         books.asked = 0
         self.say(ev.BatchDropped(self.at, batch))
@@ -231,6 +252,7 @@ class World:
         for books in self.books.values():
             if cancel and not books.finished:
                 books.dropped = books.exhausted = True
+                books.aside.clear()
         self.say(ev.StopRequested(self.at, cancel))
 
     def wait(self, seconds: float) -> None:
@@ -278,9 +300,23 @@ class World:
                 assert limit is None or held <= limit
             case ins.SendChunk():
                 self._send(order)
+            case ins.Record():
+                books = self.books[order.batch]
+                tasks = set(range(order.start, order.stop))
+                assert books.opened.recorded
+                assert tasks
+                assert not books.recorded & tasks, "recorded twice"
+                books.recorded |= tasks
+            case ins.Recall():
+                books = self.books[order.batch]
+                for index in range(order.start, order.stop):
+                    assert index in books.aside
+                    self._end(books, index, "recalled")
             case ins.Deliver():
                 books = self.books[order.batch]
                 assert order.start < order.stop
+                if books.opened.recorded and not self.is_unrecorded:
+                    assert books.recorded.issuperset(range(order.start, order.stop))
                 for index in range(order.start, order.stop):
                     self._end(books, index, "value")
             case ins.FailTasks():
@@ -337,6 +373,7 @@ class World:
         for index in range(order.start, order.stop):
             assert index not in books.outcomes
             assert not self._is_out(order.batch, index), f"task {index} is out twice"
+            assert index not in books.aside, f"task {index} is set aside and sent"
             if index in books.suspects:
                 assert order.level == "process"
                 assert order.stop - order.start == 1
@@ -390,7 +427,8 @@ class World:
         for batch in waiting:
             books = self.books[batch]
             idle_single = books.opened.single and len(books.outcomes) == books.arrived
-            assert idle_single or books.takeable, f"batch {batch} stands still"
+            idle = idle_single or books.takeable or books.aside
+            assert idle, f"batch {batch} stands still"
 
     @staticmethod
     def _has_work(books: Books) -> bool:
@@ -409,6 +447,7 @@ class World:
         closing = [level for level, state in self.levels.items() if state == "closing"]
         pulls = [batch for batch, books in self.books.items() if books.asked and not books.finished]
         takers = [batch for batch, books in self.books.items() if books.takeable]
+        asides = [batch for batch, books in self.books.items() if books.aside]
         open_singles = [
             batch
             for batch, books in self.books.items()
@@ -425,6 +464,10 @@ class World:
         elif self.chunks:
             self.at += 0.001
             self.done(next(iter(self.chunks)))
+        elif asides:
+            books = self.books[asides[0]]
+            index = min(books.aside)
+            (self.recall if index % 2 else self.free)(asides[0], index, index + 1)
         elif takers:
             self.take(takers[0], self.books[takers[0]].takeable)
         elif pulls:

@@ -61,10 +61,29 @@ class Player:
 
     def do_open(self, words, values):
         flags = {"single": "single" in words, "portable": "unportable" not in words}
+        flags["recorded"] = "recorded" in words
         self.world.open(**values, **flags)
 
     def do_arrive(self, words, values):
         self.world.arrive(int(words[0]), int(words[1]))
+
+    def do_aside(self, words, values):
+        self.world.set_aside(int(words[0]), int(words[1]))
+
+    def do_recall(self, words, values):
+        self.world.recall(*map(int, words))
+
+    def do_free(self, words, values):
+        self.world.free(*map(int, words))
+
+    def do_journal(self, words, values):
+        error = "database or disk is full"
+        events = {
+            "opened": ev.JournalOpened(self.world.at, 41, "nfs4", has_log=False),
+            "failed": ev.JournalFailed(self.world.at, error),
+        }
+        self.world.is_unrecorded |= words[0] == "failed"
+        self.world.say(events[words[0]])
 
     def do_end(self, words, values):
         self.world.exhaust(int(words[0]))
@@ -163,6 +182,10 @@ def write(order: ins.Instruction, at: float) -> str:
             where = f"{order.level} worker={order.worker}"
             what = f"batch={order.batch} tasks={write_range(order.start, order.stop)}"
             return f"SendChunk {order.chunk} {where} {what} attempt={order.attempt}"
+        case ins.Record():
+            return f"Record batch={order.batch} tasks={write_range(order.start, order.stop)}"
+        case ins.Recall():
+            return f"Recall batch={order.batch} tasks={write_range(order.start, order.stop)}"
         case ins.Deliver():
             return f"Deliver batch={order.batch} tasks={write_range(order.start, order.stop)}"
         case ins.FailTasks():
