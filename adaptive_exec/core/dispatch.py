@@ -9,6 +9,7 @@ from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.chunks import chunk_tasks, holds_too_much, pull_tasks, target_seconds
 from adaptive_exec.core.instructions import Pull
 from adaptive_exec.core.outcomes import INLINE_LEVEL, launch
+from adaptive_exec.core.plan import is_isolated
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import due_suspect, send_suspect
@@ -62,6 +63,8 @@ def _find_seat(state: State, batch: Batch) -> Roster | None:
         return None
     if roster.level == INLINE_LEVEL and INLINE_LEVEL in batch.out:
         return None
+    if not batch.portable and is_isolated(roster.level):
+        return None  # it has nowhere to go, and ends as an error
     return roster
 
 

@@ -234,7 +234,18 @@ def _settings(functions: Mapping[int, bytes], terms: Terms) -> bytes:
         "inner_threads": terms.inner_threads,
         "slate_bytes": SLATE_BYTES,
         "publish_seconds": terms.publish_seconds,
+        "authkey": _authkey(),
     })
+
+
+def _authkey() -> bytes | None:
+    """Return the key of this process's managers, so that workers may use what they hand out.
+
+    None where none can have been made: in the zygote the key costs an import of `multiprocessing`.
+    """
+    if "multiprocessing.managers" not in sys.modules:
+        return None
+    return bytes(sys.modules["multiprocessing.process"].current_process().authkey)
 
 
 def _interpreter_flags() -> list[str]:

@@ -95,6 +95,8 @@ class Zygote:
     def load(self) -> None:
         """Load the initializer and the first function, and say how it went."""
         error = ""
+        if self._settings["authkey"] is not None:
+            adopt_authkey(self._settings["authkey"])
         try:
             if self._settings["first"] is not None:
                 self._first = loads(self._settings["first"])
@@ -286,6 +288,13 @@ class Zygote:
 def _fail(text: str) -> None:
     """Stand in for an initializer that could not be loaded."""
     raise RuntimeError(text)
+
+
+def adopt_authkey(key: bytes) -> None:
+    """Be trusted by the managers of the parent, as its own child processes are."""
+    from multiprocessing.process import current_process
+
+    current_process().authkey = key
 
 
 def other_threads() -> "list[str]":

@@ -278,6 +278,20 @@ def test_a_function_refused_under_isolation_is_an_error_per_task():
     assert outcomes(world) == {"function_not_portable"}
 
 
+def test_what_was_refused_everywhere_is_not_sent_again_while_a_worker_is_idle():
+    world = begin(cores=2, levels="process")
+    world.open(tasks=4, chunk_tasks=1)
+    world.arrive(1, 4)
+    staff(world)
+
+    for chunk in sorted(world.chunks):
+        del world.chunks[chunk]
+        world.say(ev.FunctionRefused(0.0, chunk, "ImportError: gone"))
+
+    assert len(sent(world)) == 2
+    assert outcomes(world) == {"function_not_portable"}
+
+
 def test_a_batch_that_left_isolation_returns_when_one_of_its_tasks_is_a_suspect():
     world = begin(cores=2)
     world.open(tasks=100_000)

@@ -1,12 +1,13 @@
 """What the first submitted call brings along is loaded before workers are forked, once for all."""
 
 import importlib
+import multiprocessing
 import sys
 from pathlib import Path
 
 import pytest
 
-from adaptive_exec import adaptive_executor
+from adaptive_exec import LevelUnavailableError, adaptive_executor
 
 COUNTED = """
 import functools, os, time
@@ -73,3 +74,44 @@ def test_the_number_of_workers_is_told_as_the_standard_pools_tell_it():
         assert executor._max_workers == 3
     with adaptive_executor() as executor:
         assert executor._max_workers >= 1
+
+
+class Unloadable:
+    """A function that travels but cannot be loaded where it arrives."""
+
+    def __reduce__(self):
+        return refuse, ()
+
+    def __call__(self, number: int) -> int:
+        return number
+
+
+def refuse() -> None:
+    message = "it cannot be loaded"
+    raise ValueError(message)
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 5, 40])
+def test_a_function_that_no_worker_can_load_ends_every_task_where_processes_are_all_there_is(
+    tasks: int,
+):
+    with adaptive_executor(levels="process", max_workers=2) as executor:
+        outcomes = list(executor.outcomes(Unloadable(), range(tasks)))
+
+    assert sorted(outcome.index for outcome in outcomes) == list(range(tasks))
+    assert all(isinstance(outcome.error, LevelUnavailableError) for outcome in outcomes)
+
+
+def test_what_a_manager_hands_out_can_be_used_in_workers():
+    with multiprocessing.Manager() as manager:
+        queue = manager.Queue()
+        with adaptive_executor(levels="process", max_workers=2) as executor:
+            executor.submit(queue.put, 0).result(60)
+            list(executor.map(queue.put, range(1, 5)))
+            list(executor.map(put, [(queue, number) for number in range(5, 10)]))
+        assert sorted(queue.get() for _ in range(10)) == list(range(10))
+
+
+def put(task) -> None:
+    queue, number = task
+    queue.put(number)
