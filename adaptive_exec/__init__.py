@@ -7,6 +7,7 @@ import importlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # for type checkers; at run time each name is loaded when it is first used
+    from adaptive_exec.cli.watch import watch as watch
     from adaptive_exec.config import Config as Config
     from adaptive_exec.config import Journal as Journal
     from adaptive_exec.core.snapshot import HostSnapshot as HostSnapshot
@@ -51,6 +52,7 @@ _HOMES = {
     "WorkerLostError": "errors",
     "adaptive_executor": "executor",
     "take_snapshot": "host.snapshot",
+    "watch": "cli.watch",
 }
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "__version__",
     "adaptive_executor",
     "take_snapshot",
+    "watch",
 ]
 
 

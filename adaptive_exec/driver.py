@@ -482,7 +482,14 @@ class Driver:
     def _trade(self, order: TradeShare) -> ShareChanged:
         if self._book is None:
             self._book = self._open_book()
-        facts = Facts(peak_bytes=self.trace.peak_task_bytes or 0, decisions=self.trace.last_lines())
+        limit = self._run.host.limit_bytes
+        marks = dict(self._run.verdict.reason.facts)
+        facts = Facts(
+            peak_bytes=self.trace.peak_task_bytes or 0,
+            warn_bytes=limit - int(marks.get("warn") or limit),
+            critical_bytes=limit - int(marks.get("critical") or limit),
+            decisions=self.trace.last_lines(),
+        )
         share, trouble = self._book.trade(order, self._run.host, facts)
         return ShareChanged(time.monotonic(), share, trouble)
 

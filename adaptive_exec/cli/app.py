@@ -113,7 +113,10 @@ def run(
         str | None, typer.Option(metavar="FILE", help="Add a line of JSON per decision.")
     ] = None,
     deadline: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="Seconds for the whole command.")
+        str | None, typer.Option(metavar="SECONDS", help="From then on no task is begun.")
+    ] = None,
+    grace: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="For what runs then; default 10.")
     ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show more of the log.")] = False,
     levels: Annotated[
@@ -224,6 +227,26 @@ def supervise(
         return run_supervised(make_terms(texts, command or (), restart_failed=restart_failed))
     except (ValueError, TypeError) as error:
         return _refuse(str(error))
+
+
+@app.command()
+def watch(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="One look, then the end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON per look.")] = False,
+    refresh: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Seconds between two looks.")
+    ] = None,
+) -> int:
+    """Show all your instances on this host, live."""
+    from adaptive_exec.cli.options import seconds
+    from adaptive_exec.cli.watch import REFRESH_SECONDS, REFRESH_SECONDS_MIN, run_watch
+
+    try:
+        wanted = seconds("--refresh", refresh) or REFRESH_SECONDS
+    except ValueError as error:
+        return _refuse(str(error))
+    return run_watch(once=once, as_json=as_json, refresh=max(REFRESH_SECONDS_MIN, wanted))
 
 
 @app.command()

@@ -5,9 +5,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 ALL_HAVE_VALUES: Final = 0
 SOME_FAILED: Final = 1
@@ -36,23 +36,54 @@ class Stopped(KeyboardInterrupt):
         super().__init__(code)
 
 
+class Deadline:
+    """The end of a command's time, and what is to be done at it.
+
+    Attributes:
+        let_finish: Called when the time is over, to take nothing more on; None where nothing runs
+            that could be let finish.
+        is_over: True once the time is over.
+    """
+
+    def __init__(self, grace_seconds: float) -> None:
+        self._grace_seconds = grace_seconds
+        self.let_finish: Callable[[], None] | None = None
+        self.is_over = False
+
+    def reach(self) -> bool:
+        """Note that the time is over; say whether what runs is let finish."""
+        if self.is_over or self.let_finish is None or not self._grace_seconds:
+            return False
+        self.is_over = True
+        signal.setitimer(signal.ITIMER_REAL, self._grace_seconds)
+        self.let_finish()
+        return True
+
+
 @contextlib.contextmanager
-def stops(deadline_seconds: float | None) -> Iterator[None]:
+def stops(deadline_seconds: float | None, grace_seconds: float = 0.0) -> Iterator[Deadline]:
     """Turn SIGINT, SIGTERM and the deadline into `Stopped`, in the main thread, once.
 
     SIGINT is taken even where a shell started this process with SIGINT ignored (as it does with `&`
     in a script): whoever sends it wants the run to stop.
 
     Args:
-        deadline_seconds: Seconds until the run is stopped; None is never.
+        deadline_seconds: Seconds until the run takes nothing more on; None is never.
+        grace_seconds: Seconds from then until what still runs is stopped.
+
+    Yields:
+        The deadline, to be told what to do when it comes.
     """
     codes = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
     if deadline_seconds is not None:
         codes[signal.SIGALRM] = DEADLINE
     first: list[float] = []
+    deadline = Deadline(grace_seconds)
 
     def stop(number: int, _frame: FrameType | None) -> None:
         code = codes[signal.Signals(number)]
+        if code == DEADLINE and not first and deadline.reach():
+            return
         if not first:
             first.append(time.monotonic())
             raise Stopped(code)
@@ -63,12 +94,16 @@ def stops(deadline_seconds: float | None) -> Iterator[None]:
     if deadline_seconds is not None:
         signal.setitimer(signal.ITIMER_REAL, deadline_seconds)
     try:
-        yield
+        yield deadline
     finally:
-        if deadline_seconds is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _restore(before)
+
+
+def _restore(before: dict[signal.Signals, Any]) -> None:
+    if signal.SIGALRM in before:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def leave(code: int) -> NoReturn:

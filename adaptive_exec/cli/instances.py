@@ -1,7 +1,7 @@
 """Several instances of one command at once: started, listened to, stopped and waited for together.
 
 Each is a process group of its own, so a signal reaches it by us alone; its lines come out whole,
-with its number in front. The exit code is the worst.
+with its number in front. At the end a table says what each did. The exit code is the worst.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,9 @@ from typing import Final
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.options import RunOptions
+from adaptive_exec.cli.summary import SUMMARY_VARIABLE, Line, read_summary, table
 from adaptive_exec.display import note
+from adaptive_exec.host.tree import read_tree_bytes
 
 LOOK_SECONDS: Final = 0.1
 """Seconds between two looks at whether an instance has ended."""
@@ -27,6 +30,8 @@ STOP_SECONDS: Final = 1.7
 DRAIN_SECONDS: Final = 1.0
 """Seconds to read what is left after the last instance ended; its children may hold the pipe
 open."""
+WEIGH_SECONDS: Final = 0.25
+"""Seconds between two looks at what all instances hold of memory; one takes 0.1 ms a process."""
 PR_SET_PDEATHSIG: Final = 1
 """Source: linux/prctl.h."""
 READ_BYTES: Final = 65_536
@@ -73,17 +78,21 @@ def run_instances(options: RunOptions) -> int:
     Returns:
         The worst exit code.
     """
-    crowd = _Crowd()
-    try:
-        for number in range(1, options.instances + 1):
-            crowd.start(number, options.arguments)
-        crowd.listen(until=None)
-    except KeyboardInterrupt as stop:
-        crowd.stop()
-        return stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT
-    finally:
-        crowd.kill()
-    return crowd.worst()
+    with tempfile.TemporaryDirectory(prefix="adaptive-exec-") as folder:
+        crowd = _Crowd(Path(folder))
+        code: int | None = None
+        try:
+            for number in range(1, options.instances + 1):
+                crowd.start(number, options.arguments)
+            crowd.listen(until=None)
+        except KeyboardInterrupt as stop:
+            code = stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT
+            crowd.stop()
+        finally:
+            crowd.kill()
+        for line in table(crowd.lines()):
+            say(line)
+    return crowd.worst() if code is None else code
 
 
 def end_with_parent() -> None:
@@ -99,8 +108,12 @@ def end_with_parent() -> None:
 class _Crowd:
     """The instances that were started, and their outputs."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._numbers: list[int] = []
+        self._peaks: list[int] = []
+        self._weigh_at = 0.0
         self._selector = selectors.DefaultSelector()
         self._refused = 0
 
@@ -110,6 +123,7 @@ class _Crowd:
         try:
             process = subprocess.Popen(
                 command,
+                env={**os.environ, SUMMARY_VARIABLE: str(self._folder / str(number))},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -120,6 +134,8 @@ class _Crowd:
             note(f"[{number}] could not be started ({error}); start fewer at once")
             return
         self._processes.append(process)
+        self._numbers.append(number)
+        self._peaks.append(0)
         for pipe, is_error in ((process.stdout, False), (process.stderr, True)):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
@@ -134,6 +150,7 @@ class _Crowd:
             for key, _ in self._selector.select(LOOK_SECONDS):
                 self._read(key.fileobj, key.data)
             now = time.monotonic()
+            self._weigh(now)
             if ended_at is None and all(process.poll() is not None for process in self._processes):
                 ended_at = now
             if (until is not None and now > until) or (ended_at and now > ended_at + DRAIN_SECONDS):
@@ -161,10 +178,28 @@ class _Crowd:
                 pipe.close()
         self._selector.close()
 
+    def lines(self) -> list[Line]:
+        """Say what became of each."""
+        return [
+            Line(number, read_summary(self._folder / str(number)), peak, _ending(process))
+            for number, peak, process in zip(
+                self._numbers, self._peaks, self._processes, strict=True
+            )
+        ]
+
     def worst(self) -> int:
+        """Return the worst exit code."""
         codes = [process.returncode for process in self._processes]
         codes += [exits.NO_OUTCOME] * bool(self._refused)
         return max((128 - code if code < 0 else code for code in codes), default=0)
+
+    def _weigh(self, now: float) -> None:
+        if now < self._weigh_at:
+            return
+        self._weigh_at = now + WEIGH_SECONDS
+        for place, process in enumerate(self._processes):
+            if process.poll() is None:
+                self._peaks[place] = max(self._peaks[place], read_tree_bytes(process.pid))
 
     def _read(self, pipe: object, stream: Stream) -> None:
         assert hasattr(pipe, "fileno")
@@ -174,6 +209,11 @@ class _Crowd:
             return
         stream.finish()
         self._selector.unregister(pipe)
+
+
+def _ending(process: "subprocess.Popen[bytes]") -> str:
+    code = process.returncode
+    return signal.Signals(-code).name if code < 0 else str(code)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

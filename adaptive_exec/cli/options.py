@@ -9,6 +9,8 @@ from typing import Final
 
 INSTANCES_MAX: Final = 256
 """Instances that one command starts; more is most likely a slip."""
+GRACE_SECONDS: Final = 10.0
+"""Seconds that running tasks get after the deadline. Source: as Docker waits after SIGTERM."""
 PROGRAM_VARIABLE: Final = "ADAPTIVE_EXEC_PROGRAM"
 """Environment variable by which run_card.sh says how it was called, for the lines that tell how to
 start again."""
@@ -34,7 +36,8 @@ class RunOptions:
         is_forced: Replace an output that is there.
         runs: Folder of all runs.
         events: File that gets a line of JSON per decision.
-        deadline_seconds: Seconds for the whole command.
+        deadline_seconds: Seconds until nothing more is begun.
+        grace_seconds: Seconds from then for what runs.
         is_verbose: Show what the library logs at INFO.
         settings: Settings of the executor, by name.
         arguments: The command line after `run`.
@@ -56,6 +59,7 @@ class RunOptions:
     runs: Path
     events: Path | None
     deadline_seconds: float | None
+    grace_seconds: float
     is_verbose: bool
     settings: Mapping[str, object]
     arguments: tuple[str, ...]
@@ -94,6 +98,7 @@ def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> Run
         runs=Path(texts["runs"]),
         events=_path(texts.get("events")),
         deadline_seconds=seconds("--deadline", texts.get("deadline")),
+        grace_seconds=seconds("--grace", texts.get("grace")) or GRACE_SECONDS,
         is_verbose=flags["verbose"],
         settings=settings_from(texts, isolate=flags["isolate"]),
         arguments=arguments,

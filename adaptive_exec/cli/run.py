@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +28,8 @@ from adaptive_exec.cli import exits
 from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.log_lines import logging_to_stderr
 from adaptive_exec.cli.options import RunOptions, start_again
-from adaptive_exec.cli.tally import Feed, Tally, row_of, timing_line
+from adaptive_exec.cli.summary import Summary
+from adaptive_exec.cli.tally import Feed, Outcome, Tally, row_of, timing_line
 from adaptive_exec.config import make_config
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display, note
@@ -76,6 +79,55 @@ class Place:
     is_own: bool
 
 
+@dataclass(slots=True)
+class Pass:
+    """One pass over a batch, and what has become of it so far.
+
+    Attributes:
+        options: What was asked for.
+        batch: What is run.
+        seed: What its sample was drawn from.
+        deadline: When nothing more is to be begun.
+        summary: Where all passes are summed up.
+        tally: The counts of this one.
+        report: What the executor says of it.
+        is_cut_off: Whether the deadline left tasks without a begin.
+    """
+
+    options: RunOptions
+    batch: Batch
+    seed: int
+    deadline: exits.Deadline
+    summary: Summary
+    tally: Tally
+    report: RunReport = field(default_factory=RunReport)
+    is_cut_off: bool = False
+
+    def until_cut_off(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        """Yield outcomes to the end, or until the deadline has left nothing that runs."""
+        try:
+            yield from outcomes
+        except CancelledError:
+            if not self.deadline.is_over:
+                raise
+            self.is_cut_off = True
+
+    def keep_report(self, executor: AdaptiveExecutor) -> None:
+        """Take over what the executor has to say at its end."""
+        self.report = executor.report
+
+    def forget_deadline(self) -> None:
+        """Leave nothing to be let finish."""
+        self.deadline.let_finish = None
+
+    def sum_up(self) -> None:
+        """Enter this pass in the summary of all."""
+        if not self.tally.wall_seconds:
+            self.tally.stop()
+        self.summary.add(self.tally, self.batch.total, self.report)
+        self.summary.write()
+
+
 def prepare(options: RunOptions) -> Prepared:
     """Check everything that can be checked before any work.
 
@@ -115,7 +167,7 @@ def run_prepared(prepared: Prepared) -> int:
 
         end_with_parent()
     severity = logging.INFO if options.is_verbose else logging.WARNING
-    with logging_to_stderr(severity), exits.stops(options.deadline_seconds):
+    with logging_to_stderr(severity), _stops(options) as deadline:
         try:
             if options.is_afresh and options.instance is None:
                 clear_folders(options.runs, prepared.batch.name)
@@ -123,7 +175,7 @@ def run_prepared(prepared: Prepared) -> int:
                 from adaptive_exec.cli.instances import run_instances
 
                 return run_instances(options)
-            return _run_passes(prepared)
+            return _run_passes(prepared, deadline)
         except exits.Stopped as stop:  # between two passes; within one it is said how far it came
             note(f"stopped; start again with: {start_again(options, None)}")
             return stop.code
@@ -132,32 +184,44 @@ def run_prepared(prepared: Prepared) -> int:
             return exits.USAGE if isinstance(error, FolderError) else exits.NO_OUTCOME
 
 
-def _run_passes(prepared: Prepared) -> int:
+def _stops(options: RunOptions) -> AbstractContextManager[exits.Deadline]:
+    """Watch for signals and the deadline; that of several instances is each one's own business."""
+    has_crowd = options.instances > 1 and options.instance is None
+    return exits.stops(None if has_crowd else options.deadline_seconds, options.grace_seconds)
+
+
+def _run_passes(prepared: Prepared, deadline: exits.Deadline) -> int:
     options, batch, seed = prepared.options, prepared.batch, prepared.seed
+    summary = Summary()
     while True:
         began = time.monotonic()
-        code = _run_pass(options, batch, seed)
-        if options.is_once:
+        code = _run_pass(Pass(options, batch, seed, deadline, summary, Tally()))
+        if options.is_once or deadline.is_over:
             return code
         time.sleep(max(0.0, began + PASS_SECONDS_MIN - time.monotonic()))
         seed = draw_seed() if options.seed is None else options.seed
         batch = _make_batch(options, seed)
 
 
-def _run_pass(options: RunOptions, batch: Batch, seed: int) -> int:
+def _run_pass(now: Pass) -> int:
+    batch = now.batch
     with ExitStack() as stack:
-        place = _open_place(options, batch, stack)
+        place = _open_place(now.options, batch, stack)
         spool = stack.enter_context(Spool(place.folder))
-        tally = Tally()
         note(f"{batch.name}: loaded {batch.loaded}")
         try:
-            report = _work(options, batch, spool, tally)
+            _work(now, spool)
         except KeyboardInterrupt as stop:
-            _say_stopped(options, batch, seed, tally)
-            _write_partial(place, batch, spool)
-            exits.leave(stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT)
-        _write(place, batch, spool, report)
-        return _say_end(options, batch, tally, report)
+            code = stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT
+        else:
+            code = exits.DEADLINE if now.is_cut_off else 0
+        now.sum_up()
+        if code:
+            _say_stopped(now.options, batch, now.seed, now.tally)
+            _write_partial(place, batch, spool, seconds=None if now.is_cut_off else PARTIAL_SECONDS)
+            exits.leave(code)
+        _write(place, batch, spool, now.report)
+        return _say_end(now.options, batch, now.tally, now.report)
 
 
 def _open_place(options: RunOptions, batch: Batch, stack: ExitStack) -> Place:
@@ -171,18 +235,22 @@ def _open_place(options: RunOptions, batch: Batch, stack: ExitStack) -> Place:
     return Place(folder.path, tuple(folder.path / name for name in names), is_own=True)
 
 
-def _work(options: RunOptions, batch: Batch, spool: Spool, tally: Tally) -> RunReport:
+def _work(now: Pass, spool: Spool) -> None:
     """Run the batch; every outcome becomes a row as it comes."""
+    options, batch, tally = now.options, now.batch, now.tally
     settings: dict[str, Any] = {**batch.settings, **options.settings}
     feed = Feed(batch)
     with ExitStack() as stack:
         if options.events is not None:
             settings["on_event"] = stack.enter_context(_events_to(options.events))
         executor = adaptive_executor(batch.total, **settings)
+        stack.callback(now.keep_report, executor)
         stack.push(_closing(executor))
         outcomes = executor.outcomes(batch.function, feed)
         display = stack.enter_context(Display(batch.name, batch.total, executor.progress_now))
-        for outcome in outcomes:
+        now.deadline.let_finish = partial(executor.shutdown, wait=False, cancel_futures=True)
+        stack.callback(now.forget_deadline)
+        for outcome in now.until_cut_off(outcomes):
             place, label = feed.close_task(outcome.index)
             spool.add(outcome.index, row_of(batch, place, label, outcome))
             tally.add(outcome, label)
@@ -191,7 +259,6 @@ def _work(options: RunOptions, batch: Batch, spool: Spool, tally: Tally) -> RunR
             display.outcome()
     tally.stop()
     tally.broken = feed.broken
-    return executor.report
 
 
 def _closing(executor: AdaptiveExecutor) -> Callable[..., None]:
@@ -223,12 +290,12 @@ def _write(place: Place, batch: Batch, spool: Spool, report: RunReport) -> None:
         (place.folder / REPORT_NAME).write_text(f"{report}\n", encoding="utf-8")
 
 
-def _write_partial(place: Place, batch: Batch, spool: Spool) -> None:
-    """Keep the rows of a stopped pass, as many as can be written in a moment."""
+def _write_partial(place: Place, batch: Batch, spool: Spool, *, seconds: float | None) -> None:
+    """Keep the rows of a stopped pass, as many as can be written in that time."""
     if not place.is_own:
         return
     path = place.folder / PARTIAL_NAME
-    write_csv(spool.rows(), path, _columns(batch, spool), seconds=PARTIAL_SECONDS)
+    write_csv(spool.rows(), path, _columns(batch, spool), seconds=seconds)
     note(f"{batch.name}: rows so far in {path}")
 
 

@@ -6,6 +6,7 @@ Decides nothing.
 
 from typing import NamedTuple
 
+from adaptive_exec.config import CHUNK_SECONDS, SAMPLE_TASKS
 from adaptive_exec.core.events import Usage
 
 NEWEST_WEIGHT = 0.5
@@ -36,6 +37,12 @@ class Costs(NamedTuple):
     result_bytes: float = 0.0
     peak_bytes: int | None = None
     chunk_tasks: int = 0
+
+
+def has_sample(costs: Costs) -> bool:
+    """Say whether enough was measured to speak of: some tasks, or a long one."""
+    long_enough = costs.tasks * costs.wall_seconds >= CHUNK_SECONDS
+    return costs.tasks >= SAMPLE_TASKS or long_enough
 
 
 def learn(before: Costs, usage: Usage, *, isolated: bool) -> Costs:

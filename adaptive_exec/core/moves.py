@@ -5,8 +5,9 @@ A level that failed is taken down whole before another one opens. A batch keeps 
 where it is and goes on elsewhere.
 """
 
-from adaptive_exec.config import CALM_SECONDS, LEVELS, SAMPLE_TASKS, SMALL_BATCH_TASKS
+from adaptive_exec.config import CALM_SECONDS, LEVELS, SMALL_BATCH_TASKS
 from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.costs import has_sample
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.instructions import CloseLevel
 from adaptive_exec.core.ladder import next_level, shut, suggest_move
@@ -277,7 +278,7 @@ def consider_move(state: State, batch: Batch) -> None:
 def _widen(state: State, batch: Batch) -> None:
     """Give tasks that mostly wait more workers than there are cores."""
     costs, level = batch.costs, batch.level
-    if costs.tasks < SAMPLE_TASKS or batch.dropped or level != batch.home:
+    if not has_sample(costs) or batch.dropped or level != batch.home:
         return
     workers = count_waiting_workers(level, costs, batch.left, state.host, state.config)
     roster = state.rosters[level]

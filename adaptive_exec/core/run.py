@@ -43,7 +43,7 @@ from adaptive_exec.core.events import (
     WorkerReady,
     WorkerStalled,
 )
-from adaptive_exec.core.governor import judge_memory
+from adaptive_exec.core.governor import Verdict, judge_memory
 from adaptive_exec.core.instructions import Finish, FinishBatch, Instruction, ReadHost, SetTimer
 from adaptive_exec.core.moves import (
     close_drained,
@@ -120,6 +120,11 @@ class Run:
         return self._state.host
 
     @property
+    def verdict(self) -> Verdict:
+        """How tight memory was judged to be last."""
+        return self._state.verdict
+
+    @property
     def batches(self) -> dict[int, Batch]:
         """Batches that are not finished, by id."""
         return self._state.batches
@@ -170,8 +175,8 @@ class Run:
         if state.ailing or state.is_stopping:
             close_drained(state)
         staff(state)
-        trade(state)
         dispatch(state)
+        trade(state)
         if state.flights and state.now >= state.next_look:
             state.next_look = FOREVER
             state.orders.append(ReadHost())

@@ -8,7 +8,6 @@ Nothing here waits: a run without a share does what it would do alone.
 from math import ceil
 
 from adaptive_exec.config import (
-    SAMPLE_TASKS,
     SHARE_INSTANCES,
     SHARE_LOOK_SECONDS,
     SHARE_SECONDS,
@@ -18,6 +17,7 @@ from adaptive_exec.config import (
     WAITING_WORKERS_MAX,
 )
 from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.costs import has_sample
 from adaptive_exec.core.events import ShareChanged
 from adaptive_exec.core.instructions import RetireWorker, Standing, TradeShare
 from adaptive_exec.core.outcomes import INLINE_LEVEL
@@ -144,7 +144,7 @@ def _weight(state: State, roster: Roster) -> float:
 
 def _core_share(batch: Batch) -> float:
     costs = batch.costs
-    if costs.tasks < SAMPLE_TASKS or costs.cpu_seconds is None:
+    if not has_sample(costs) or costs.cpu_seconds is None:
         return 1.0
     if costs.wall_seconds < TINY_TASK_SECONDS:
         return 1.0
@@ -154,8 +154,9 @@ def _core_share(batch: Batch) -> float:
 
 def _standing(state: State) -> Standing:
     flights = state.flights.values()
-    level = next((flight.level for flight in flights), "")
-    workers = sum(roster.size for roster in state.rosters.values())
+    rosters = sorted(state.ranks, key=lambda roster: len(roster.busy), reverse=True)
+    level = next((roster.level for roster in rosters if roster.size), "")
+    workers = sum(roster.size for roster in rosters)
     batches = state.batches.values()
     totals = [batch.tasks for batch in batches if not batch.single]
     total = None if None in totals else sum(count or 0 for count in totals)

@@ -141,3 +141,75 @@ def test_a_reader_that_goes_away_does_not_end_the_run(here: Path):
     assert process.stderr is not None
     process.stderr.close()
     assert len(list(here.glob("runs/stdlib/*/results.csv"))) == 1
+
+
+def test_a_deadline_lets_running_tasks_finish_and_begins_no_more(here: Path):
+    (here / "naps.txt").write_text("0.1\n" * 3 + "4\n" * 60)
+
+    ended = run(here, *NAPS, "--levels", "process", "--deadline", "2")
+
+    assert ended.returncode == 124, ended.stderr
+    assert " of 63 done; start again with: " in ended.stderr
+    rows = (folders(ended.stdout)[0] / "partial.csv").read_text().splitlines()[1:]
+    assert 3 < len(rows) < 63, "those of four seconds that ran at the deadline have their rows"
+    assert all(row.endswith(",True,") for row in rows), rows
+    assert f"{len(rows)} of 63 done" in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["process", "thread", "sequential"])
+def test_a_grace_time_ends_too(level: str, here: Path):
+    process = start(here, *NAPS, "--levels", level, "--deadline", "2", "--grace", "0.5")
+
+    out, err = process.communicate(timeout=20)
+
+    assert process.returncode == 124, (out, err)
+    assert " of 52 done; start again with: " in err
+
+
+@pytest.mark.slow
+def test_a_deadline_that_comes_after_the_last_begin_costs_nothing(here: Path):
+    (here / "naps.txt").write_text("0.1\n" * 3 + "3\n")
+
+    ended = run(here, *NAPS, "--levels", "process", "--deadline", "2")
+
+    assert ended.returncode == 0, ended.stderr
+    assert "4 tasks - 0 timeouts" in ended.stdout
+
+
+@pytest.mark.slow
+def test_a_table_says_what_each_instance_did(here: Path):
+    (here / "naps.txt").write_text("0.01\n" * 4 + "9\n")
+    words = ["-n", "2", "-t", "1.5", "-o", "--retries", "0"]
+
+    ended = run(here, *NAPS, *words)
+
+    lines = ended.stdout.splitlines()
+    table = lines[[line.startswith("instance ") for line in lines].index(True) :]
+    assert [line.split()[0] for line in table] == ["instance", "1", "2", "all"]
+    heads = table[0].split()
+    assert heads == [
+        *("instance", "levels", "tasks", "timeouts", "degrades", "wall", "peak", "memory"),
+        *("kills", "exit"),
+    ]
+    for line in table[1:3]:
+        cells = line.split()
+        assert cells[1:5] == ["process", "5/5", "1", "0"], table
+        assert cells[-2:] == ["1", "1"], table
+    assert ended.returncode == 1
+
+
+@pytest.mark.slow
+def test_the_table_also_tells_of_an_instance_that_was_killed(here: Path):
+    process = start(here, *NAPS, "-n", "2", "--levels", "thread")
+    wait_for(lambda: len(list(here.glob("runs/work.nap/*-*"))) == 2)
+    children = [int(path.name.split("-")[1]) for path in here.glob("runs/work.nap/*-*")]
+    os.kill(children[0], signal.SIGKILL)
+    wait_for(lambda: not groups_alive(children[0]))
+
+    out, _, took = stop(process, signal.SIGINT)
+
+    assert took < STOP_SECONDS
+    assert process.returncode == 130
+    endings = sorted(line.split()[-1] for line in out.splitlines() if line[:2] in {"1 ", "2 "})
+    assert endings == ["130", "SIGKILL"]
