@@ -167,8 +167,8 @@ def watch(*, refresh: float = REFRESH_SECONDS, seconds: float | None = None) -> 
         message = f"refresh must be {REFRESH_SECONDS_MIN} s or more, got {refresh} s; leave it out"
         raise ValueError(message)
     watcher = Watcher()
-    end = None if seconds is None else time.monotonic() + seconds
     with contextlib.suppress(KeyboardInterrupt), _screen() as show:
+        end = None if seconds is None else time.monotonic() + seconds
         show(watcher.look())
         while end is None or time.monotonic() < end:
             time.sleep(refresh)

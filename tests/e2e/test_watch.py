@@ -115,7 +115,7 @@ def test_a_notebook_can_watch_for_a_while(capsys, monkeypatch):
     ledger = Ledger("a notebook")
     ledger.trade(standing(10), make_host())
 
-    adaptive_exec.watch(refresh=0.1, seconds=0.25)
+    adaptive_exec.watch(refresh=0.1, seconds=2.0)
     ledger.close()
 
     assert capsys.readouterr().out.count("a notebook") >= 2
