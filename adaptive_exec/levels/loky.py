@@ -5,7 +5,6 @@ not know of chunks.
 """
 
 import os
-import select
 import signal
 import socket
 import sys
@@ -26,15 +25,10 @@ from adaptive_exec.levels.starter import (
 )
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.worker import Worker, end_process
-from adaptive_exec.levels.zygote_main import be_expendable, open_pidfd, prctl
+from adaptive_exec.levels.zygote_main import be_expendable, open_pidfd, prctl, watch
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
-
-_WATCH_SECONDS = 0.25
-"""Seconds between looks for the parent where the kernel has no pidfd."""
-_DESCRIPTORS_MAX = 4096
-"""Descriptors that a fresh worker can have at most: it opened a dozen."""
 
 
 def load_context() -> Any:
@@ -239,31 +233,8 @@ def _end_group_with(parent: int, parent_fd: int) -> None:
         os._exit(0)
     else:
         try:
-            _watch(parent, parent_fd)
+            watch(parent, parent_fd)
         finally:
             kill_group(os.getpgrp())
     if parent_fd >= 0:
         os.close(parent_fd)
-
-
-def _watch(parent: int, parent_fd: int) -> None:
-    """Come back when the parent has gone; holds nothing open meanwhile."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if parent_fd < 0:
-        os.closerange(0, _DESCRIPTORS_MAX)
-        while _is_there(parent):
-            time.sleep(_WATCH_SECONDS)
-        return
-    os.dup2(parent_fd, 0)
-    os.closerange(1, _DESCRIPTORS_MAX)
-    select.select([0], [], [])
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

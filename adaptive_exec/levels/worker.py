@@ -5,6 +5,7 @@ the task that runs. A task's own exception is a result. Imports little; never de
 next.
 """
 
+import atexit
 import os
 import sys
 from time import monotonic_ns, perf_counter, process_time
@@ -450,13 +451,13 @@ def _text(error: BaseException) -> str:
 
 
 def end_process() -> None:
-    """Flush what the user's code has written, run what multiprocessing left to do.
-
-    And end at once.
-    """
-    finalizers = getattr(sys.modules.get("multiprocessing.util"), "_run_finalizers", None)
+    """Run what tasks registered for the end, flush what they have written, and end at once."""
+    left = sys.modules.get("multiprocessing.util")
+    if left is not None:  # its own exit function would wait for children; its finalizers do not
+        atexit.unregister(left._exit_function)  # noqa: SLF001  # as CPython's own processes do
     for step in (
-        finalizers,
+        getattr(left, "_run_finalizers", None),
+        atexit._run_exitfuncs,  # noqa: SLF001  # as above, since 3.14
         getattr(sys.stdout, "flush", None),
         getattr(sys.stderr, "flush", None),
     ):

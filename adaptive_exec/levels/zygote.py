@@ -4,8 +4,10 @@ One of the two starters behind the process level (the other is `levels/loky`). D
 chunks.
 """
 
+import contextlib
 import marshal
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -120,7 +122,7 @@ class ZygoteStarter:
         self._control.close()
         for pid in self._pids.values():
             kill_group(pid)
-        self._process.kill()
+        kill_group(self._process.pid)
         self._process.wait()
 
     def let_go(self) -> None:
@@ -135,7 +137,9 @@ class ZygoteStarter:
             self._process.kill()
         if now >= self._look_at:
             self._look_at = now + STOPPED_LOOK_SECONDS
-            if is_stopped(self._process.pid):
+            if self._process.poll() is not None:
+                self._on_control(0)  # a child that loading forked may hold the other end open
+            elif is_stopped(self._process.pid):
                 self._process.kill()
         return min(self._look_at, self._deadline or self._look_at)
 
@@ -151,7 +155,9 @@ class ZygoteStarter:
             try:
                 message = self._control.recv(MESSAGE_BYTES)
             except BlockingIOError:
-                return
+                if self._process.returncode is None:
+                    return
+                message = b""
             except OSError:
                 message = b""
             if not message:
@@ -188,6 +194,8 @@ class ZygoteStarter:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
+        with contextlib.suppress(OSError):  # none is left of what loading had started
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._deadline = None
         if self._became is not None:
             self._events.on_ended(self._became, code << 8 if code >= 0 else -code, None)

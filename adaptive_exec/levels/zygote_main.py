@@ -7,6 +7,7 @@ there are.
 
 import _signal as signal  # type: ignore[import-not-found]  # `signal` imports `enum`: 6 ms
 import _socket as socket_module
+import atexit
 import errno
 import gc
 import marshal
@@ -50,6 +51,10 @@ INNER_THREADS = (
 """Variables by which numeric libraries learn how many threads to use; read at their import."""
 QUIET_THREADS = frozenset({"jemalloc_bg_thd"})
 """Threads that may stand idle while we fork: pyarrow's and pandas' jemalloc (200 forks tried)."""
+DESCRIPTORS_MAX = 4096
+"""Descriptors that a fresh interpreter can have open at most; it has a dozen."""
+_WATCH_SECONDS = 0.25
+"""Seconds between looks for the parent where the kernel has no pidfd."""
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
 _WAIT_MILLISECONDS = 5000
 """Milliseconds; the longest wait in the loop. Every wait has a bound."""
@@ -68,7 +73,11 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     zygote = Zygote(descriptor, watch_parent, settings)
+    watcher = watch_loading(settings["parent"], watch_parent)
     zygote.load()
+    if watcher:
+        os.kill(watcher, signal.SIGKILL)
+        os.waitpid(watcher, 0)
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
     if watch_parent >= 0:
         prctl(
@@ -81,6 +90,7 @@ class Zygote:
     """Forks workers on request and reports their ends."""
 
     def __init__(self, descriptor: int, watch_parent: int, settings: "dict[str, Any]") -> None:
+        os.set_inheritable(descriptor, False)  # noqa: FBT003  # what loading starts must not hold it
         self._control = socket_module.socket(fileno=descriptor)
         self._watch_parent = watch_parent
         self._settings = settings
@@ -129,7 +139,7 @@ class Zygote:
             if not self._all_watched():
                 self._look_for_ended()
         self._sweep()
-        os._exit(0)
+        os._exit(0)  # the parent ends what is left of our group
 
     def _react(self, descriptor: int) -> None:
         if descriptor == self._watch_parent:
@@ -206,6 +216,7 @@ class Zygote:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != self._settings["self"]:
                 os._exit(1)
+            atexit._clear()  # noqa: SLF001  # what the zygote registered is not the worker's to run
             self._control.close()
             for descriptor in [self._watch_parent, *(pidfd for _, pidfd in self._workers.values())]:
                 if descriptor >= 0:
@@ -273,6 +284,8 @@ class Zygote:
         """The parent is gone: nothing may run on."""
         for pid, _ in self._workers.values():
             _kill_group(pid)
+        if leads_group():
+            os.killpg(0, signal.SIGKILL)  # with us all that loading had started
         os._exit(0)
 
     def _all_watched(self) -> bool:
@@ -283,6 +296,58 @@ class Zygote:
             self._control.send(marshal.dumps(message))
         except OSError:
             self._end_all()
+
+
+def watch_loading(parent: int, parent_fd: int) -> int:
+    """See to it that what loading starts ends with the parent; the kernel ends the zygote alone.
+
+    Args:
+        parent: Its pid.
+        parent_fd: Its pidfd, -1 where there is none.
+
+    Returns:
+        The pid of the watcher, a member of our group; 0 where no process is to be had.
+    """
+    if not leads_group():
+        return 0
+    try:
+        watcher = os.fork()
+    except OSError:
+        return 0
+    if watcher == 0:
+        try:
+            watch(parent, parent_fd)
+        finally:
+            os.killpg(0, signal.SIGKILL)
+    return watcher
+
+
+def watch(parent: int, parent_fd: int) -> None:
+    """Come back when a parent has gone; holds nothing else open meanwhile."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if parent_fd < 0:
+        os.closerange(0, DESCRIPTORS_MAX)
+        while _is_there(parent):
+            select.select([], [], [], _WATCH_SECONDS)
+        return
+    os.dup2(parent_fd, 0)
+    os.closerange(1, DESCRIPTORS_MAX)
+    select.select([0], [], [])
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def leads_group() -> bool:
+    """Say whether our group is our own, as the parent starts us, so that it may be killed."""
+    return os.getpgrp() == os.getpid()
 
 
 def _fail(text: str) -> None:

@@ -24,6 +24,13 @@ LEVEL_CHOICES = [
     ("thread", "sequential"),
 ]
 PRESSURES = [32 * GIB] * 4 + [3 * GIB, GIB]
+OUTSIDE = [
+    {"unexplained": True},
+    {"unexplained": True, "is_counted": True},
+    {"unexplained": True, "is_counted": True, "peak_bytes": 31 * GIB},
+    {"unexplained": True, "peak_bytes": 31 * GIB},
+]
+"""Kills by another hand: whether the kernel counted one for memory, and the size of the worker."""
 RARELY = [False] * 7 + [True]
 PICK = range(1000)
 ACTIONS: dict[str, "Action"] = {}
@@ -265,7 +272,7 @@ class AnyOrder(RuleBasedStateMachine):
         when=lambda self: self.process_workers,
         which=PICK,
         offset=[None, *range(6)],
-        how=[{}, {}, {"blameless": True}, {"memory": True}, {"unexplained": True}],
+        how=[{}, {}, {"blameless": True}, {"memory": True}, *OUTSIDE],
         known=[True, True, True, False],
     )
     def worker_is_lost(self, which, offset, how, known):
@@ -277,10 +284,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.lose(worker, offset=offset, known=known, cause=cause, **how)
 
     @action(
-        2,
-        when=lambda self: self.process_chunks,
-        which=PICK,
-        how=[{}, {"memory": True}, {"unexplained": True}],
+        2, when=lambda self: self.process_chunks, which=PICK, how=[{}, {"memory": True}, *OUTSIDE]
     )
     def task_kills(self, which, how):
         chunk = self.world.chunks[self.one(self.process_chunks, which)]

@@ -77,6 +77,7 @@ class World:
         self.retired: list[int] = []
         self.chunks: dict[int, Chunk] = {}
         self.reads = 0
+        self.oom_kills = 0
         self.unknown_losses = 0
         self.is_stopped = False
         self.is_finished = False
@@ -178,8 +179,25 @@ class World:
         if self.config.retries == 0:
             assert books.begun[index] == 1, f"task {index} ran twice with retries=0"
 
-    def lose(self, worker: int, *, offset: int | None = None, known: bool = True, **fields) -> None:
-        """Lose a worker; `offset` is how far into the rest of its chunk it was."""
+    def lose(
+        self,
+        worker: int,
+        *,
+        offset: int | None = None,
+        known: bool = True,
+        is_counted: bool = False,
+        **fields,
+    ) -> None:
+        """Lose a worker.
+
+        Args:
+            worker: Its id.
+            offset: How far into the rest of its chunk it was.
+            known: Whether the task that ran is known.
+            is_counted: Whether the kernel counted a kill for memory.
+            **fields: Of the event.
+        """
+        self.oom_kills += is_counted
         level = self.starting.pop(worker, None) or self.workers.pop(worker, None)
         level = level or self.doomed.pop(worker)
         running = None
@@ -190,8 +208,13 @@ class World:
                 running = chunk.next + offset % chunk.left
                 for index in range(chunk.next, running + 1):
                     self._begin(chunk, index)
-            self._blame(chunk, running, known=known, **fields)
+            is_large = fields.get("peak_bytes", 0) >= self.host.limit_bytes / 2
+            verdict = {"memory": True} if is_counted or is_large else {}
+            verdict |= {"unexplained": False} if is_counted else {}
+            self._blame(chunk, running, known=known, **{**fields, **verdict})
         fields.setdefault("cause", "signal 9")
+        if fields.get("unexplained"):
+            fields["oom_kills"] = self.oom_kills
         self.say(
             ev.WorkerLost(
                 self.at, level, worker, running=running if known else None, known=known, **fields

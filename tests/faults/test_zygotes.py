@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -149,3 +152,63 @@ def test_a_worker_that_dies_while_the_zygote_is_stopped_is_replaced(tmp_path):
         os.kill(min(before), signal.SIGKILL)
         gate.touch()
         assert list(results) == list(range(8))
+
+
+class LoadsWithCompany:
+    """A function whose loading leaves a program and a fork behind, which hold what they can."""
+
+    def __init__(self, log, gate=""):
+        self.log = str(log)
+        self.gate = gate and str(gate)
+
+    def __call__(self, item):
+        return item
+
+    def __reduce__(self):
+        return _load_with_company, (self.log, self.gate)
+
+
+def _load_with_company(log, gate):
+    child = os.fork()
+    if child == 0:
+        time.sleep(1000)
+    program = subprocess.Popen(["sleep", "1000"], close_fds=False)
+    work.note(log, child)
+    work.note(log, program.pid)
+    if gate and not Path(gate).exists():
+        work.wait_for(gate)
+    return LoadsWithCompany(log, gate)
+
+
+def company_of(log):
+    return [int(line.split()[0]) for line in Path(log).read_text().splitlines()]
+
+
+def test_what_loading_had_started_ends_with_the_executor(tmp_path):
+    log = tmp_path / "log"
+    with executor_at("process") as executor:
+        assert list(executor.map(LoadsWithCompany(log), range(8))) == list(range(8))
+        assert len(company_of(log)) == 2
+        assert all(map(is_alive, company_of(log)))
+    assert eventually(lambda: not any(map(is_alive, company_of(log))))
+
+
+@pytest.mark.parametrize("is_loading", [True, False], ids=["loading", "serving"])
+def test_a_zygote_that_is_killed_is_missed_although_what_it_loaded_holds_its_descriptors(
+    is_loading, tmp_path
+):
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    if not is_loading:
+        gate.touch()
+    with executor_at("process") as executor:
+        results = executor.map(LoadsWithCompany(log, gate), range(8))
+        assert eventually(lambda: log.exists() and len(company_of(log)) == 2)
+        if not is_loading:
+            assert next(results) == 0
+        company = company_of(log)
+        (zygote,) = [one for one in zygotes() if one.pid not in company]
+        zygote.kill()
+        gate.touch()
+        assert list(results) == list(range(0 if is_loading else 1, 8))
+        assert executor.submit(work.same, 1).result(30) == 1
+        assert eventually(lambda: not any(map(is_alive, company)))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.levels.ladder import LEVELS, TRAITS, settings_at
+from tests.levels.ladder import ISOLATED, LEVELS, TRAITS, settings_at
 
 EXIT_SECONDS = 20
 """Seconds a program may take; far less on an idle host."""
@@ -182,3 +182,46 @@ def test_a_task_that_reads_standard_input_finds_its_end_or_the_callers(level):
     ran = run("", arguments=("-",), stdin=HEAD.format(settings=settings_at(level)) + code)
     assert ran.returncode == 0
     assert ran.stdout.splitlines()[-1:] == ["nothing"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ISOLATED)
+def test_what_a_task_registered_for_the_exit_of_its_process_is_run(level, tmp_path):
+    code = f"""
+def register(number):
+    import atexit, pathlib
+    atexit.register(pathlib.Path({str(tmp_path / "ran")!r}).touch)
+    return number
+assert executor.submit(register, 1).result() == 1
+executor.shutdown()
+"""
+    ran = run(HEAD.format(settings=settings_at(level)) + code)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (tmp_path / "ran").exists()
+
+
+NESTED = """
+import os
+def nested(number):
+    import numpy, joblib
+    array = numpy.ones(300_000)  # 2.4 MB: joblib puts it into a file in /dev/shm
+    return sum(joblib.Parallel(n_jobs=2)(joblib.delayed(numpy.sum)(array) for _ in range(2)))
+def files():
+    return set(os.listdir("/dev/shm"))
+before = files()
+assert executor.submit(nested, 1).result() == 600_000
+made = {name for name in files() - before if "joblib" in name}
+assert made
+begun = time.monotonic()
+executor.shutdown()
+print("left", len(made & files()), "seconds", time.monotonic() - begun)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="joblib uses /dev/shm on Linux")
+@pytest.mark.parametrize("level", ISOLATED)
+def test_a_task_that_uses_joblib_leaves_no_file_behind(level):
+    ran = run(HEAD.format(settings=settings_at(level)) + NESTED)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("left 0 ")

@@ -57,7 +57,8 @@ class LoadsForEver:
 
 
 def load_for_ever(folder):
-    write_pids(folder, os.getpid())
+    child = subprocess.Popen(["sleep", "1000"])
+    write_pids(folder, os.getpid(), child.pid)
     time.sleep(1000)
 
 
