@@ -9,6 +9,7 @@ import marshal
 from collections import deque
 from struct import Struct
 
+from adaptive_exec.levels.by_value import dumps_by_value
 from adaptive_exec.levels.pickles import PickleBuffer, dumps, loads
 from adaptive_exec.levels.plain import pack_plain
 
@@ -176,18 +177,17 @@ def _pack_by_value(
 ) -> bytes:
     del buffers[mark:]
     try:
-        import cloudpickle  # 20 ms, only where it is needed
-    except ImportError:
+        return dumps_by_value(value, PROTOCOL)
+    except ImportError as missing:
+        if missing.name != "cloudpickle":
+            raise
         if refused is not None:
             raise refused from None
         return dumps(value, PROTOCOL)
-    try:
-        piece: bytes = cloudpickle.dumps(value, PROTOCOL)
     except Exception:
         if refused is not None:
             raise refused from None
         raise
-    return piece
 
 
 def pack_function(function: "Callable[..., Any]") -> bytes | None:

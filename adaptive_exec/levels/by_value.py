@@ -1,0 +1,56 @@
+"""Pickle by value what lives in `__main__`: cloudpickle, and what cloudpickle leaves by reference.
+
+A function in the wrapper of `functools.lru_cache` pickles as its name, which no worker finds in its
+own `__main__`. cloudpickle takes 20 ms to import, so only where something has to go by value.
+"""
+
+import functools
+import io
+from collections import ChainMap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_MAIN = "__main__"
+_Wrapper = type(functools.lru_cache(abs))
+
+
+def dumps_by_value(value: object, protocol: int) -> bytes:
+    """Pickle an object with all that it has from `__main__`.
+
+    Args:
+        value: The object.
+        protocol: Pickle's protocol.
+
+    Returns:
+        A pickle that `loads` reads where cloudpickle is installed.
+
+    Raises:
+        ImportError: cloudpickle is not installed.
+        Exception: Whatever the object's own pickling raises.
+    """
+    file = io.BytesIO()
+    _pickler()(file, protocol).dump(value)
+    return file.getvalue()
+
+
+def cached(function: "Callable[..., Any]", parameters: "dict[str, Any]") -> "Callable[..., Any]":
+    """Give a function a cache of its own again, empty, as each process has one."""
+    wrapper: Callable[..., Any] = functools.lru_cache(**parameters)(function)
+    return wrapper
+
+
+def _reduce_wrapper(wrapper: "Any") -> "str | tuple[Any, ...]":
+    if wrapper.__module__ != _MAIN:
+        return str(wrapper.__qualname__)
+    return cached, (wrapper.__wrapped__, wrapper.cache_parameters())
+
+
+@functools.cache
+def _pickler() -> "Any":
+    import cloudpickle
+
+    table = ChainMap({_Wrapper: _reduce_wrapper}, cloudpickle.Pickler.dispatch_table)
+    return type("Pickler", (cloudpickle.Pickler,), {"dispatch_table": table})
