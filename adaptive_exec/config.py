@@ -71,6 +71,16 @@ CRITICAL_BYTES: Final = 2 * GIB
 """Bytes available below which pressure is critical. Source: the trials system's emergency brake."""
 CRITICAL_FRACTION: Final = 0.08
 """Fraction of the limit that takes the place of CRITICAL_BYTES where it is smaller."""
+UNKNOWN_TASK_BYTES: Final = 1 * GIB
+"""Bytes counted for a chunk of which nothing is known, so that a host with plenty lets all workers
+begin at once. Source: own choice; the labels and trials systems' tasks took 0.4-3 GB."""
+GUESS_SECONDS: Final = 0.5
+"""Seconds that a first chunk must have run before its size so far says something."""
+SETTLE_SECONDS: Final = 1.0
+"""Seconds that memory gets to come back after a worker was killed. Source: an 8 GB worker takes 0.3
+s to free."""
+ROOM_SECONDS: Final = 5.0
+"""Seconds to wait for room at critical pressure before one chunk is let out all the same."""
 IDLE_WAIT_SECONDS: Final = 1.0
 """Seconds; the longest the driver sleeps with nothing to do. Every wait has a bound."""
 LISTEN_SECONDS: Final = 0.25
@@ -163,7 +173,7 @@ ORPHAN_SECONDS: Final = 0.5
 """Seconds from SIGTERM to SIGKILL for the copies of a supervisor that was itself killed."""
 SIGNALS_MAX: Final = 64
 """The highest number of a signal on Linux."""
-NOT_YET: Final = ("cluster", "reuse", "max_worker_age", "max_worker_memory", "retry_on")
+NOT_YET: Final = ("cluster", "reuse", "retry_on")
 """Settings whose rooms are not built yet: checked, and refused when set."""
 
 SIZE_BYTES_MIN: Final = 4096
@@ -195,7 +205,7 @@ class _Settings(NamedTuple):
     levels: str | tuple[str, ...] = "auto"
     max_workers: int | None = None
     max_in_flight: int | None = None
-    target_memory: Size = TARGET_MEMORY
+    target_memory: Size | None = None
     warn_memory: Size | None = None
     critical_memory: Size | None = None
     task_memory: Size | None = None
@@ -225,8 +235,10 @@ class Config(_Settings):
     Args:
         levels: `"auto"`, one level's name, or a tuple of names out of process, thread, sequential.
         max_workers: Most workers at once; None means as many as the host affords.
-        max_in_flight: Most chunks that are with workers at once; None means the window of the plan.
-        target_memory: Size up to which workers are added.
+        max_in_flight: Most chunks that are with workers at once; None means as many as there are
+            workers and memory admits.
+        target_memory: Size of use up to which chunks are let out; None means 70 %, and up to the
+            warn mark once what chunks take was measured and spreads little.
         warn_memory: Size of use at which no more work is taken on; None means the smaller of
             4 GiB and 20 % left.
         critical_memory: Size of use at which workers are stopped; None means the smaller of 2 GiB
@@ -238,7 +250,8 @@ class Config(_Settings):
         isolate: Never run a task in the caller's process.
         max_tasks_per_worker: Tasks after which a worker is replaced.
         max_worker_age: Seconds after which a worker is replaced.
-        max_worker_memory: Size at which a worker is replaced.
+        max_worker_memory: Size at which a worker is replaced; None means once it has kept a fair
+            part of the room for tasks.
         inner_threads: Threads that BLAS and OpenMP may use in each worker; None means
             cores // workers, at least 1.
         initializer: Called once in each worker.
@@ -488,6 +501,7 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "inner_threads": _check_count,
     "task_timeout": _check_seconds,
     "max_worker_age": _check_seconds,
+    "target_memory": _check_size,
     "warn_memory": _check_size,
     "critical_memory": _check_size,
     "task_memory": _check_size,
@@ -507,7 +521,6 @@ def _settle(given: dict[str, Any]) -> dict[str, Any]:
     settled["levels"] = check_levels(given["levels"])
     settled["retries"] = _check_count("retries", given["retries"], least=0)
     settled["initargs"] = _check_initargs(given["initargs"])
-    parse_size("target_memory", given["target_memory"], limit_bytes=GIB)
     for name in _FLAGS:
         _check_flag(name, given[name])
     for name, check in _OPTIONAL.items():

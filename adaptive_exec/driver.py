@@ -56,6 +56,7 @@ from adaptive_exec.core.instructions import (
     SetTimer,
     StartWorkers,
     TradeShare,
+    TrimMemory,
 )
 from adaptive_exec.core.reason import Reason
 from adaptive_exec.core.run import Run
@@ -65,6 +66,7 @@ from adaptive_exec.errors import DriverError
 from adaptive_exec.ledger.facts import Facts, Traded
 from adaptive_exec.levels.base import CannotStartError, ChunkOrder, Results, Runner, Work
 from adaptive_exec.levels.bell import Bell
+from adaptive_exec.levels.meter import collect_and_trim
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.threads import start_thread
 from adaptive_exec.levels.waiter import Waiter
@@ -471,9 +473,11 @@ class Driver:
                 self._recorder.finish(instruction.batch)
                 self._batches.pop(instruction.batch).finish()
             case ReadHost():
-                self._inbox.append(HostSampled(time.monotonic(), self._read_host()))
+                self._read()
             case TradeShare():
                 self._inbox.append(self._trade(instruction))
+            case TrimMemory():
+                self._trim()
             case Finish():
                 self._finish()
             case _:
@@ -512,6 +516,15 @@ class Driver:
                 break
             calls.record(start, results, level, attempt, worker=worker)
             start += len(results.values)
+
+    def _read(self) -> None:
+        sizes = [size for runner in self._runners.values() for size in runner.sizes()]
+        self._inbox.append(HostSampled(time.monotonic(), self._read_host(), tuple(sizes)))
+
+    def _trim(self) -> None:
+        for runner in self._runners.values():
+            runner.trim()
+        collect_and_trim()
 
     def _deliver(self, order: Deliver) -> None:
         calls = self._batches[order.batch]

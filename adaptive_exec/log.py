@@ -34,6 +34,12 @@ _NEXT = {
     "": "no level is left",
 }
 
+_PHRASES = {
+    Code.BRAKE: "EMERGENCY BRAKE ACTIVATED [{}]",
+    Code.TASKS_LEAK: "{} memory leak detected - restarting",
+}
+"""How lines begin that people already look for; the subject stands in them."""
+
 
 class DecisionLog:
     """Writes the decisions of one executor.
@@ -65,6 +71,8 @@ class DecisionLog:
         LOGGER.log(severity, "%s", line, extra={"adaptive_exec": facts})
 
     def _line(self, decision: Decision) -> str:
+        if decision.reason.code in _PHRASES and decision.severity == "warning":
+            return _phrase(decision)
         if decision.event != "degraded" or decision.old not in _POOLS:
             return describe(decision)
         error = decision.reason.fact("error") or decision.reason.code
@@ -84,6 +92,14 @@ class DecisionLog:
             return None
         self._counts[key] = [since, written + 1, 0.0]
         return int(held)
+
+
+def _phrase(decision: Decision) -> str:
+    subject = decision.subject.capitalize()
+    if decision.reason.code is Code.BRAKE:
+        subject = decision.subject
+    facts = describe(decision).partition(" reason=")[2]
+    return f"{_PHRASES[decision.reason.code].format(subject)} reason={facts}"
 
 
 def as_event(decision: Decision) -> dict[str, object]:

@@ -129,10 +129,10 @@ def run(
         str | None, typer.Option(metavar="N", help="Most chunks with workers at once.")
     ] = None,
     target_memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Workers are added up to here: 70%, 8GiB.")
+        str | None, typer.Option(metavar="SIZE", help="Chunks are let out up to here: 70%, 8GiB.")
     ] = None,
     warn_memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="No more work is taken on from here.")
+        str | None, typer.Option(metavar="SIZE", help="From here one chunk at a time.")
     ] = None,
     critical_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Workers are stopped from here.")
@@ -148,6 +148,12 @@ def run(
     ] = False,
     max_tasks_per_worker: Annotated[
         str | None, typer.Option(metavar="N", help="Then the worker is replaced.")
+    ] = None,
+    max_worker_age: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Then the worker is replaced.")
+    ] = None,
+    max_worker_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Then the worker is replaced.")
     ] = None,
     inner_threads: Annotated[
         str | None, typer.Option(metavar="N", help="BLAS and OpenMP threads in a worker.")

@@ -258,6 +258,8 @@ _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "warn_memory": _size,
     "critical_memory": _size,
     "task_memory": _size,
+    "max_worker_age": seconds,
+    "max_worker_memory": _size,
     "start": _text,
 }
 """How the text of each setting is read; checking the values is left to `make_config`."""

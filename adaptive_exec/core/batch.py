@@ -7,6 +7,7 @@ from collections import deque
 
 from adaptive_exec.core.costs import Costs
 from adaptive_exec.core.events import BatchOpened
+from adaptive_exec.core.peaks import NOTHING_KNOWN
 from adaptive_exec.core.quarantine import Suspect
 
 Range = tuple[int, int, int]
@@ -31,9 +32,15 @@ class Batch:
         recorded: Whether outcomes are recorded before they are delivered.
         aside: Tasks that are here and not to be run for now.
         recalled_bytes: Bytes of a result in the last lot that came from the journal.
+        peaks: What its chunks were measured to take of memory.
+        unmeasured: Chunks in workers of which nothing was measured, while none was.
+        kept_each: Bytes by which a worker was seen to grow for good with each task.
+        is_leaking: True once it was said that its function leaks.
     """
 
-    def __init__(self, opened: BatchOpened, *, level: str, home: str) -> None:
+    def __init__(  # noqa: PLR0915  # a line for each
+        self, opened: BatchOpened, *, level: str, home: str
+    ) -> None:
         self.id = opened.batch
         self.tasks = opened.tasks
         self.chunk_tasks = opened.chunk_tasks
@@ -48,6 +55,10 @@ class Batch:
         self.refusal = "" if opened.portable else "the function cannot be pickled"
         self.moves = 0
         self.costs = Costs()
+        self.peaks = NOTHING_KNOWN
+        self.unmeasured = 0
+        self.kept_each = 0.0
+        self.is_leaking = False
         self.arrived = 0
         self.asked = 0
         self.sent = 0

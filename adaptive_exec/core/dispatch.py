@@ -14,6 +14,9 @@ from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import due_suspect, send_suspect
 
+KEPT_SHARE = 0.5
+"""Share of a worker's fair part of memory by which it may grow for good in one chunk."""
+
 
 def dispatch(state: State) -> None:
     """Send what may be sent, suspects first where their turn has come."""
@@ -27,11 +30,11 @@ def dispatch(state: State) -> None:
 
 
 def _may_send(state: State) -> bool:
-    if state.solo is not None:
+    if state.solo is not None or state.is_short_of_room:
         return False
     if not state.out:
         return True
-    if state.verdict.pressure != "normal":
+    if state.verdict.pressure != "normal" or state.out >= state.window.chunks:
         return False
     limit = state.config.max_in_flight
     return limit is None or state.out < limit
@@ -76,10 +79,12 @@ def _chunk_size(state: State, batch: Batch, roster: Roster) -> int:
     seconds = target_seconds(roster.level)
     may_jump = roster.level == INLINE_LEVEL
     count = chunk_tasks(batch.costs, batch.left, roster.cap, seconds=seconds, may_jump=may_jump)
+    if batch.kept_each:  # a chunk of a function that leaks must not leak a worker's whole part
+        count = min(count, int(KEPT_SHARE * state.fair_bytes / batch.kept_each) or 1)
     limit = state.config.max_tasks_per_worker
     if limit is None:
         return count
-    served = roster.served[roster.idle[-1]] if roster.idle else 0
+    served = roster.services[roster.idle[-1]].tasks if roster.idle else 0
     return max(1, min(count, limit - served))
 
 

@@ -23,6 +23,10 @@ class Usage(NamedTuple):
         result_bytes: Bytes of the results as received.
         peak_bytes: Highest growth of the worker's memory in a task; None when unknown.
         failed_tasks: Tasks that ended in an exception of their own.
+        span_bytes: By how much its worker was at most larger than before its first task; None when
+            unknown.
+        kept_bytes: By how much it is larger now; None when unknown.
+        birth_bytes: Its size before its first task; None when unknown.
     """
 
     tasks: int
@@ -33,6 +37,9 @@ class Usage(NamedTuple):
     result_bytes: int = 0
     peak_bytes: int | None = None
     failed_tasks: int = 0
+    span_bytes: int | None = None
+    kept_bytes: int | None = None
+    birth_bytes: int | None = None
 
 
 class BatchOpened(NamedTuple):
@@ -164,11 +171,16 @@ class BatchDropped(NamedTuple):
 
 
 class WorkerReady(NamedTuple):
-    """A worker that was ordered has reported for work."""
+    """A worker that was ordered has reported for work.
+
+    Attributes:
+        size_bytes: The memory it has in RAM; None when unknown.
+    """
 
     at: float
     level: str
     worker: int
+    size_bytes: int | None = None
 
 
 class StartRefused(NamedTuple):
@@ -292,10 +304,16 @@ class LevelClosed(NamedTuple):
 
 
 class HostSampled(NamedTuple):
-    """The host was read."""
+    """The host was read.
+
+    Attributes:
+        sizes: The memory that each worker process has in RAM, as `(worker, bytes)`; empty where
+            that cannot be read.
+    """
 
     at: float
     snapshot: HostSnapshot
+    sizes: tuple[tuple[int, int], ...] = ()
 
 
 class ShareChanged(NamedTuple):

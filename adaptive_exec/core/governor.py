@@ -1,14 +1,16 @@
 """How tight memory is and when to look again.
 
 Pure: (verdict before, snapshot, config) -> verdict with a reason. Pressure rises at once and
-falls only above a higher mark (hysteresis). What is done about it is `core/run`.
+falls only above a higher mark (hysteresis). What is done about it is `core/memory`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from adaptive_exec.config import (
     CRITICAL_BYTES,
     CRITICAL_FRACTION,
+    TARGET_MEMORY,
     WARN_BYTES,
     WARN_FRACTION,
     Config,
@@ -32,6 +34,17 @@ _CODES = {"normal": Code.MEMORY_NORMAL, "warn": Code.MEMORY_WARN, "critical": Co
 _ORDER = ("normal", "warn", "critical")
 
 
+STALL_PERCENT = 10.0
+"""Share of the last 10 s in which tasks stalled on memory, from which the kernel's pressure stall
+information counts as a second witness. Source: systemd-oomd's and Meta's oomd's usual 5-60 %."""
+MARGIN_FRACTION = 0.02
+"""Fraction of the limit by which the window stays below the warn mark, so that it is not touched
+all the time."""
+
+FUTILE_SHARE = 0.125
+"""Share of the memory wanted back below which no worker is worth killing: somebody else took it."""
+
+
 class Verdict(NamedTuple):
     """How tight memory is.
 
@@ -39,11 +52,61 @@ class Verdict(NamedTuple):
         pressure: `"normal"`, `"warn"` or `"critical"`.
         look_again_seconds: When the next snapshot is due.
         reason: The numbers behind it.
+        at: When the snapshot was taken, monotonic seconds; None before the first.
+        available_bytes: What was available then.
     """
 
     pressure: str
     look_again_seconds: float
     reason: Reason
+    at: float | None = None
+    available_bytes: int = 0
+
+
+class Marks(NamedTuple):
+    """The marks in bytes.
+
+    Attributes:
+        target_bytes: Memory in use up to which the window grows.
+        most_bytes: Memory in use up to which it grows where little is uncertain.
+        warn_bytes: Available memory below which pressure is warn.
+        critical_bytes: Available memory below which pressure is critical.
+    """
+
+    target_bytes: int
+    most_bytes: int
+    warn_bytes: int
+    critical_bytes: int
+
+
+def set_marks(host: HostSnapshot, config: Config) -> Marks:
+    """Say where the marks lie on a host.
+
+    Args:
+        host: Its limit.
+        config: Uses target_memory, warn_memory and critical_memory, sizes of use.
+
+    Returns:
+        The marks; a default gives way to what was asked for.
+
+    Source:
+        Marks as in the trials system, the target as in the transform system. See docs/sources.md.
+    """
+    limit = host.limit_bytes
+    warn = _mark(config.warn_memory, "warn_memory", host, WARN_BYTES, WARN_FRACTION)
+    critical = _mark(
+        config.critical_memory, "critical_memory", host, CRITICAL_BYTES, CRITICAL_FRACTION
+    )
+    if config.critical_memory is None:
+        critical = min(critical, warn)
+    else:
+        warn = max(critical, warn)
+    most = limit - warn - int(MARGIN_FRACTION * limit)
+    if config.target_memory is None:
+        return Marks(min(most, int(TARGET_MEMORY * limit)), most, warn, critical)
+    target = parse_size("target_memory", config.target_memory, limit_bytes=limit)
+    target = min(target, limit)
+    return Marks(target, target, warn, critical)
 
 
 CALM = Verdict("normal", LOOK_MAX_SECONDS, because(Code.MEMORY_NORMAL))
@@ -62,36 +125,54 @@ def judge_memory(before: Verdict, host: HostSnapshot, config: Config) -> Verdict
         fastest fill rate.
 
     Source:
-        Marks as in the trials system, interval as in earlyoom. See docs/sources.md.
+        Interval as in earlyoom. See docs/sources.md.
     """
-    warn_bytes = _mark(config.warn_memory, "warn_memory", host, WARN_BYTES, WARN_FRACTION)
-    critical_bytes = _mark(
-        config.critical_memory, "critical_memory", host, CRITICAL_BYTES, CRITICAL_FRACTION
-    )
-    if config.critical_memory is None:
-        critical_bytes = min(critical_bytes, warn_bytes)
-    else:
-        warn_bytes = max(critical_bytes, warn_bytes)  # a default gives way to what was asked for
-    pressure = _pressure(host.available_bytes, warn_bytes, critical_bytes)
+    marks = set_marks(host, config)
+    available = float(host.available_bytes)
+    if (host.stall_percent or 0.0) >= STALL_PERCENT:
+        available /= HYSTERESIS
+    pressure = _pressure(available, marks)
     if _ORDER.index(pressure) < _ORDER.index(before.pressure):
-        eased = _pressure(host.available_bytes / HYSTERESIS, warn_bytes, critical_bytes)
+        eased = _pressure(available / HYSTERESIS, marks)
         pressure = min(before.pressure, eased, key=_ORDER.index)
-    headroom = max(0, host.available_bytes - critical_bytes)
+    headroom = max(0, host.available_bytes - marks.critical_bytes)
     look = min(LOOK_MAX_SECONDS, max(LOOK_MIN_SECONDS, headroom / FILL_BYTES_PER_SECOND))
     reason = because(
         _CODES[pressure],
         available=host.available_bytes,
-        warn=warn_bytes,
-        critical=critical_bytes,
+        warn=marks.warn_bytes,
+        critical=marks.critical_bytes,
         limit=host.limit_bytes,
+        stall=host.stall_percent,
     )
-    return Verdict(pressure, look, reason)
+    return Verdict(pressure, look, reason, host.taken_at, host.available_bytes)
 
 
-def _pressure(available_bytes: float, warn_bytes: int, critical_bytes: int) -> str:
-    if available_bytes < critical_bytes:
+def foresee(before: Verdict, verdict: Verdict) -> Verdict:
+    """Call critical what is only warn, where memory would be gone before the next look.
+
+    Args:
+        before: The verdict before, of the same host.
+        verdict: The new one.
+
+    Returns:
+        The new one, critical where memory goes on to shrink at the rate since the last look and
+        would then be gone.
+    """
+    if before.at is None or verdict.at is None or verdict.pressure != "warn":
+        return verdict
+    seconds = max(verdict.at - before.at, LOOK_MIN_SECONDS)
+    rate = (before.available_bytes - verdict.available_bytes) / seconds
+    if rate * verdict.look_again_seconds <= verdict.available_bytes:
+        return verdict
+    reason = Reason(Code.MEMORY_CRITICAL, (*verdict.reason.facts, ("rate", int(rate))))
+    return verdict._replace(pressure="critical", reason=reason)
+
+
+def _pressure(available_bytes: float, marks: Marks) -> str:
+    if available_bytes < marks.critical_bytes:
         return "critical"
-    return "warn" if available_bytes < warn_bytes else "normal"
+    return "warn" if available_bytes < marks.warn_bytes else "normal"
 
 
 def _mark(asked: Size | None, name: str, host: HostSnapshot, most: int, fraction: float) -> int:
@@ -99,3 +180,62 @@ def _mark(asked: Size | None, name: str, host: HostSnapshot, most: int, fraction
         return int(min(most, fraction * host.limit_bytes))
     used = parse_size(name, asked, limit_bytes=host.limit_bytes)
     return max(0, host.limit_bytes - used)
+
+
+class Candidate(NamedTuple):
+    """A chunk whose worker could be stopped, and what it holds; None where that is unknown."""
+
+    chunk: int
+    bytes: int | None
+
+
+class Choice(NamedTuple):
+    """The chunk whose worker goes, and what comes back of it."""
+
+    chunk: int
+    bytes: int
+
+
+def choose_victim(candidates: Sequence[Candidate], wanted_bytes: int) -> Choice | None:
+    """Choose whose worker is killed so that memory comes back.
+
+    Args:
+        candidates: Those there are, youngest first.
+        wanted_bytes: How much should come back.
+
+    Returns:
+        The youngest whose memory is enough; where none is, the largest; None where there is
+        nobody, or all together hold too little to be the trouble.
+
+    >>> choose_victim([Candidate(3, 10), Candidate(2, 90), Candidate(1, 99)], 50).chunk
+    2
+    """
+    if not candidates:
+        return None
+    if all(one.bytes is None for one in candidates):
+        return Choice(candidates[0].chunk, 0)
+    for chunk, held in candidates:
+        if held is not None and held >= wanted_bytes:
+            return Choice(chunk, held)
+    largest = max(candidates, key=lambda one: one.bytes or 0)
+    if (largest.bytes or 0) < FUTILE_SHARE * wanted_bytes:
+        return None
+    return Choice(largest.chunk, largest.bytes or 0)
+
+
+class Victim(NamedTuple):
+    """A worker that was killed so that memory comes back.
+
+    Attributes:
+        worker: Its id.
+        bytes: What it held.
+        available_bytes: What was available then.
+        killed_at: Monotonic seconds.
+        lost_at: When it was gone, None while it is not.
+    """
+
+    worker: int
+    bytes: int
+    available_bytes: int
+    killed_at: float
+    lost_at: float | None = None

@@ -173,6 +173,12 @@ class TradeShare(NamedTuple):
     standing: Standing
 
 
+class TrimMemory(_Bare):
+    """Collect garbage and give free memory back to the system, here and in every worker."""
+
+    __slots__ = ()
+
+
 class SetTimer(NamedTuple):
     """Fire TimerFired at this time; replaces any earlier timer, None takes it back."""
 
@@ -201,6 +207,7 @@ Instruction = (
     | Explain
     | ReadHost
     | TradeShare
+    | TrimMemory
     | SetTimer
     | Finish
 )

@@ -37,6 +37,8 @@ def settle_in(state: State, event: BatchOpened) -> None:
     shape = BatchShape(event.tasks, event.portable)
     plan = make_plan(shape, state.host, state.config, shut=state.shut_levels)
     home = make_plan(shape, state.host, state.config).level
+    if plan.reason.code is Code.MEMORY_SHORT:
+        home = _wait_for_memory(state)
     if _is_process_at_hand(state, plan, portable=event.portable):
         home, plan = "process", plan._replace(level="process", reason=because(Code.LEVEL_OPEN))
     batch = state.batches[event.batch] = Batch(event, level=plan.level, home=home)
@@ -45,10 +47,21 @@ def settle_in(state: State, event: BatchOpened) -> None:
     state.explain("planned", "info", subject, plan.reason, new=plan.level, workers=workers)
 
 
+def _wait_for_memory(state: State) -> str:
+    """Have the process level tried again after calm; it is where the batch would rather be."""
+    roster = state.rosters["process"]
+    if roster.state == "closed" and not roster.is_shut:
+        error = f"{state.host.available_bytes} bytes of memory available"
+        roster.breaker = shut(roster.breaker._replace(error=error), state.now)
+        roster.on_trial = False
+        state.ailing.add("process")
+    return "process"
+
+
 def _is_process_at_hand(state: State, plan: Plan, *, portable: bool) -> bool:
     """Say whether a batch planned lower finds workers of the process level already there."""
     roster = state.rosters["process"]
-    is_at_hand = roster.state == "open" and not roster.is_shut and bool(roster.served)
+    is_at_hand = roster.state == "open" and not roster.is_shut and bool(roster.services)
     return plan.level != "process" and is_at_hand and portable
 
 
@@ -92,7 +105,8 @@ def degrade(state: State, roster: Roster, code: Code) -> None:
     roster.strikes = 0
     roster.start_after = 0.0
     roster.breaker = shut(roster.breaker, state.now)
-    roster.state = "draining"
+    if roster.state != "closed":
+        roster.state = "draining"
     state.ailing.add(level)
     steps = [(batch, _step_down(state, batch, level)) for batch in state.batches.values()]
     news = {new for batch, new in steps if new is not None}

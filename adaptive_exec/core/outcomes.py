@@ -28,6 +28,7 @@ def launch(
     chunk = next(state.chunk_ids)
     order = SendChunk(chunk, level, worker, batch.id, start, stop, attempt)
     flight = Flight(order, is_suspect=is_suspect)
+    flight.since = state.now
     if level != INLINE_LEVEL:
         _note_company(state, flight)
     state.flights[chunk] = flight

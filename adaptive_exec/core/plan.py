@@ -11,7 +11,6 @@ from adaptive_exec.config import (
     DEGRADED_THREADS,
     SMALL_BATCH_TASKS,
     SMALL_BATCH_WORKERS,
-    TARGET_MEMORY,
     THREAD_BYTES,
     TINY_TASK_SECONDS,
     WAITING_CPU_SHARE,
@@ -21,6 +20,7 @@ from adaptive_exec.config import (
     parse_size,
 )
 from adaptive_exec.core.costs import Costs
+from adaptive_exec.core.governor import set_marks
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
 
@@ -93,7 +93,9 @@ def count_workers(level: str, tasks: int | None, host: HostSnapshot, config: Con
     most = config.max_workers or _default_workers(level, tasks, host, config)
     if tasks is not None:
         most = min(most, tasks)
-    return max(1, min(most, affordable_workers(level, host, config), _startable(host)))
+    if not is_isolated(level):  # of processes as many are started as the window lets out
+        most = min(most, affordable_workers(level, host, config))
+    return max(1, min(most, _startable(host)))
 
 
 def count_waiting_workers(
@@ -121,7 +123,9 @@ def count_waiting_workers(
     most = min(WAITING_WORKERS_MAX, ceil(host.usable_cores / max(share, 1 / WAITING_WORKERS_MAX)))
     if left is not None:
         most = min(most, left)
-    return min(most, affordable_workers(level, host, config), _startable(host))
+    if not is_isolated(level):
+        most = min(most, affordable_workers(level, host, config))
+    return min(most, _startable(host))
 
 
 def affordable_workers(level: str, host: HostSnapshot, config: Config) -> int:
@@ -129,10 +133,12 @@ def affordable_workers(level: str, host: HostSnapshot, config: Config) -> int:
     each = WORKER_BYTES if level == "process" else THREAD_BYTES
     if config.task_memory is not None:
         each += parse_size("task_memory", config.task_memory, limit_bytes=host.limit_bytes)
-    target = parse_size("target_memory", config.target_memory, limit_bytes=host.limit_bytes)
-    if target >= host.limit_bytes:
-        target = int(TARGET_MEMORY * host.limit_bytes)
-    return max(0, (target - host.used_bytes) // each)
+    return max(0, (set_marks(host, config).target_bytes - host.used_bytes) // each)
+
+
+def is_short_of_memory(host: HostSnapshot, workers: int) -> bool:
+    """Say whether not even so many bare worker processes fit."""
+    return host.available_bytes < workers * WORKER_BYTES
 
 
 def is_isolated(level: str) -> bool:
@@ -158,7 +164,7 @@ def _choose_level(
         return "process", Code.ISOLATION_ASKED if config.isolate else Code.TIMEOUT_ASKED
     if shape.tasks is not None and shape.tasks < SMALL_BATCH_TASKS:
         return _below_process(levels), Code.BATCH_SMALL
-    if affordable_workers("process", host, config) < DEGRADED_THREADS:
+    if is_short_of_memory(host, DEGRADED_THREADS):
         return _below_process(levels), Code.MEMORY_SHORT
     return "process", Code.BATCH_UNSIZED if shape.tasks is None else Code.BATCH_LARGE
 

@@ -32,6 +32,9 @@ class Code(StrEnum):
     STARTER_LOST = "starter_lost"
     WORKER_STALLED = "worker_stalled"
     TASKS_SERVED = "tasks_served"
+    WORKER_OLD = "worker_old"
+    WORKER_LARGE = "worker_large"
+    TASKS_LEAK = "tasks_leak"
     NO_PROGRESS = "no_progress"
     # moves: degrade, restore, and what measuring suggests
     TASKS_TINY = "tasks_tiny"
@@ -54,6 +57,11 @@ class Code(StrEnum):
     MEMORY_NORMAL = "memory_normal"
     MEMORY_WARN = "memory_warn"
     MEMORY_CRITICAL = "memory_critical"
+    MEMORY_UNBOUND = "memory_unbound"
+    MEMORY_FITS = "memory_fits"
+    WINDOW_GROWS = "window_grows"
+    WINDOW_HALVED = "window_halved"
+    BRAKE = "brake"
     # copies of a supervised command
     START_ORDERED = "start_ordered"
     COPY_HEALTHY = "copy_healthy"

@@ -1,7 +1,9 @@
 """The workers of one level inside a run: ordered, ready, busy, gone. Decides nothing."""
 
+from adaptive_exec.core.events import Usage
 from adaptive_exec.core.instructions import SendChunk
 from adaptive_exec.core.ladder import Breaker
+from adaptive_exec.core.recycle import Service, serve
 
 
 class Flight:
@@ -15,18 +17,24 @@ class Flight:
         is_alone: True while no other chunk was ever with a worker beside it.
         is_doomed: True when the killing of its worker was ordered.
         overdue: Task that ran out of time, None while none did.
+        since: When it was sent, monotonic seconds.
+        birth_bytes: Its worker's size before its first task, None when unknown.
+        kept_bytes: What its worker kept beyond that when the chunk was sent.
     """
 
     __slots__ = (
         "attempt",
         "batch",
+        "birth_bytes",
         "chunk",
         "is_alone",
         "is_doomed",
         "is_suspect",
+        "kept_bytes",
         "level",
         "next",
         "overdue",
+        "since",
         "start",
         "stop",
         "worker",
@@ -45,6 +53,9 @@ class Flight:
         self.is_alone = False
         self.is_doomed = False
         self.overdue: int | None = None
+        self.since = 0.0
+        self.birth_bytes: int | None = None
+        self.kept_bytes = 0
 
 
 class Roster:
@@ -58,6 +69,7 @@ class Roster:
         start_after: Monotonic seconds before which no worker is ordered.
         strikes: Workers in a row that died before their first result.
         on_trial: True after a failure until the first chunk is done.
+        services: What is known of each worker that has reported for work.
         is_spent: True when patience with refused starts is spent and some starts are still open.
     """
 
@@ -70,7 +82,7 @@ class Roster:
         self.starting: set[int] = set()
         self.idle: list[int] = []
         self.busy: dict[int, Flight] = {}
-        self.served: dict[int, int] = {}
+        self.services: dict[int, Service] = {}
         self.breaker = Breaker()
         self.start_after = 0.0
         self.strikes = 0
@@ -103,30 +115,33 @@ class Roster:
 
     def knows(self, worker: int) -> bool:
         """Say whether a worker is ours and not yet gone."""
-        return worker in self.starting or worker in self.served
+        return worker in self.starting or worker in self.services
 
-    def ready(self, worker: int) -> None:
+    def ready(self, worker: int, service: Service) -> None:
         """A worker has reported for work."""
         self.starting.remove(worker)
         self.idle.append(worker)
-        self.served[worker] = 0
+        self.services[worker] = service
 
     def assign(self, flight: Flight) -> None:
         """Give a chunk to the worker that became idle last."""
-        self.busy[self.idle.pop()] = flight
+        worker = self.idle.pop()
+        service = self.services[worker]
+        flight.birth_bytes, flight.kept_bytes = service.birth_bytes, service.kept_bytes
+        self.busy[worker] = flight
 
-    def release(self, worker: int, tasks: int) -> None:
+    def release(self, worker: int, usage: Usage) -> None:
         """A worker is through with its chunk."""
         del self.busy[worker]
         self.idle.append(worker)
-        self.served[worker] += tasks
+        self.services[worker] = serve(self.services[worker], usage)
 
     def remove(self, worker: int) -> Flight | None:
         """Forget a worker; return the chunk that was with it."""
         self.starting.discard(worker)
         if worker in self.idle:
             self.idle.remove(worker)
-        self.served.pop(worker, None)
+        self.services.pop(worker, None)
         return self.busy.pop(worker, None)
 
     def clear(self) -> None:
@@ -134,4 +149,4 @@ class Roster:
         self.starting.clear()
         self.idle.clear()
         self.busy.clear()
-        self.served.clear()
+        self.services.clear()

@@ -39,12 +39,14 @@ from adaptive_exec.core.events import (
     TasksRecalled,
     TasksSetAside,
     TimerFired,
+    Usage,
     WorkerLost,
     WorkerReady,
     WorkerStalled,
 )
-from adaptive_exec.core.governor import Verdict, judge_memory
+from adaptive_exec.core.governor import Verdict
 from adaptive_exec.core.instructions import Finish, FinishBatch, Instruction, ReadHost, SetTimer
+from adaptive_exec.core.memory import judge_host, look_if_long_ago, note_done
 from adaptive_exec.core.moves import (
     close_drained,
     consider_move,
@@ -177,7 +179,7 @@ class Run:
         staff(state)
         dispatch(state)
         trade(state)
-        if state.flights and state.now >= state.next_look:
+        if state.is_watching and state.now >= state.next_look:
             state.next_look = FOREVER
             state.orders.append(ReadHost())
         is_one_done = False
@@ -219,7 +221,9 @@ def _finish_done(state: State) -> None:
 
 def _set_timer(state: State) -> None:
     """Ask to be woken when next something changes by itself; never for a moment in the past."""
-    at = state.next_look if state.flights else FOREVER
+    at = state.next_look if state.is_watching else FOREVER
+    if state.is_short_of_room:
+        at = min(at, state.room_until)
     at = min(at, next_start_at(state))
     if state.ailing:
         at = min(at, next_trial_at(state))
@@ -245,6 +249,7 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             _tell_of_journal(state, event)
         case BatchOpened():
             settle_in(state, event)
+            look_if_long_ago(state)
         case InputExhausted():
             if batch := state.batches.get(event.batch):
                 batch.exhausted = True
@@ -252,7 +257,7 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             if batch := state.batches.get(event.batch):
                 drop(state, batch)
         case WorkerReady():
-            take_in(state, state.rosters[event.level], event.worker)
+            take_in(state, event)
         case StartRefused():
             do_without(state, event)
         case InitializerFailed():
@@ -268,7 +273,7 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
         case LevelClosed():
             _note_closed(state.rosters[event.level])
         case HostSampled():
-            _judge_host(state, event)
+            judge_host(state, event)
         case ShareChanged():
             take_share(state, event)
         case TimerFired():
@@ -347,10 +352,11 @@ def _end_chunk(state: State, event: ChunkDone) -> None:
     deliver(state, flight, event.count)
     batch = land(state, flight)
     usage = event.usage
-    roster = release(state, flight, usage.tasks)
+    roster = release(state, flight, batch, usage)
     if flight.next < flight.stop:
         put_back(state, batch, flight)
     batch.costs = learn(batch.costs, usage, isolated=is_isolated(flight.level))
+    note_done(state, flight, batch, usage)
     if flight.next > flight.start:
         roster.strikes = 0
         if roster.on_trial:
@@ -366,7 +372,7 @@ def _refuse_function(state: State, event: FunctionRefused) -> None:
     if flight is None:
         return
     batch = land(state, flight)
-    release(state, flight, 0)
+    release(state, flight, batch, Usage(0, 0.0))
     if flight.is_suspect:
         reason = because(Code.NO_ISOLATION, error=event.error, executions=flight.attempt - 1)
         fail(state, batch, flight.start, flight.stop, reason)
@@ -396,17 +402,6 @@ def _note_closed(roster: Roster) -> None:
     if roster.state == "closing":
         roster.clear()
         roster.state = "closed"
-
-
-def _judge_host(state: State, event: HostSampled) -> None:
-    old = state.verdict.pressure
-    state.host = event.snapshot
-    state.verdict = verdict = judge_memory(state.verdict, event.snapshot, state.config)
-    state.next_look = state.now + verdict.look_again_seconds
-    if old != verdict.pressure:
-        severity = "info" if verdict.pressure == "normal" else "warning"
-        new = verdict.pressure
-        state.explain("pressure", severity, "memory", verdict.reason, old=old, new=new)
 
 
 def _stop(state: State, event: StopRequested) -> None:

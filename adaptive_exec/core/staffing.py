@@ -4,16 +4,18 @@ A refused start is tried again with growing patience. When that is spent the lev
 that did start and grows by one at a time after calm; only a level that got none is left.
 """
 
-from adaptive_exec.config import CALM_SECONDS, CALM_SECONDS_MAX, STRIKES_MAX
+from adaptive_exec.config import CALM_SECONDS, CALM_SECONDS_MAX, ROOM_SECONDS, STRIKES_MAX
 from adaptive_exec.core.batch import Batch
-from adaptive_exec.core.events import StartRefused, WorkerLost, WorkerStalled
+from adaptive_exec.core.events import StartRefused, Usage, WorkerLost, WorkerReady, WorkerStalled
 from adaptive_exec.core.instructions import KillWorker, OpenLevel, RetireWorker, StartWorkers
 from adaptive_exec.core.ladder import refuse
+from adaptive_exec.core.memory import note_death
 from adaptive_exec.core.moves import degrade
 from adaptive_exec.core.outcomes import INLINE_LEVEL, land
-from adaptive_exec.core.plan import is_isolated
+from adaptive_exec.core.plan import is_isolated, is_short_of_memory
 from adaptive_exec.core.quarantine import explain_death
 from adaptive_exec.core.reason import Code, Fact, because
+from adaptive_exec.core.recycle import Service, suggest_recycle
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import FOREVER, State
 from adaptive_exec.core.suspects import kill, rerun
@@ -26,7 +28,32 @@ def staff(state: State) -> None:
         if roster.seats is not None:
             shed(state, roster)
         if roster.goal and roster.size < roster.goal and _may_order(state, roster):
-            _order(state, roster, _missing(state, roster))
+            missing = _missing(state, roster)
+            if missing > 0 and not _is_starved(state, roster):
+                _order(state, roster, missing)
+
+
+def _is_starved(state: State, roster: Roster) -> bool:
+    """Say whether not even one worker process fits; a level for which none ever does is left."""
+    is_short = state.verdict.pressure == "critical" and not roster.size
+    is_short = is_short and is_short_of_memory(state.host, 1)
+    if not (is_short and is_isolated(roster.level) and _has_lower(state)):
+        state.starved_at = None
+        return False
+    if state.starved_at is None:
+        state.starved_at = state.now
+    if state.now - state.starved_at >= ROOM_SECONDS:
+        state.starved_at = None
+        error = f"{state.host.available_bytes} bytes of memory available"
+        roster.breaker = roster.breaker._replace(error=error)
+        degrade(state, roster, Code.MEMORY_SHORT)
+    return True
+
+
+def _has_lower(state: State) -> bool:
+    """Say whether tasks may go elsewhere: none is a suspect, and the settings allow it."""
+    is_suspected = any(batch.records for batch in state.batches.values())
+    return not is_suspected and not state.config.isolate and len(state.config.ladder) > 1
 
 
 def _may_order(state: State, roster: Roster) -> bool:
@@ -37,6 +64,8 @@ def _may_order(state: State, roster: Roster) -> bool:
 
 def _missing(state: State, roster: Roster) -> int:
     wanted = min(_wanted(state, roster), roster.goal)
+    if is_isolated(roster.level):
+        wanted = min(wanted, max(len(roster.busy), state.window.chunks))
     if (
         wanted > roster.cap
         and not (roster.starting or roster.on_trial)
@@ -56,7 +85,7 @@ def _may_grow(state: State, roster: Roster) -> bool:
 
 
 def _order(state: State, roster: Roster, missing: int) -> None:
-    if missing <= 0 or not has_share(state, roster):
+    if not has_share(state, roster):
         return
     workers = tuple(next(state.worker_ids) for _ in range(missing))
     roster.starting.update(workers)
@@ -85,7 +114,7 @@ def _demand(batch: Batch, roster: Roster) -> int:
 
 def next_start_at(state: State) -> float:
     """Say when a level that has to wait may order workers; never when none has to."""
-    at = FOREVER
+    at = FOREVER if state.starved_at is None else state.starved_at + ROOM_SECONDS
     for roster in state.ranks:
         if state.now < roster.start_after < at and _wanted(state, roster) > roster.size:
             at = roster.start_after
@@ -95,11 +124,12 @@ def next_start_at(state: State) -> float:
 # what becomes of them
 
 
-def take_in(state: State, roster: Roster, worker: int) -> None:
+def take_in(state: State, event: WorkerReady) -> None:
     """A worker that was ordered has reported for work."""
-    if worker not in roster.starting:
+    roster = state.rosters[event.level]
+    if event.worker not in roster.starting:
         return
-    roster.ready(worker)
+    roster.ready(event.worker, Service(state.now, birth_bytes=event.size_bytes))
     calm = roster.breaker.calm_seconds if roster.on_trial else CALM_SECONDS
     roster.breaker = roster.breaker._replace(tries=0, calm_seconds=calm)
     _judge_starts(state, roster)
@@ -167,11 +197,13 @@ def lose(state: State, event: WorkerLost) -> None:
         return
     event = _explain_death(state, event)
     is_new = event.worker in roster.starting
-    has_served = roster.served.get(event.worker, 0) > 0
+    service = roster.services.get(event.worker)
+    has_served = service is not None and service.tasks > 0
     flight = roster.remove(event.worker)
     if flight is None or not flight.is_doomed:  # a killing was explained when it was ordered
         _explain_loss(state, event, flight)
     began = False
+    note_death(state, event, flight)
     if flight is not None:
         began = event.running is not None or not event.known
         has_served |= flight.next > flight.start
@@ -228,20 +260,34 @@ def replace_stalled(state: State, event: WorkerStalled) -> None:
         kill(state, flight, reason)
 
 
-def release(state: State, flight: Flight, tasks: int) -> Roster:
+def release(state: State, flight: Flight, batch: Batch, usage: Usage) -> Roster:
     """A worker is through with its chunk: it is idle, or goes for its age or as it is killed."""
     roster = state.rosters[flight.level]
     worker = flight.worker
-    roster.release(worker, tasks)
-    limit = state.config.max_tasks_per_worker
+    roster.release(worker, usage)
     if flight.is_doomed:
         roster.remove(worker)
-    elif limit is not None and is_isolated(roster.level) and roster.served[worker] >= limit:
-        reason = because(Code.TASKS_SERVED, tasks=roster.served[worker], limit=limit)
-        roster.remove(worker)
-        state.orders.append(RetireWorker(roster.level, worker))
-        state.explain("recycled", "debug", f"worker {worker}", reason)
+    elif is_isolated(roster.level):
+        _recycle(state, roster, worker, batch)
     return roster
+
+
+def _recycle(state: State, roster: Roster, worker: int, batch: Batch) -> None:
+    """Let a worker go that has served long enough."""
+    reason = suggest_recycle(
+        roster.services[worker],
+        state.config,
+        now=state.now,
+        limit_bytes=state.host.limit_bytes,
+        fair_bytes=state.fair_bytes,
+    )
+    if reason is None:
+        return
+    roster.remove(worker)
+    state.orders.append(RetireWorker(roster.level, worker))
+    is_news = reason.code is Code.TASKS_LEAK and not batch.is_leaking
+    batch.is_leaking |= is_news
+    state.explain("recycled", "warning" if is_news else "debug", f"worker {worker}", reason)
 
 
 def _explain_loss(state: State, event: WorkerLost, flight: Flight | None) -> None:

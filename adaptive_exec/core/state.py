@@ -8,12 +8,13 @@ from itertools import count
 
 from adaptive_exec.config import LEVELS, Config
 from adaptive_exec.core.batch import Batch
-from adaptive_exec.core.governor import CALM, Verdict
+from adaptive_exec.core.governor import CALM, Verdict, Victim
 from adaptive_exec.core.instructions import Explain, Instruction
 from adaptive_exec.core.reason import Decision, Fact, Reason
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.share import Share
 from adaptive_exec.core.snapshot import HostSnapshot
+from adaptive_exec.core.window import OPEN
 
 FOREVER = float("inf")
 """Seconds; a moment that never comes."""
@@ -43,9 +44,18 @@ class State:
         is_resting: Whether the others were told last that there is nothing to do here.
         last_trade: When the last trade was ordered.
         next_trade: When the next one is due; never while one is under way or the run rests.
+        window: Most chunks that memory lets out.
+        live: By how much the workers of running chunks had grown at the last reading, by chunk.
+        base_bytes: What all but the tasks of this run takes of memory.
+        fair_bytes: A worker's fair part of the room for tasks.
+        is_alarmed: True between the first critical reading and the second look.
+        victim: The worker that was killed for memory which is not back yet.
+        room_until: Until when nothing is sent at critical pressure.
+        trim_after: When garbage may be collected again for want of memory.
+        starved_at: Since when not even one worker fits, None while it does.
     """
 
-    def __init__(self, config: Config, host: HostSnapshot) -> None:
+    def __init__(self, config: Config, host: HostSnapshot) -> None:  # noqa: PLR0915  # a line for each
         self.config = config
         self.host = host
         self.verdict: Verdict = CALM
@@ -70,8 +80,27 @@ class State:
         self.is_resting = True
         self.last_trade = -FOREVER
         self.next_trade = FOREVER
+        self.window = OPEN
+        self.live: dict[int, int] = {}
+        self.base_bytes = host.used_bytes
+        self.fair_bytes = float(host.limit_bytes)
+        self.is_alarmed = False
+        self.victim: Victim | None = None
+        self.room_until = 0.0
+        self.trim_after = 0.0
+        self.starved_at: float | None = None
         self.chunk_ids = count(1)
         self.worker_ids = count(1)
+
+    @property
+    def is_watching(self) -> bool:
+        """True while the host is to be read now and then: something is out, or waits for room."""
+        return bool(self.flights) or self.is_short_of_room or self.starved_at is not None
+
+    @property
+    def is_short_of_room(self) -> bool:
+        """True while nothing is sent for want of memory; bounded by ROOM_SECONDS."""
+        return self.now < self.room_until and self.verdict.pressure == "critical"
 
     @property
     def shut_levels(self) -> frozenset[str]:

@@ -119,6 +119,11 @@ _BYTES = frozenset({
     "payload",
     "needed",
     "memory",
+    "kept",
+    "leak",
+    "size",
+    "room",
+    "each",
 })
 _SECONDS = frozenset({"wait", "ran", "task_seconds", "transport_seconds", "grace", "age"})
 

@@ -131,6 +131,12 @@ class Runner(Protocol):
     def kill(self, worker: int) -> None:
         """Kill a worker, where the traits say so; WorkerLost answers."""
 
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Return each worker's memory in RAM as `(worker, bytes)`, where it has one of its own."""
+
+    def trim(self) -> None:
+        """Have every worker give free memory back, once it is idle."""
+
     def close(self) -> None:
         """End all workers; LevelClosed answers, within a bound."""
 

@@ -5,6 +5,7 @@ dead worker costs that worker: what it had finished is kept, what ran at its dea
 not decide who runs again.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -36,7 +37,7 @@ from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failur
 from adaptive_exec.levels.exchange import pack_items, unpack_results
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.slate import Slate
-from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped
+from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped, read_size
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import (
     CHUNK,
@@ -44,6 +45,7 @@ from adaptive_exec.levels.wire import (
     FUNCTION,
     HELLO,
     RESULTS,
+    TRIM,
     UNLOADED,
     Frame,
     Incoming,
@@ -78,6 +80,8 @@ class Member:
         self.result_bytes = 0
         self.transport_seconds = 0.0
         self.is_retiring = False
+        self.retired_at = 0.0
+        self.is_terminated = False
         self.is_gone = False
         self.gone_at = 0.0
         self.is_killed = False
@@ -174,6 +178,7 @@ class ProcessRunner:
         if member is None:
             return
         member.is_retiring = True
+        member.retired_at = time.monotonic()
         member.outgoing.put(frame_parts((END,)))
         self._flush(member)
 
@@ -182,6 +187,18 @@ class ProcessRunner:
         if self._starter is not None and worker in self._members:
             self._members[worker].is_killed = True
             self._starter.kill(worker)
+
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Return each worker's memory in RAM as `(worker, bytes)`, where it can be read."""
+        sizes = ((one.worker, read_size(one.pid)) for one in self._members.values() if one.pid)
+        return tuple((worker, size) for worker, size in sizes if size is not None)
+
+    def trim(self) -> None:
+        """Have every worker give free memory back, once it is idle."""
+        for member in self._members.values():
+            if member.pid and not member.is_retiring:
+                member.outgoing.put(frame_parts((TRIM,)))
+                self._flush(member)
 
     def close(self) -> None:
         """End all workers; LevelClosed answers."""
@@ -222,6 +239,8 @@ class ProcessRunner:
             self._look_for_stopped(member, now)
             if member.is_gone:
                 again.append(self._wait_for_end(member, now))
+            elif member.is_retiring and not self._is_closing:
+                again.append(self._hurry(member, now))
         return min((at for at in again if at is not None), default=None)
 
     # what the starter reports
@@ -236,7 +255,11 @@ class ProcessRunner:
         if self._starter is not None:
             member.functions |= self._starter.functions
         if self._config.initializer is None:
-            self._outlet.post(WorkerReady(time.monotonic(), LEVEL, worker))
+            self._post_ready(member)
+
+    def _post_ready(self, member: Member) -> None:
+        size = read_size(member.pid)
+        self._outlet.post(WorkerReady(time.monotonic(), LEVEL, member.worker, size))
 
     def on_refused(self, worker: int, error: str) -> None:
         """A worker that was ordered cannot be had."""
@@ -363,7 +386,7 @@ class ProcessRunner:
             member.is_retiring = True
             self._outlet.post(InitializerFailed(now, LEVEL, member.worker, error))
         else:
-            self._outlet.post(WorkerReady(now, LEVEL, member.worker))
+            self._post_ready(member)
 
     def _on_results(self, member: Member, frame: Frame) -> None:
         order, usage = member.order, frame.head[7]
@@ -374,7 +397,7 @@ class ProcessRunner:
         if usage is None:
             self._outlet.post(ChunkProgressed(time.monotonic(), order.chunk, count))
             return
-        tasks, wall, cpu, transport, peak, failed = usage
+        tasks, wall, cpu, transport, failed, memory = usage
         member.order = None
         self._outlet.post(
             ChunkDone(
@@ -388,8 +411,11 @@ class ProcessRunner:
                     transport_seconds=member.transport_seconds + transport,
                     sent_bytes=member.sent_bytes,
                     result_bytes=member.result_bytes,
-                    peak_bytes=peak,
+                    peak_bytes=memory[0],
                     failed_tasks=failed + len(member.refused),
+                    span_bytes=memory[1],
+                    kept_bytes=memory[2],
+                    birth_bytes=memory[3],
                 ),
             )
         )
@@ -438,6 +464,19 @@ class ProcessRunner:
             self.kill(member.worker)
             member.gone_at = now
         return member.gone_at + CLOSE_SECONDS
+
+    def _hurry(self, member: Member, now: float) -> float:
+        """A worker that was told to end has a bound for it; then SIGTERM, then it is killed."""
+        due_at = member.retired_at + CLOSE_SECONDS * (1 + member.is_terminated)
+        if now < due_at:
+            return due_at
+        if member.is_terminated or not member.pid:
+            self.kill(member.worker)
+        else:
+            with contextlib.suppress(OSError):
+                os.kill(member.pid, signal.SIGTERM)
+        member.is_terminated = True
+        return now + CLOSE_SECONDS
 
     def _flush(self, member: Member) -> None:
         if member.is_gone:

@@ -101,6 +101,13 @@ class SequentialRunner:
     def kill(self, worker: int) -> None:
         """Nothing: the caller cannot be killed."""
 
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Nothing: what a thread takes is the process's."""
+        return ()
+
+    def trim(self) -> None:
+        """Nothing: the driver trims this process."""
+
     def close(self) -> None:
         """Close; nothing has to end."""
         self._outlet.post(LevelClosed(time.monotonic(), LEVEL))

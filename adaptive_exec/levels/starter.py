@@ -12,6 +12,7 @@ from adaptive_exec.config import SLATE_BYTES
 from adaptive_exec.levels.slate import Slate, make_memory_file
 from adaptive_exec.levels.zygote_main import INNER_THREADS
 
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 
@@ -129,6 +130,15 @@ def kill_group(pid: int) -> None:
             kill(pid, signal.SIGKILL)
         except OSError:
             continue
+
+
+def read_size(pid: int) -> int | None:
+    """Read how much memory a process has in RAM; None where that cannot be read."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
+            return int(file.read(256).split(None, 2)[1]) * _PAGE_BYTES
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def is_stopped(pid: int) -> bool:

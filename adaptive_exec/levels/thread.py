@@ -72,6 +72,13 @@ class ThreadRunner:
     def kill(self, worker: int) -> None:
         """Nothing: a thread cannot be killed."""
 
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Nothing: what a thread takes is the process's."""
+        return ()
+
+    def trim(self) -> None:
+        """Nothing: the driver trims this process."""
+
     def close(self) -> None:
         """Let all threads end when they are through.
 

@@ -10,6 +10,7 @@ import os
 import sys
 from time import monotonic_ns, perf_counter, process_time
 
+from adaptive_exec.levels.meter import PEAK_TASK_SECONDS, MemoryMeter, collect_and_trim
 from adaptive_exec.levels.pickles import dumps, loads
 from adaptive_exec.levels.wire import (
     CHUNK,
@@ -22,6 +23,7 @@ from adaptive_exec.levels.wire import (
     RESULTS,
     SKIPPED,
     STAND_IN,
+    TRIM,
     UNLOADED,
     VALUE,
     Frame,
@@ -41,20 +43,11 @@ if TYPE_CHECKING:
 
 FULL, ONE = 2, 0
 """Styles of calling, as in `levels/base`, which a worker does not import."""
-PEAK_TASK_SECONDS = 0.0025
-"""Seconds; of shorter tasks the peak is read once per chunk, since a reading takes 26 us (1 %)."""
-
-
 UNPACK_GRACE_NS = 30 * 10**9
 """Nanoseconds that unpacking may take beyond `task_timeout`: the first task of a function that came
 by `submit` imports its module, as heavy as START_SECONDS allows a start to be."""
 NOTHING = object()
 """Stands for arguments that are not there."""
-PEAK_EVERY_SECONDS = 0.05
-"""Seconds between two readings while tasks are short.
-
-A reading takes 50 us, which is then 0.1 %.
-"""
 
 
 class Worker:
@@ -82,7 +75,7 @@ class Worker:
         self._publish_seconds = publish_seconds
         self._half = 0
         self._overflowed = False
-        self._peak = PeakMeter()
+        self.meter = MemoryMeter()
         self._core_time = CoreTime()
 
     def greet(self, first: "tuple[Any, tuple[Any, ...]] | None") -> bool:
@@ -106,6 +99,8 @@ class Worker:
                 self._load(frame)
             elif frame.head[0] == CHUNK:
                 self._run(frame)
+            elif frame.head[0] == TRIM:
+                collect_and_trim()
             del frame
 
     def _load(self, frame: Frame) -> None:
@@ -140,7 +135,8 @@ class Worker:
                     report.run_one(function, style, item)
                 del item
         self._mark(0, timed=False)
-        report.finish(self._core_time.read() - cpu_before)
+        arguments_bytes = len(frame.body) + sum(map(len, frame.buffers))
+        report.finish(self._core_time.read() - cpu_before, arguments_bytes)
 
     def _mark(self, number: int, *, timed: bool, grace_ns: int = 0) -> None:
         slate = self._slate
@@ -166,17 +162,6 @@ class Worker:
         self._outgoing.put(parts)
         self._outgoing.flush()
 
-    def begin_peak(self) -> bool:
-        """Weigh from here on, once in a while.
-
-        What loading a function or arguments took does not count.
-        """
-        return self._peak.begin()
-
-    def read_peak(self) -> int | None:
-        """Return the growth of this process's memory since the last reading, and begin anew."""
-        return self._peak.read()
-
     def publish_seconds(self) -> float:
         """Return how long finished results may be held back."""
         return self._publish_seconds
@@ -191,6 +176,7 @@ class _Report:
 
     def __init__(self, worker: Worker, chunk: int, tasks: range, *, detailed: bool) -> None:
         self._worker = worker
+        self._meter = worker.meter
         self._chunk = chunk
         self._next = tasks.start
         self._total = len(tasks)
@@ -202,7 +188,7 @@ class _Report:
         self._wall = 0.0
         self._transport = 0.0
         self._peak: int | None = None
-        self._is_weighing = False
+        self._is_measuring = self._was_measured = False
         self._now = self._last = perf_counter()
         self._group = _Group()
 
@@ -227,8 +213,8 @@ class _Report:
 
     def run_one(self, function: "Any", style: int, item: "Any") -> None:
         """Run the next task and keep its outcome."""
-        if not self._is_weighing and self._worker.begin_peak():
-            self._is_weighing = True
+        if not self._is_measuring and self._meter.begin():
+            self._is_measuring = self._was_measured = True
             self._now = perf_counter()
         cpu_before = process_time() if self._detailed else 0.0
         begun = self._now
@@ -256,17 +242,29 @@ class _Report:
             self._publish(None)
             self._now = self._last = perf_counter()
 
-    def finish(self, cpu_seconds: float) -> None:
+    def finish(self, cpu_seconds: float, arguments_bytes: int) -> None:
         """Publish what is left and say that the chunk is done."""
-        if self._peak is None and self._is_weighing:
-            self._peak = self._worker.read_peak()
-        usage = (self._count, self._wall, cpu_seconds, self._transport, self._peak, self._failed)
+        if self._is_measuring:
+            self._note_peak()
+        memory: tuple[int | None, ...] = (self._peak, None, None, None)
+        if self._was_measured:
+            held_bytes = arguments_bytes + self._group.packed.size()
+            memory = (self._peak, *self._meter.sum_up(held_bytes))
+        usage = (self._count, self._wall, cpu_seconds, self._transport, self._failed, memory)
         self._publish(usage)
 
-    def _note(self, wall_seconds: float, ended: float, cpu_seconds: float | None) -> None:
-        peak = self._worker.read_peak() if wall_seconds >= PEAK_TASK_SECONDS else None
+    def _note_peak(self) -> int | None:
+        self._is_measuring = False
+        peak = self._meter.read()
         if peak is not None:
             self._peak = max(peak, self._peak or 0)
+        return peak
+
+    def _note(self, wall_seconds: float, ended: float, cpu_seconds: float | None) -> None:
+        peak = None
+        if wall_seconds >= PEAK_TASK_SECONDS:
+            peak = self._note_peak() if self._is_measuring else None
+            self._meter.expect()
         if self._detailed:
             self._group.details.append((wall_seconds, cpu_seconds, peak))
         self._count += 1
@@ -350,60 +348,6 @@ class CoreTime:
         except (OSError, IndexError, ValueError):
             self._file = -1
             return 0.0
-
-
-class PeakMeter:
-    """Reads how much this process's memory grew: high-water mark minus size at the start.
-
-    Attributes:
-        due_at: When a reading is worth its time again, in `perf_counter`'s seconds.
-    """
-
-    def __init__(self) -> None:
-        self.due_at = 0.0
-        self._before = 0
-        try:
-            self._status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
-            self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
-        except OSError:
-            self._status = -1
-
-    def begin(self) -> bool:
-        """Begin anew where the last time is long enough ago; return whether it was."""
-        if self._status < 0 or perf_counter() < self.due_at:
-            return False
-        self._reset()
-        return self._status >= 0
-
-    def read(self) -> int | None:
-        """Return the growth in bytes since the last reading, and begin anew.
-
-        None where it cannot be read.
-        """
-        if self._status < 0:
-            return None
-        try:
-            peak = self._field(b"VmHWM:") - self._before
-        except (OSError, ValueError):
-            self._status = -1
-            return None
-        self._reset()
-        return max(0, peak)
-
-    def _reset(self) -> None:
-        if self._status < 0:
-            return
-        try:
-            os.pwrite(self._clear, b"5", 0)
-            self._before = self._field(b"VmRSS:")
-        except (OSError, ValueError):
-            self._status = -1
-        self.due_at = perf_counter() + PEAK_EVERY_SECONDS
-
-    def _field(self, name: bytes) -> int:
-        text = os.pread(self._status, 4096, 0)
-        at = text.index(name) + len(name)
-        return int(text[at : text.index(b"kB", at)]) * 1024
 
 
 def pack_error(error: BaseException) -> "tuple[int, object]":

@@ -153,7 +153,7 @@ class SimDriver:
             rules = list(self._run.check())
             assert not rules, f"{event}: {rules}"
 
-    def _perform(self, order: ins.Instruction) -> None:  # noqa: C901, PLR0912  # one arm for each instruction
+    def _perform(self, order: ins.Instruction) -> None:  # noqa: C901, PLR0912, PLR0915  # one arm for each instruction
         match order:
             case ins.SendChunk():
                 self._send(order)
@@ -180,7 +180,9 @@ class SimDriver:
                 self._inbox.append(ev.HostSampled(self.clock.now, snapshot))
             case ins.TradeShare():
                 self._inbox.append(ev.ShareChanged(self.clock.now, self._trade(order)))
-            case ins.Explain() | ins.RetireWorker() | ins.Finish() | ins.FinishBatch():
+            case ins.Explain() | ins.TrimMemory() | ins.RetireWorker() | ins.Finish():
+                pass
+            case ins.FinishBatch():
                 pass
             case _:
                 assert_never(order)
@@ -219,6 +221,8 @@ class SimDriver:
             sum(batch.durations[order.start : stop]),
             transport_seconds=self._host.message_seconds,
             peak_bytes=self._host.task_bytes,
+            span_bytes=self._host.task_bytes,
+            kept_bytes=0,
         )
 
     def _end_tasks(self, number: int, start: int, stop: int, outcome: str) -> None:

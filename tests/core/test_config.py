@@ -173,7 +173,7 @@ def test_the_ladder_of_auto_is_every_level():
         ({"task_timeout": float("nan")}, ValueError, "task_timeout"),
         ({"task_timeout": float("inf")}, ValueError, "task_timeout"),
         ({"task_timeout": "5"}, TypeError, "task_timeout must be a number of seconds, got '5'"),
-        ({"target_memory": None}, TypeError, "target_memory must be a size, got None"),
+        ({"target_memory": []}, TypeError, r"target_memory must be a size, got \[\]"),
         ({"target_memory": 150}, ValueError, "target_memory must be a percentage up to 100"),
         ({"warn_memory": -0.1}, ValueError, "warn_memory"),
         ({"critical_memory": "lots"}, ValueError, "critical_memory"),

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptive_exec.config import GIB, MIB, Config
-from adaptive_exec.core.governor import CALM, LOOK_MAX_SECONDS, LOOK_MIN_SECONDS, judge_memory
+from adaptive_exec.core.governor import (
+    CALM,
+    LOOK_MAX_SECONDS,
+    LOOK_MIN_SECONDS,
+    Candidate,
+    choose_victim,
+    foresee,
+    judge_memory,
+    set_marks,
+)
 from adaptive_exec.core.reason import Code
 from tests.core.world import make_host
 
@@ -78,3 +87,65 @@ def test_less_memory_is_never_less_pressure(pair, before):
     found = [order.index(judge(available, before=before).pressure) for available in sorted(pair)]
 
     assert all(less >= more for less, more in pairwise(found))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        pytest.param(250, 100, "critical", id="it would be gone before the next look"),
+        pytest.param(110, 100, "warn", id="it goes slowly"),
+        pytest.param(50, 100, "warn", id="it comes back"),
+        pytest.param(450, 200, "normal", id="there is enough all the same"),
+    ],
+)
+def test_a_fast_loss_at_warn_counts_as_critical(before, now, expected):
+    host = make_host(available=now * MIB, limit=512 * MIB, at=0.05)
+    earlier = CALM._replace(at=0.0, available_bytes=before * MIB)
+
+    verdict = foresee(earlier, judge_memory(CALM, host, Config()))
+
+    assert (verdict.pressure, verdict.reason.code) == (expected, CODES[expected])
+
+
+def test_the_kernels_stall_information_is_a_second_witness():
+    host = make_host(available=110 * MIB, limit=512 * MIB)
+    assert judge_memory(CALM, host, Config()).pressure == "normal"
+
+    stalled = host._replace(stall_percent=20.0)
+    verdict = judge_memory(CALM, stalled, Config())
+
+    assert (verdict.pressure, verdict.reason.fact("stall")) == ("warn", 20.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "target", "most"),
+    [
+        pytest.param({}, 70, 78, id="by default the warn mark is near"),
+        pytest.param({"target_memory": 0.5}, 50, 50, id="a target of the user's is kept"),
+        pytest.param({"warn_memory": 0.6}, 58, 58, id="the warn mark bounds the target"),
+    ],
+)
+def test_marks_lie_in_order(settings, target, most):
+    marks = set_marks(make_host(limit=1000 * MIB), Config(**settings))
+
+    assert (marks.target_bytes // (10 * MIB), marks.most_bytes // (10 * MIB)) == (target, most)
+    assert marks.critical_bytes <= marks.warn_bytes <= 1000 * MIB - marks.most_bytes
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "chosen"),
+    [
+        pytest.param([], 10, None, id="nobody there"),
+        pytest.param([50, 60, 70], 40, 0, id="the youngest"),
+        pytest.param([5, 60, 70], 40, 1, id="the youngest that is enough"),
+        pytest.param([5, 30, 20], 40, 1, id="the largest where none is enough"),
+        pytest.param([1, 2, 3], 40, None, id="nobody where all together are not the trouble"),
+        pytest.param([None, None], 40, 0, id="the youngest where nothing is known"),
+    ],
+)
+def test_whose_worker_goes(held, wanted, chosen):
+    candidates = [Candidate(number, size) for number, size in enumerate(held)]
+
+    choice = choose_victim(candidates, wanted)
+
+    assert (choice and choice.chunk) == chosen

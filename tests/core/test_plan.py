@@ -15,7 +15,7 @@ from adaptive_exec.core.reason import Code
 from tests.core.world import make_host
 
 HOST = make_host(cores=8)
-TIGHT = make_host(cores=8, available=5 * GIB, limit=16 * GIB)
+TIGHT = make_host(cores=8, available=48 * MIB, limit=16 * GIB)
 NONE: frozenset[str] = frozenset()
 PROCESS, THREAD = frozenset({"process"}), frozenset({"process", "thread"})
 UNPORTABLE = BatchShape(10, portable=False)
@@ -97,12 +97,12 @@ UNPORTABLE = BatchShape(10, portable=False)
             id="a small batch goes to processes where only they are allowed",
         ),
         pytest.param(
-            BatchShape(100), {"task_memory": "8GiB"}, TIGHT, NONE, "thread", 1, Code.MEMORY_SHORT,
+            BatchShape(100), {}, TIGHT, NONE, "thread", 1, Code.MEMORY_SHORT,
             id="memory short of two workers leads to threads",
         ),
         pytest.param(
-            BatchShape(100), {"task_memory": "10GiB"}, HOST, NONE, "process", 2, Code.BATCH_LARGE,
-            id="only as many workers start as their tasks fit",
+            BatchShape(100), {"task_memory": "10GiB"}, HOST, NONE, "process", 8, Code.BATCH_LARGE,
+            id="how many of the processes work at once is the window's affair",
         ),
         pytest.param(
             BatchShape(0), {}, HOST, NONE, "thread", 1, Code.BATCH_SMALL,
@@ -147,7 +147,7 @@ def test_levels_are_usable_unless_something_speaks_against_them(portable, isolat
         pytest.param("process", None, {}, 0, id="nothing is known of their processor time"),
         pytest.param("process", 0.1, {"max_workers": 4}, 0, id="the caller has said how many"),
         pytest.param("sequential", 0.1, {}, 0, id="the caller's thread is one"),
-        pytest.param("process", 0.1, {"task_memory": 2 * GIB}, 11, id="memory bounds them"),
+        pytest.param("thread", 0.1, {"task_memory": 2 * GIB}, 11, id="memory bounds threads"),
     ],
 )
 def test_tasks_that_wait_get_more_workers(level, cpu, settings, expected):

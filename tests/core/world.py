@@ -14,7 +14,7 @@ from adaptive_exec.core.share import Claim, apportion
 from adaptive_exec.core.snapshot import HostSnapshot
 
 GIB = 1024**3
-FAILURES = {Code.START_REFUSED, Code.NO_PROGRESS, Code.TRIAL_FAILED}
+FAILURES = {Code.START_REFUSED, Code.NO_PROGRESS, Code.TRIAL_FAILED, Code.MEMORY_SHORT}
 
 
 def make_host(*, cores: int = 4, available: int = 32 * GIB, limit: int = 32 * GIB, at: float = 0.0):
@@ -365,6 +365,8 @@ class World:
                 assert not self.is_trading
                 self.is_trading = True
                 self.offers.append(order)
+            case ins.TrimMemory():
+                pass
             case ins.SetTimer():
                 assert order.at is None or order.at > self.at, "a timer in the past"
                 self.timer = order.at

@@ -5,6 +5,7 @@ file that the test makes, with a bound; nothing asserts.
 """
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -269,3 +270,30 @@ def checksum(array):
 
 def double(array):
     return array * 2
+
+
+def slow_pid(_):
+    """Name this process, after a while."""
+    time.sleep(0.1)
+    return os.getpid()
+
+
+_kept = []
+
+
+def keep(size):
+    """Keep so many bytes for good; say how many pieces there are by now."""
+    _kept.append(bytearray(b"x") * size)
+    return len(_kept)
+
+
+def refuse_to_end(folder):
+    """Make this process hang at its end, and only note a SIGTERM."""
+    from multiprocessing import util
+
+    def note(*_):
+        (Path(folder) / str(os.getpid())).write_text("SIGTERM")
+
+    signal.signal(signal.SIGTERM, note)
+    util.Finalize(None, time.sleep, (600,), exitpriority=1)
+    return os.getpid()

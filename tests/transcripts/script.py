@@ -198,6 +198,8 @@ def write(order: ins.Instruction, at: float) -> str:
         case ins.TradeShare():
             wanted, held = order.claim.wanted_slots, order.claim.held_slots
             return f"TradeShare wanted={wanted} held={held} cores={order.cores}"
+        case ins.TrimMemory():
+            return "TrimMemory"
         case ins.SetTimer():
             return f"SetTimer {'never' if order.at is None else f'+{order.at - at:g}s'}"
         case ins.Finish():

@@ -1,0 +1,292 @@
+"""Memory's say in a run: what a reading of the host, a finished chunk or a death leads to.
+
+How tight it is, how many chunks fit, which worker goes is judged in `governor`, `window`, `peaks`
+and `recycle`; this file carries the answers into the state. In the order of harm: no more chunks,
+a smaller window, idle workers go, garbage is collected; only at critical, after a second look, is
+a worker killed, and memory settles before the next verdict on another.
+"""
+
+from adaptive_exec.config import GUESS_SECONDS, ROOM_SECONDS, SETTLE_SECONDS, parse_size
+from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.events import HostSampled, Usage, WorkerLost
+from adaptive_exec.core.governor import (
+    HYSTERESIS,
+    LOOK_MAX_SECONDS,
+    LOOK_MIN_SECONDS,
+    Candidate,
+    Marks,
+    Victim,
+    choose_victim,
+    foresee,
+    judge_memory,
+    set_marks,
+)
+from adaptive_exec.core.instructions import ReadHost, RetireWorker, TrimMemory
+from adaptive_exec.core.peaks import NOTHING_KNOWN, Peaks, learn_peak
+from adaptive_exec.core.plan import is_isolated
+from adaptive_exec.core.reason import Code, because
+from adaptive_exec.core.roster import Flight, Roster
+from adaptive_exec.core.state import State
+from adaptive_exec.core.suspects import ISOLATED_LEVEL, kill
+from adaptive_exec.core.window import OPEN, Room, fit, guess_chunk_bytes, halve, widen
+
+UNMEASURED_MAX = 3
+"""Chunks without a measurement after which none is expected any more; then pressure alone holds."""
+TRIM_SECONDS = 10.0
+"""Seconds between two collections of garbage for want of memory; one of a large heap takes 1 s."""
+
+
+def judge_host(state: State, event: HostSampled) -> None:
+    """Take a reading of the host in, and do what memory asks for."""
+    before = state.verdict
+    state.host = event.snapshot
+    verdict = foresee(before, judge_memory(before, event.snapshot, state.config))
+    state.verdict = verdict
+    state.next_look = state.now + verdict.look_again_seconds
+    _weigh(state, event)
+    if verdict.pressure != before.pressure:
+        _change_pressure(state, before.pressure)
+    refit(state)
+    if verdict.pressure != "normal":
+        _retire_idle(state)
+    _brake(state)
+
+
+def look_if_long_ago(state: State) -> None:
+    """Read the host before a batch is let out, unless it was read just now."""
+    if not state.is_watching and state.now - state.host.taken_at > LOOK_MAX_SECONDS:
+        state.orders.append(ReadHost())
+    refit(state)
+
+
+def note_done(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
+    """Learn what a finished chunk took; its worker's service is entered already."""
+    if not is_isolated(flight.level):
+        return
+    if usage.span_bytes is None:
+        batch.unmeasured += not batch.peaks.measured
+        return
+    batch.peaks = learn_peak(batch.peaks, usage.span_bytes)
+    if usage.kept_bytes is not None and usage.tasks:
+        grown = (usage.kept_bytes - flight.kept_bytes) / usage.tasks
+        batch.kept_each = (batch.kept_each + max(0.0, grown)) / 2
+    if state.verdict.pressure == "normal":
+        state.window = widen(state.window)
+    refit(state)
+
+
+def note_death(state: State, event: WorkerLost, flight: Flight | None) -> None:
+    """Learn from a death for memory: the window was too wide, and a chunk takes at least this."""
+    victim = state.victim
+    if victim is not None and victim.worker == event.worker:
+        state.victim = victim._replace(lost_at=state.now)
+    if not event.memory or flight is None:
+        return
+    state.next_look = min(state.next_look, state.now)
+    if flight.is_alone:
+        return  # no window is smaller, and what runs alone from now on is no measure for others
+    state.window = halve(state.window, state.out)
+    if event.peak_bytes is not None:
+        _learn_from_the_dead(state, flight, event.peak_bytes - (flight.birth_bytes or 0))
+    refit(state)
+
+
+def _learn_from_the_dead(state: State, flight: Flight, peak_bytes: int) -> None:
+    batch = state.batches.get(flight.batch)
+    if batch is not None and peak_bytes > 0:
+        batch.peaks = learn_peak(batch.peaks, peak_bytes)
+
+
+# how many chunks fit
+
+
+def refit(state: State) -> None:
+    """Fit the window anew to what is known now."""
+    before = state.window
+    peaks, is_unknown = _speaking_peaks(state)
+    told = _told_bytes(state)
+    seen = 0
+    if is_unknown and told is None:
+        seen = guess_chunk_bytes(tuple(state.live.values()), is_settled=_is_settled(state))
+    elif not is_unknown:
+        seen = _second_highest(state)
+    elif not peaks.measured and told is None:
+        state.window = OPEN  # threads cannot be measured; pressure alone holds them back
+        return
+    room = _room(state, max(peaks.p95_bytes, told or 0, seen))
+    state.window = fit(before, peaks, room, told_bytes=told, seen_bytes=seen)
+    _explain_window(state, before.chunks)
+
+
+def _speaking_peaks(state: State) -> tuple[Peaks, bool]:
+    """Return the highest peaks of the batches in work, and whether any was not measured yet."""
+    peaks, is_unknown = NOTHING_KNOWN, False
+    for batch in state.batches.values():
+        if batch.peaks.p95_bytes > peaks.p95_bytes:
+            peaks = batch.peaks
+        is_isolated_now = is_isolated(batch.level) or ISOLATED_LEVEL in batch.out
+        is_known = batch.peaks.measured or batch.unmeasured >= UNMEASURED_MAX
+        is_unknown |= is_isolated_now and not is_known
+    return peaks, is_unknown
+
+
+def _told_bytes(state: State) -> int | None:
+    size = state.config.task_memory
+    if size is None:
+        return None
+    return parse_size("task_memory", size, limit_bytes=state.host.limit_bytes)
+
+
+def _second_highest(state: State) -> int:
+    """Two running chunks beyond what was measured show a change; one may be the tail of many."""
+    live = sorted(state.live.values())
+    return live[-2] if len(live) > 1 else 0
+
+
+def _is_settled(state: State) -> bool:
+    flights = (state.flights.get(chunk) for chunk in state.live)
+    return any(one is not None and state.now - one.since >= GUESS_SECONDS for one in flights)
+
+
+def _room(state: State, each_bytes: int) -> Room:
+    marks = set_marks(state.host, state.config)
+    taken = state.base_bytes + sum(max(0, live - each_bytes) for live in state.live.values())
+    roster = state.rosters[ISOLATED_LEVEL]
+    kept = sum(roster.services[worker].kept_bytes for worker in roster.idle)
+    taken += kept
+    target, most = marks.target_bytes - taken, marks.most_bytes - taken
+    if state.share is not None and state.share.slot_bytes is not None:
+        budget = state.share.slot_bytes - kept
+        return Room(min(target, budget), min(most, budget))
+    return Room(target, most)
+
+
+def _explain_window(state: State, before: int) -> None:
+    now = state.window.chunks
+    goal = max(roster.goal for roster in state.ranks)
+    if now != before and min(now, before) < goal:
+        old, new = (str(min(count, goal)) for count in (before, now))
+        if old != new:
+            state.explain("windowed", "debug", "run", state.window.reason, old=old, new=new)
+
+
+def _weigh(state: State, event: HostSampled) -> None:
+    """Tell apart what the tasks of this run take and what all else does."""
+    roster, own = state.rosters[ISOLATED_LEVEL], 0
+    state.live = {}
+    for worker, size in event.sizes or _assumed_sizes(state, roster):
+        service = roster.services.get(worker)
+        if service is None:
+            continue
+        birth = size if service.birth_bytes is None else service.birth_bytes
+        grown = max(0, size - birth)
+        own += grown
+        flight = roster.busy.get(worker)
+        if flight is not None:
+            state.live[flight.chunk] = grown
+        elif event.sizes:
+            roster.services[worker] = service._replace(kept_bytes=grown)
+    state.base_bytes = max(0, state.host.used_bytes - own)
+    marks = set_marks(state.host, state.config)
+    room = max(0, marks.target_bytes - state.base_bytes)
+    state.fair_bytes = room / max(1, roster.goal)
+
+
+def _assumed_sizes(state: State, roster: Roster) -> tuple[tuple[int, int], ...]:
+    """Where sizes cannot be read, each chunk counts as grown to what others took."""
+    peaks, _ = _speaking_peaks(state)
+    each = max(peaks.p95_bytes, _told_bytes(state) or 0)
+    return tuple(
+        (worker, (roster.services[worker].birth_bytes or 0) + each) for worker in roster.busy
+    )
+
+
+# when it gets tight
+
+
+def _change_pressure(state: State, old: str) -> None:
+    verdict = state.verdict
+    new = verdict.pressure
+    severity = "info" if new == "normal" else "warning"
+    state.explain("pressure", severity, "memory", verdict.reason, old=old, new=new)
+    if new == "critical":
+        state.room_until = state.now + ROOM_SECONDS
+    if old == "normal":
+        state.window = halve(state.window, state.out)
+        if state.now >= state.trim_after:
+            state.trim_after = state.now + TRIM_SECONDS
+            state.orders.append(TrimMemory())
+
+
+def _retire_idle(state: State) -> None:
+    """Let idle workers go; one is kept, so that the run goes on without a start."""
+    roster = state.rosters[ISOLATED_LEVEL]
+    kept = max(0, 1 - len(roster.busy) - len(roster.starting))
+    while len(roster.idle) > kept:
+        worker = roster.idle[0]
+        roster.remove(worker)
+        state.orders.append(RetireWorker(roster.level, worker))
+        state.explain("recycled", "debug", f"worker {worker}", state.verdict.reason)
+
+
+def _brake(state: State) -> None:
+    """Kill the youngest chunk's worker, where a second look is as bad as the first."""
+    if state.verdict.pressure != "critical":
+        state.is_alarmed = False
+        _settle(state)
+        return
+    if not _settle(state):
+        state.next_look = min(state.next_look, state.now + LOOK_MIN_SECONDS)
+        return
+    if not state.is_alarmed:
+        state.is_alarmed = True
+        state.next_look = state.now
+        return
+    state.is_alarmed = False
+    marks = set_marks(state.host, state.config)
+    victim = choose_victim(_candidates(state), _wanted_bytes(state, marks))
+    if victim is not None:
+        _stop_worker(state, state.flights[victim.chunk], victim.bytes, marks)
+
+
+def _wanted_bytes(state: State, marks: Marks) -> int:
+    return max(1, int(HYSTERESIS * marks.critical_bytes) - state.host.available_bytes)
+
+
+def _candidates(state: State) -> list[Candidate]:
+    """All but the oldest chunk, which nothing may stop for ever; youngest first."""
+    flights = [one for one in state.flights.values() if is_isolated(one.level)]
+    flights = [one for one in flights if not one.is_doomed]
+    ranked = sorted(flights, key=lambda flight: flight.chunk, reverse=True)
+    return [Candidate(one.chunk, state.live.get(one.chunk)) for one in ranked[:-1]]
+
+
+def _stop_worker(state: State, flight: Flight, held_bytes: int, marks: Marks) -> None:
+    available = state.host.available_bytes
+    reason = because(
+        Code.BRAKE,
+        available=available,
+        critical=marks.critical_bytes,
+        size=held_bytes,
+        chunk=flight.chunk,
+    )
+    kill(state, flight, reason)
+    state.victim = Victim(flight.worker, held_bytes, available, state.now)
+    state.window = halve(state.window, state.out)
+    _learn_from_the_dead(state, flight, held_bytes)
+    refit(state)
+
+
+def _settle(state: State) -> bool:
+    """Say whether the memory of the last one killed is back, or has had its time."""
+    victim = state.victim
+    if victim is None:
+        return True
+    if victim.lost_at is None:
+        is_over = state.now - victim.killed_at >= 2 * SETTLE_SECONDS
+    else:
+        came_back = state.host.available_bytes >= victim.available_bytes + victim.bytes // 2
+        is_over = came_back or state.now - victim.lost_at >= SETTLE_SECONDS
+    if is_over:
+        state.victim = None
+    return is_over

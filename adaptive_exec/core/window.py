@@ -1,0 +1,132 @@
+"""How many chunks may be with workers at once, as far as memory has a say.
+
+What chunks were measured to take must fit between what all else takes and the target. Beside that
+the window grows by one at a time and is halved under pressure. Pure: (window before, facts) ->
+window with its reason. Who gets a chunk is `core/dispatch`.
+"""
+
+from typing import NamedTuple
+
+from adaptive_exec.config import UNKNOWN_TASK_BYTES
+from adaptive_exec.core.peaks import Peaks, fitting_chunks, spread_of_sum
+from adaptive_exec.core.reason import Code, Reason, because
+
+CHUNKS_MAX = 1 << 20
+"""Chunks; more than any host has workers."""
+LITTLE_SPREAD = 0.25
+"""Share of their mean that chunks in flight may exceed together, so that the window may grow past
+the target. Source: own choice, a quarter."""
+TOLD_SLACK = 1.1
+"""How much more than told a task may be measured to take and still be believed."""
+GUESS_FACTOR = 2
+"""How much more than now a chunk is expected to take that runs for the first time."""
+GUESS_EXTRA_BYTES = 64 * 1024 * 1024
+"""Bytes that such a chunk is expected to take beyond that."""
+
+
+class Room(NamedTuple):
+    """What there is of memory for the tasks of this run.
+
+    Attributes:
+        target_bytes: From what all else takes to the target.
+        most_bytes: The same up to the warn mark; where the user has set a target, up to that.
+    """
+
+    target_bytes: float
+    most_bytes: float
+
+
+class Window(NamedTuple):
+    """Most chunks with workers at once.
+
+    Attributes:
+        chunks: So many, at least 1.
+        growth: What the rule of growth allows, a fraction of a chunk included.
+        was_halved: True once pressure has halved it; from then on it grows by one a round.
+        reason: What bounds it, and the numbers behind it.
+    """
+
+    chunks: int = CHUNKS_MAX
+    growth: float = 0.0
+    was_halved: bool = False
+    reason: Reason = because(Code.MEMORY_UNBOUND)
+
+
+OPEN = Window()
+"""The window before anything is known."""
+
+
+def fit(
+    before: Window, peaks: Peaks, room: Room, *, told_bytes: int | None, seen_bytes: int
+) -> Window:
+    """Fit the window to the memory there is.
+
+    Args:
+        before: The window so far.
+        peaks: What chunks were measured to take.
+        room: What there is for them.
+        told_bytes: What a task takes as the user says, None where he does not.
+        seen_bytes: What running chunks speak for: a guess while none was measured, later more
+            than was measured where their nature has changed.
+
+    Returns:
+        The new window, at least 1 chunk wide.
+    """
+    count = _count(peaks, room, told_bytes=told_bytes, seen_bytes=seen_bytes)
+    growth = before.growth or float(max(1, count))
+    chunks = max(1, min(count, int(growth)))
+    code = Code.MEMORY_FITS if count <= growth else Code.WINDOW_GROWS
+    facts = {
+        "each": max(peaks.p95_bytes, told_bytes or 0) or seen_bytes,
+        "measured": peaks.measured,
+    }
+    reason = because(code, **facts, room=int(room.target_bytes), chunks=chunks)
+    return Window(chunks, growth, before.was_halved, reason)
+
+
+def _count(peaks: Peaks, room: Room, *, told_bytes: int | None, seen_bytes: int) -> int:
+    if told_bytes is not None and peaks.p95_bytes <= TOLD_SLACK * told_bytes:
+        return _divide(room.most_bytes, max(told_bytes, peaks.p95_bytes))
+    if seen_bytes > peaks.p95_bytes or not peaks.measured:
+        return _divide(room.target_bytes, max(seen_bytes, told_bytes or 0))
+    count = fitting_chunks(peaks, room.target_bytes, CHUNKS_MAX)
+    if spread_of_sum(peaks, max(1, count)) <= LITTLE_SPREAD:
+        return fitting_chunks(peaks, room.most_bytes, CHUNKS_MAX)
+    return count
+
+
+def _divide(room_bytes: float, each_bytes: int) -> int:
+    return min(CHUNKS_MAX, int(max(0.0, room_bytes) / max(1, each_bytes)))
+
+
+def widen(before: Window) -> Window:
+    """Let the window grow, since a chunk was finished in peace.
+
+    By one for each; once it was halved, by one for as many as it has.
+    """
+    if not before.growth or before.growth >= CHUNKS_MAX:
+        return before
+    step = 1.0 / before.growth if before.was_halved else 1.0
+    return before._replace(growth=before.growth + step)
+
+
+def halve(before: Window, out: int) -> Window:
+    """Halve the window, since memory got tight with so many chunks out."""
+    growth = float(max(1, min(out, before.chunks) // 2))
+    reason = because(Code.WINDOW_HALVED, out=out)
+    return Window(min(before.chunks, int(growth)), growth, was_halved=True, reason=reason)
+
+
+def guess_chunk_bytes(live_bytes: tuple[int, ...], *, is_settled: bool) -> int:
+    """Guess what a chunk takes while none was measured.
+
+    Args:
+        live_bytes: By how much the workers of running chunks have grown so far.
+        is_settled: True when one of them has run for long enough to show its nature.
+
+    Returns:
+        Bytes; UNKNOWN_TASK_BYTES while nothing can be said.
+    """
+    if not (live_bytes and is_settled):
+        return UNKNOWN_TASK_BYTES
+    return GUESS_FACTOR * max(live_bytes) + GUESS_EXTRA_BYTES

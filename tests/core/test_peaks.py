@@ -1,0 +1,87 @@
+"""What chunks take of memory: quantile, sum, and how many fit."""
+
+from math import sqrt
+from statistics import fmean, pstdev
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptive_exec.config import MIB
+from adaptive_exec.core.peaks import (
+    MANY_PEAKS,
+    NOTHING_KNOWN,
+    PEAKS_KEPT,
+    Peaks,
+    fitting_chunks,
+    learn_peak,
+    reserve_bytes,
+    spread_of_sum,
+)
+
+SIZES = st.lists(st.integers(0, 8 * 1024 * MIB), min_size=1, max_size=3 * PEAKS_KEPT)
+
+
+def learned(sizes) -> Peaks:
+    peaks = NOTHING_KNOWN
+    for size in sizes:
+        peaks = learn_peak(peaks, size)
+    return peaks
+
+
+@given(SIZES)
+def test_mean_deviation_and_quantile_are_those_of_the_newest(sizes):
+    peaks, newest = learned(sizes), sizes[-PEAKS_KEPT:]
+
+    assert peaks.recent == tuple(newest)
+    assert peaks.ordered == tuple(sorted(newest))
+    assert peaks.mean_bytes == pytest.approx(fmean(newest))
+    assert peaks.deviation_bytes == pytest.approx(pstdev(newest), abs=1)
+    assert sum(size <= peaks.p95_bytes for size in newest) >= 0.95 * len(newest)
+
+
+@given(SIZES, st.integers(0, 10**12), st.integers(0, 5000))
+def test_what_fits_is_the_most_whose_reserve_is_within_the_room(sizes, room, most):
+    peaks = learned(sizes)
+
+    count = fitting_chunks(peaks, room, most)
+
+    assert 0 <= count <= most
+    assert reserve_bytes(peaks, count) <= room * (1 + 1e-9) + 1
+    if 0 < count < most and peaks.p95_bytes:
+        assert reserve_bytes(peaks, count + 1) > room * (1 - 1e-9) - 1
+
+
+@pytest.mark.parametrize("count", [1, 3, MANY_PEAKS - 1])
+def test_few_measurements_reserve_the_highest_for_each_chunk(count):
+    peaks = learned([10 * MIB] * (count - 1) + [90 * MIB])
+
+    assert reserve_bytes(peaks, 4) == 4 * 90 * MIB
+
+
+def test_many_chunks_are_not_expected_at_their_highest_together():
+    peaks = learned([10 * MIB, 20 * MIB, 30 * MIB, 100 * MIB] * 8)
+
+    reserve = reserve_bytes(peaks, 256)
+
+    assert reserve < 256 * peaks.p95_bytes / 2
+    assert reserve == 256 * peaks.mean_bytes + 3 * peaks.deviation_bytes * sqrt(256)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "chunks", "low", "high"),
+    [
+        pytest.param([MIB] * 2, 4, float("inf"), float("inf"), id="two say nothing"),
+        pytest.param([MIB] * 5, 4, 0.0, 0.0, id="all alike"),
+        pytest.param([MIB, 2 * MIB] * 4, 4, 0.3, 0.4, id="one or two"),
+        pytest.param([MIB, 2 * MIB] * 16, 400, 0.0, 0.1, id="many of them together"),
+        pytest.param([MIB] * 30 + [90 * MIB] * 4, 2, 5.0, 50.0, id="a heavy tail"),
+    ],
+)
+def test_spread_is_judged_of_the_sum(sizes, chunks, low, high):
+    assert low <= spread_of_sum(learned(sizes), chunks) <= high
+
+
+def test_tasks_that_changed_are_seen_once_the_old_are_forgotten():
+    assert learned([MIB] * 200 + [10 * MIB] * 4).p95_bytes == 10 * MIB
+    assert learned([10 * MIB] * 200 + [MIB] * PEAKS_KEPT).p95_bytes == MIB

@@ -1,0 +1,102 @@
+"""How many chunks memory lets out: by what they were measured to take, growing slowly."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptive_exec.config import GIB, MIB, UNKNOWN_TASK_BYTES
+from adaptive_exec.core.peaks import NOTHING_KNOWN, learn_peak
+from adaptive_exec.core.reason import Code
+from adaptive_exec.core.window import OPEN, Room, Window, fit, guess_chunk_bytes, halve, widen
+
+
+def measured(*sizes):
+    peaks = NOTHING_KNOWN
+    for size in sizes:
+        peaks = learn_peak(peaks, size)
+    return peaks
+
+
+WIDE = Window(growth=1000.0)
+EVEN, UNEVEN = measured(*[150 * MIB] * 5), measured(10 * MIB, 80 * MIB, 150 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("peaks", "target", "most", "told", "seen", "chunks"),
+    [
+        pytest.param(
+            NOTHING_KNOWN, 300 * MIB, 400 * MIB, None, UNKNOWN_TASK_BYTES, 1,
+            id="nothing known and little room: one to begin with",
+        ),
+        pytest.param(
+            NOTHING_KNOWN, 300 * GIB, 400 * GIB, None, UNKNOWN_TASK_BYTES, 300,
+            id="nothing known and plenty: all workers at once",
+        ),
+        pytest.param(EVEN, 290 * MIB, 310 * MIB, None, 0, 2, id="no spread: up to the warn mark"),
+        pytest.param(UNEVEN, 290 * MIB, 310 * MIB, None, 0, 1, id="spread: up to the target"),
+        pytest.param(NOTHING_KNOWN, 290 * MIB, 310 * MIB, 150 * MIB, 0, 2, id="told by the user"),
+        pytest.param(EVEN, 450 * MIB, 460 * MIB, 50 * MIB, 0, 3, id="told too little: measured"),
+        pytest.param(EVEN, 450 * MIB, 460 * MIB, 200 * MIB, 0, 2, id="told more than measured"),
+        pytest.param(EVEN, 450 * MIB, 460 * MIB, None, 220 * MIB, 2, id="running ones have grown"),
+        pytest.param(EVEN, -50 * MIB, -10 * MIB, None, 0, 1, id="no room at all: one goes on"),
+    ],
+)  # fmt: skip
+def test_as_many_go_out_as_fit(peaks, target, most, told, seen, chunks):
+    window = fit(WIDE, peaks, Room(target, most), told_bytes=told, seen_bytes=seen)
+
+    assert window.chunks == chunks
+    assert window.reason.code is Code.MEMORY_FITS
+
+
+def test_the_window_starts_with_what_fits_and_grows_by_one_for_each_finished_chunk():
+    room, unknown = Room(300 * MIB, 400 * MIB), {"told_bytes": None, "seen_bytes": GIB}
+    window = fit(OPEN, NOTHING_KNOWN, room, **unknown)
+    widths = []
+    for _ in range(4):
+        window = fit(widen(window), measured(*[MIB] * 5), room, told_bytes=None, seen_bytes=0)
+        widths.append(window.chunks)
+
+    assert widths == [2, 3, 4, 5]
+    assert window.reason.code is Code.WINDOW_GROWS
+
+
+def test_after_pressure_it_is_halved_and_grows_by_one_a_round():
+    window = halve(Window(chunks=8, growth=8.0), out=8)
+    assert (window.chunks, window.reason.code) == (4, Code.WINDOW_HALVED)
+
+    for _ in range(4):
+        window = widen(window)
+    assert 4.9 < window.growth < 5.0
+
+
+def test_a_window_that_nothing_bounds_stays_open():
+    assert widen(OPEN) == OPEN
+
+
+@pytest.mark.parametrize(
+    ("live", "is_settled", "expected"),
+    [
+        pytest.param((), True, UNKNOWN_TASK_BYTES, id="nothing runs"),
+        pytest.param((5 * MIB,), False, UNKNOWN_TASK_BYTES, id="it has only begun"),
+        pytest.param((5 * MIB,), True, 74 * MIB, id="twice what it has, and something"),
+        pytest.param((5 * MIB, 100 * MIB), True, 264 * MIB, id="the largest counts"),
+    ],
+)
+def test_a_first_chunk_that_runs_for_long_shows_its_nature(live, is_settled, expected):
+    assert guess_chunk_bytes(live, is_settled=is_settled) == expected
+
+
+SIZES = st.lists(st.integers(0, 4 * GIB), max_size=80)
+
+
+@given(SIZES, st.integers(-GIB, 64 * GIB), st.integers(0, 64), st.integers(0, 64 * GIB))
+def test_more_room_or_more_growth_never_let_fewer_out(sizes, target, growth, extra):
+    peaks = measured(*sizes)
+    seen = 0 if sizes else GIB
+
+    def width(target, growth):
+        before = Window(growth=float(growth + 1))
+        room = Room(target, target)
+        return fit(before, peaks, room, told_bytes=None, seen_bytes=seen).chunks
+
+    assert 1 <= width(target, growth) <= width(target + extra, growth + 1)

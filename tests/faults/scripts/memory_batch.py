@@ -1,0 +1,63 @@
+"""Run a batch of tasks that take memory in known ways; say as JSON what became of it.
+
+Arguments: way of taking it (hold, leak, creep), tasks as JSON ([MB, seconds] each), settings
+as JSON.
+"""
+
+import json
+import logging
+import sys
+import time
+
+from adaptive_exec import adaptive_executor
+
+MB = 10**6
+kept = []
+
+
+def hold(task):
+    megabytes, seconds = task
+    block = bytearray(b"x") * (megabytes * MB)
+    time.sleep(seconds)
+    return len(block)
+
+
+def leak(task):
+    megabytes, seconds = task
+    kept.append(bytearray(b"x") * (megabytes * MB))
+    time.sleep(seconds)
+    return megabytes
+
+
+def creep(task):
+    """Take memory slowly, so that whoever looks now and then sees it coming."""
+    megabytes, seconds = task
+    blocks = []
+    for _ in range(max(1, megabytes // 2)):
+        blocks.append(bytearray(b"x") * (2 * MB))
+        time.sleep(seconds)
+    return len(blocks)
+
+
+def main():
+    way, tasks, settings = globals()[sys.argv[1]], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    print("ready", flush=True)
+    with adaptive_executor(isolate=True, **settings) as executor:
+        outcomes = list(executor.outcomes(way, map(tuple, tasks)))
+        report = executor.report
+    said = {
+        "right": sum(outcome.error is None for outcome in outcomes),
+        "errors": [type(outcome.error).__name__ for outcome in outcomes if outcome.error],
+        "codes": [str(decision.reason.code) for decision in report.decisions],
+        "events": [decision.event for decision in report.decisions],
+        "leaks": [decision.reason.fact("leak") for decision in report.decisions],
+        "window": report.window,
+        "peak": report.peak_task_bytes,
+        "peaks": [outcome.peak_bytes for outcome in outcomes],
+    }
+    print(json.dumps(said), flush=True)
+
+
+if __name__ == "__main__":
+    main()
