@@ -127,7 +127,7 @@ def test_tasks_that_grow_steadily_cost_at_most_two_kills():
 
 
 def test_the_brake_comes_before_the_kernel():
-    ran = run("creep", [(2, 0.0)] * 8 + [(110, 0.02)] * 4)
+    ran = run("creep", [(2, 0.0)] * 8 + [(110, 0.05)] * 4)
 
     assert ran.said["right"] == 12
     assert Code.BRAKE in ran.said["codes"]
