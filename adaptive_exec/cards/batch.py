@@ -73,6 +73,11 @@ def batch_of_card(card: Card, choice: Choice) -> Batch:
     )
 
 
+def folder_name(reference: str) -> str:
+    """Return the name under which runs of a user's function lie."""
+    return re.sub(r"[^\w.-]", ".", reference)
+
+
 def batch_of_table(reference: str, path: Path, column: str | None, choice: Choice) -> Batch:
     """Make a batch of the user's function over a table.
 
@@ -94,7 +99,7 @@ def batch_of_table(reference: str, path: Path, column: str | None, choice: Choic
     total, tasks = choose(choice, table.count, table.records)
     many = "uncounted" if table.count is None else str(table.count)
     return Batch(
-        name=re.sub(r"[^\w.-]", ".", reference),
+        name=folder_name(reference),
         function=RowTask(function, table.decode),
         tasks=tasks,
         total=total,

@@ -74,6 +74,75 @@ def open_folder(runs: Path, card: str) -> RunFolder:
     return RunFolder(path, lock)
 
 
+def reopen_folder(path: Path) -> RunFolder:
+    """Lock the folder of a pass that is over, to go on with it.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The folder, owned.
+
+    Raises:
+        FolderError: It is not there, or a live pass owns it.
+    """
+    if not path.is_dir():
+        message = f"run is not there, got {str(path)!r}; name the folder of a run"
+        raise FolderError(message)
+    lock = FileLock(path / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        message = f"run is still going on, got {str(path)!r}; wait for it or stop it first"
+        raise FolderError(message) from error
+    except OSError as error:
+        message = f"run cannot be gone on with, got {str(path)!r} ({error}); make it writable"
+        raise FolderError(message) from error
+    return RunFolder(path, lock)
+
+
+def find_folders(runs: Path, card: str) -> list[Path]:
+    """Return the folders of a card's passes that nobody owns, the latest first."""
+    place = runs.absolute() / card
+    if not place.is_dir():
+        return []
+    return [path for path in sorted(_folders(place), reverse=True) if _is_free(path)]
+
+
+def find_cards(runs: Path) -> list[str]:
+    """Return the names of the cards that have folders of passes."""
+    if not runs.is_dir():
+        return []
+    return sorted(path.name for path in runs.iterdir() if path.is_dir())
+
+
+def is_run_name(text: str) -> bool:
+    """Say whether a text names the folder of a pass, with or without a path before it.
+
+    >>> is_run_name("20240229T120000-4711"), is_run_name("runs/a/20240229T120000-1-2/")
+    (True, True)
+    >>> is_run_name("stdlib")
+    False
+    """
+    return _FOLDER.fullmatch(Path(text).name) is not None
+
+
+def remove_folder(path: Path) -> None:
+    """Remove the folder of a pass that nobody owns.
+
+    Raises:
+        FolderError: It is owned, or cannot be removed.
+    """
+    folder = reopen_folder(path)
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        message = f"run cannot be removed, got {str(path)!r} ({error}); remove it by hand"
+        raise FolderError(message) from error
+    finally:
+        folder.release()
+
+
 def clear_folders(runs: Path, card: str) -> int:
     """Remove what finished or dead passes of a card left; never what a live one owns.
 

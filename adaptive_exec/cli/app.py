@@ -5,13 +5,15 @@ Nothing is decided here: options go as text to `options`, commands to `run` and 
 
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from adaptive_exec.cli import exits
-from adaptive_exec.cli.options import program
+from adaptive_exec.cli.options import join_resume, program
 from adaptive_exec.display import note
+from adaptive_exec.errors import JournalError
 
 _HELP = "Run a batch on the best level that this host affords: processes, threads, one by one."
 _EPILOG = (
@@ -39,11 +41,9 @@ def run_app(arguments: Sequence[str]) -> int:
         The exit code.
     """
     try:
+        words = join_resume(arguments)
         code = app(
-            args=list(arguments),
-            standalone_mode=False,
-            prog_name="adaptive-exec",
-            obj=arguments[1:],
+            args=words, standalone_mode=False, prog_name="adaptive-exec", obj=tuple(words[1:])
         )
     except Exception as error:  # noqa: BLE001  # typer's and click's usage errors share no public base over versions
         if hasattr(error, "format_message"):
@@ -81,6 +81,19 @@ def run(
     ] = False,
     afresh: Annotated[
         bool, typer.Option("-i", "--afresh", help="Remove what earlier runs left first.")
+    ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="[RUN]", help="Go on with a run; else the latest not finished."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Go on with a run, and run failures again.")
+    ] = False,
+    accept_changed: Annotated[
+        bool, typer.Option("--accept-changed", help="Use results of a function that has changed.")
+    ] = False,
+    no_journal: Annotated[
+        bool, typer.Option("--no-journal", help="Keep no results to go on from.")
     ] = False,
     task_timeout: Annotated[
         str | None,
@@ -174,7 +187,7 @@ def _start(given: Mapping[str, object], arguments: tuple[str, ...]) -> int:
 
     try:
         prepared = prepare(make_options(given, arguments))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, JournalError) as error:
         return _refuse(str(error))
     return run_prepared(prepared)
 
@@ -232,6 +245,37 @@ def supervise(
     try:
         return run_supervised(make_terms(texts, command or (), restart_failed=restart_failed))
     except (ValueError, TypeError) as error:
+        return _refuse(str(error))
+
+
+@app.command()
+def journal(
+    *,
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="A journal, or the folder of a run.")
+    ] = None,
+    export: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write its tasks to .csv, .parquet or .jsonl."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the export.")] = False,
+    prune: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Remove finished runs older than: 7d, 12h.")
+    ] = None,
+    runs: Annotated[str, typer.Option(metavar="DIR", help="Folder of all runs.")] = "runs",
+) -> int:
+    """Show what a journal holds, export it, or remove old runs."""
+    from adaptive_exec.cli.journal import export_journal, prune_runs, show_journal
+
+    try:
+        if prune is not None:
+            return prune_runs(Path(runs), prune)
+        if file is None:
+            return _refuse("journal needs a file, got none; name one, or give --prune AGE")
+        if export is not None:
+            return export_journal(Path(file), Path(export), force=force)
+        return show_journal(Path(file))
+    except (ValueError, JournalError) as error:
         return _refuse(str(error))
 
 

@@ -1,11 +1,14 @@
 """The options of `run`, from text to checked values; a mistake is one line naming the value."""
 
 import os
+import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from adaptive_exec.cards.folders import is_run_name
 
 INSTANCES_MAX: Final = 256
 """Instances that one command starts; more is most likely a slip."""
@@ -39,6 +42,11 @@ class RunOptions:
         deadline_seconds: Seconds until nothing more is begun.
         grace_seconds: Seconds from then for what runs.
         is_verbose: Show what the library logs at INFO.
+        resumed: The run to go on with; `""` for the latest that is not finished; None for a new
+            one.
+        retries_failed: Run again what failed in the run that is gone on with.
+        accepts_changed: Use its results although the function's source has changed.
+        has_journal: Keep finished results in a journal.
         settings: Settings of the executor, by name.
         arguments: The command line after `run`.
     """
@@ -61,6 +69,10 @@ class RunOptions:
     deadline_seconds: float | None
     grace_seconds: float
     is_verbose: bool
+    resumed: str | None
+    retries_failed: bool
+    accepts_changed: bool
+    has_journal: bool
     settings: Mapping[str, object]
     arguments: tuple[str, ...]
 
@@ -100,6 +112,10 @@ def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> Run
         deadline_seconds=seconds("--deadline", texts.get("deadline")),
         grace_seconds=seconds("--grace", texts.get("grace")) or GRACE_SECONDS,
         is_verbose=flags["verbose"],
+        resumed=_resumed(texts.get("resume"), retries_failed=flags["retry_failed"]),
+        retries_failed=flags["retry_failed"],
+        accepts_changed=flags["accept_changed"],
+        has_journal=not flags["no_journal"],
         settings=settings_from(texts, isolate=flags["isolate"]),
         arguments=arguments,
     )
@@ -118,9 +134,50 @@ def _check_together(options: RunOptions) -> None:
     if options.instances > 1 and os.name == "nt":
         message = f"--instances needs POSIX, got {options.instances}; start them by hand"
         raise ValueError(message)
+    _check_resumed(options)
     if options.is_forced and options.output is None:
         message = "--force has nothing to replace, got no --output; leave it out"
         raise ValueError(message)
+
+
+def _check_resumed(options: RunOptions) -> None:
+    if options.resumed is None:
+        return
+    for name, is_given in (
+        ("--afresh", options.is_afresh),
+        ("--no-journal", not options.has_journal),
+        ("--instances", options.instances > 1),
+    ):
+        if is_given:
+            message = f"--resume goes on with one run, got {name} too; leave one of them out"
+            raise ValueError(message)
+    if options.resumed and options.output is not None:
+        message = (
+            f"a run with --output is gone on with by that, got --resume {options.resumed!r} too; "
+            "give --resume without a name"
+        )
+        raise ValueError(message)
+
+
+def _resumed(text: str | None, *, retries_failed: bool) -> str | None:
+    return "" if text is None and retries_failed else text
+
+
+def join_resume(arguments: Sequence[str]) -> list[str]:
+    """Join `--resume` with the run that follows it, if one does: it may stand alone.
+
+    >>> join_resume(["--resume", "stdlib"])
+    ['--resume=', 'stdlib']
+    >>> join_resume(["stdlib", "--resume", "20240229T120000-4711", "-o"])
+    ['stdlib', '--resume=20240229T120000-4711', '-o']
+    """
+    words: list[str] = []
+    for word in arguments:
+        if words and words[-1] == "--resume=" and is_run_name(word):
+            words[-1] += word
+        else:
+            words.append("--resume=" if word == "--resume" else word)
+    return words
 
 
 def _check_function(options: RunOptions) -> None:
@@ -228,6 +285,38 @@ def start_again(options: RunOptions, seed: int | None) -> str:
     added = [] if seed is None or options.seed is not None else ["--seed", str(seed)]
     own = options.arguments[2:] if options.instance is not None else options.arguments
     return f"{program()} {shlex.join([*own, *added])}".rstrip()
+
+
+def resume_command(options: RunOptions, seed: int | None, run: str) -> str:
+    """Return the command that goes on with a run.
+
+    Args:
+        options: The options.
+        seed: The seed that was drawn, where one was.
+        run: Name of the run's folder; `""` where the output says which it is.
+    """
+    words = start_again(options, seed).removeprefix(program()).strip()
+    own = _without_instances(_without_afresh(shlex.split(words)))
+    kept = [word for word in own if word.partition("=")[0] != "--resume"]
+    return f"{program()} {shlex.join([*kept, f'--resume={run}' if run else '--resume'])}"
+
+
+def _without_afresh(words: list[str]) -> Iterator[str]:
+    """Leave out what would remove the run that is to be gone on with."""
+    for word in words:
+        if word in {"-i", "--afresh"}:
+            continue
+        is_bundle = re.fullmatch(r"-[oiTv]*[cnt]?", word) is not None and "i" in word
+        yield word.replace("i", "") if is_bundle else word
+
+
+def _without_instances(words: Iterator[str]) -> Iterator[str]:
+    """Leave out how many instances there were: each has a run of its own."""
+    for word in words:
+        if word in {"-n", "--instances"}:
+            next(words, None)
+        elif not re.match(r"-n\d|--instances=", word):
+            yield word
 
 
 def _levels(_name: str, text: str) -> object:

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from adaptive_exec.cards.batch import Batch, batch_of_card, batch_of_table
 from adaptive_exec.cards.card import DEFAULT_CARD, find_card
-from adaptive_exec.cards.folders import FolderError, clear_folders, open_folder
+from adaptive_exec.cards.folders import FolderError, clear_folders, open_folder, reopen_folder
 from adaptive_exec.cards.outputs import can_write_parquet, check_output, write_csv, write_table
 from adaptive_exec.cards.sample import Choice, draw_seed
 from adaptive_exec.cards.spool import Spool
@@ -28,13 +28,23 @@ from adaptive_exec.cli import exits
 from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.log_lines import logging_to_stderr
 from adaptive_exec.cli.options import RunOptions, start_again
+from adaptive_exec.cli.resume import (
+    JOURNAL_NAME,
+    about_run,
+    check_free,
+    journal_beside,
+    take_up,
+    unfinished_run,
+)
 from adaptive_exec.cli.summary import Summary
 from adaptive_exec.cli.tally import Feed, Outcome, Tally, row_of, timing_line
-from adaptive_exec.config import make_config
+from adaptive_exec.config import Journal, make_config
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display, note
-from adaptive_exec.errors import AdaptiveExecError
+from adaptive_exec.errors import AdaptiveExecError, JournalError
 from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor
+from adaptive_exec.journal.about import begin, end
+from adaptive_exec.journal.checks import look_at, remove_journal
 
 PASS_SECONDS_MIN: Final = 1.0
 """Seconds from one pass to the next, so that a card of a few quick tasks does not fill the disk
@@ -72,11 +82,13 @@ class Place:
         folder: On the disk that the tables will be on.
         tables: The files to write.
         is_own: Whether the folder belongs to this pass alone.
+        journal: Where finished results are kept; None for nowhere.
     """
 
     folder: Path
     tables: tuple[Path, ...]
     is_own: bool
+    journal: Path | None
 
 
 @dataclass(slots=True)
@@ -92,6 +104,7 @@ class Pass:
         tally: The counts of this one.
         report: What the executor says of it.
         is_cut_off: Whether the deadline left tasks without a begin.
+        again: The command that goes on with it, or starts it again where nothing is kept.
     """
 
     options: RunOptions
@@ -102,6 +115,7 @@ class Pass:
     tally: Tally
     report: RunReport = field(default_factory=RunReport)
     is_cut_off: bool = False
+    again: str = ""
 
     def until_cut_off(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
         """Yield outcomes to the end, or until the deadline has left nothing that runs."""
@@ -144,6 +158,8 @@ def prepare(options: RunOptions) -> Prepared:
     if options.function is not None:
         sys.path.insert(0, str(Path.cwd()))  # the user's module lies where the user is
     make_config(options.settings)
+    options = take_up(options)
+    check_free(options)
     if options.output is not None:
         check_output(options.output, force=options.is_forced)
     if options.events is not None:
@@ -181,7 +197,8 @@ def run_prepared(prepared: Prepared) -> int:
             return stop.code
         except (FolderError, AdaptiveExecError, OSError) as error:
             note(f"adaptive-exec: {error}")
-            return exits.USAGE if isinstance(error, FolderError) else exits.NO_OUTCOME
+            is_usage = isinstance(error, FolderError | JournalError)
+            return exits.USAGE if is_usage else exits.NO_OUTCOME
 
 
 def _stops(options: RunOptions) -> AbstractContextManager[exits.Deadline]:
@@ -199,6 +216,7 @@ def _run_passes(prepared: Prepared, deadline: exits.Deadline) -> int:
         if options.is_once or deadline.is_over:
             return code
         time.sleep(max(0.0, began + PASS_SECONDS_MIN - time.monotonic()))
+        options = replace(options, resumed=None)
         seed = draw_seed() if options.seed is None else options.seed
         batch = _make_batch(options, seed)
 
@@ -206,39 +224,100 @@ def _run_passes(prepared: Prepared, deadline: exits.Deadline) -> int:
 def _run_pass(now: Pass) -> int:
     batch = now.batch
     with ExitStack() as stack:
-        place = _open_place(now.options, batch, stack)
+        place = _open_place(now, stack)
         spool = stack.enter_context(Spool(place.folder))
         note(f"{batch.name}: loaded {batch.loaded}")
         try:
-            _work(now, spool)
+            _work(now, spool, place)
         except KeyboardInterrupt as stop:
             code = stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT
+        except JournalError:
+            raise  # it says itself how to go on
+        except Exception:
+            _say_stopped(now)
+            raise
         else:
             code = exits.DEADLINE if now.is_cut_off else 0
         now.sum_up()
         if code:
-            _say_stopped(now.options, batch, now.seed, now.tally)
+            _say_stopped(now)
             _write_partial(place, batch, spool, seconds=None if now.is_cut_off else PARTIAL_SECONDS)
             exits.leave(code)
-        _write(place, batch, spool, now.report)
+        try:
+            _write(place, batch, spool, now.report)
+        except OSError:
+            _say_stopped(now)
+            raise
+        _note_end(now, place)
         return _say_end(now.options, batch, now.tally, now.report)
 
 
-def _open_place(options: RunOptions, batch: Batch, stack: ExitStack) -> Place:
+def _open_place(now: Pass, stack: ExitStack) -> Place:
+    options, batch = now.options, now.batch
     if options.output is not None:
         target = options.output.resolve()
-        return Place(folder=target.parent, tables=(target,), is_own=False)
-    folder = open_folder(options.runs, batch.name)
+        journal = _open_journal(now, journal_beside(target), "")
+        return Place(folder=target.parent, tables=(target,), is_own=False, journal=journal)
+    if options.resumed is None:
+        _tell_of_unfinished(options, batch.name)
+        folder = open_folder(options.runs, batch.name)
+    else:
+        folder = reopen_folder(Path(options.resumed))
     stack.callback(folder.release)
     say(f"run folder: {folder.path}/")
+    journal = _open_journal(now, folder.path / JOURNAL_NAME, folder.path.name)
     names = (CSV_NAME, PARQUET_NAME) if can_write_parquet() else (CSV_NAME,)
-    return Place(folder.path, tuple(folder.path / name for name in names), is_own=True)
+    tables = tuple(folder.path / name for name in names)
+    return Place(folder.path, tables, is_own=True, journal=journal)
 
 
-def _work(now: Pass, spool: Spool) -> None:
+def _tell_of_unfinished(options: RunOptions, card: str) -> None:
+    """Say how to go on with what broke off without a word: killed, or the host went down."""
+    if not options.has_journal or options.instance is not None:
+        return
+    found = unfinished_run(options.runs, card)
+    if found is not None:
+        folder, about = found
+        note(f"{card}: {folder.name} was not finished; resume with: {about.command}")
+
+
+def _open_journal(now: Pass, path: Path, run: str) -> Path | None:
+    """Make or take up the journal of a pass."""
+    options, is_sample = now.options, (now.options.count or 0) < 0
+    now.again = f"start again with: {start_again(options, now.seed if is_sample else None)}"
+    if not options.has_journal:
+        return None
+    if options.resumed is None and look_at(path):  # of a finished run, or to be begun afresh
+        remove_journal(path)
+    about = about_run(options, now.batch.name, now.seed, run)
+    begin(path, about)
+    now.again = f"resume with: {about.command}"
+    return path
+
+
+def _note_end(now: Pass, place: Place) -> None:
+    """Note in the journal that nothing is left to go on with."""
+    total, tally = now.batch.total, now.tally
+    is_whole = total is None or tally.done >= total
+    if place.journal is None or tally.broken is not None or not is_whole:
+        return
+    if place.is_own:
+        (place.folder / PARTIAL_NAME).unlink(missing_ok=True)
+    with suppress(JournalError):  # the rows are written; a later resume finds all results
+        end(place.journal, tally.failed)
+
+
+def _journal_setting(options: RunOptions, path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    return {"journal": Journal(str(path), options.retries_failed, options.accepts_changed)}
+
+
+def _work(now: Pass, spool: Spool, place: Place) -> None:
     """Run the batch; every outcome becomes a row as it comes."""
     options, batch, tally = now.options, now.batch, now.tally
-    settings: dict[str, Any] = {**batch.settings, **options.settings}
+    own = _journal_setting(options, place.journal)
+    settings: dict[str, Any] = {**own, **batch.settings, **options.settings}
     feed = Feed(batch)
     with ExitStack() as stack:
         if options.events is not None:
@@ -251,11 +330,11 @@ def _work(now: Pass, spool: Spool) -> None:
         now.deadline.let_finish = partial(executor.shutdown, wait=False, cancel_futures=True)
         stack.callback(now.forget_deadline)
         for outcome in now.until_cut_off(outcomes):
-            place, label = feed.close_task(outcome.index)
-            spool.add(outcome.index, row_of(batch, place, label, outcome))
+            row, label = feed.close_task(outcome.index)
+            spool.add(outcome.index, row_of(batch, row, label, outcome))
             tally.add(outcome, label)
             if options.has_timings:
-                say(timing_line(batch, place, label, outcome))
+                say(timing_line(batch, row, label, outcome))
             display.outcome()
     tally.stop()
     tally.broken = feed.broken
@@ -307,10 +386,9 @@ def _columns(batch: Batch, spool: Spool) -> list[str]:
     return [batch.key, *seen, "error"]
 
 
-def _say_stopped(options: RunOptions, batch: Batch, seed: int, tally: Tally) -> None:
-    total = "an unknown number" if batch.total is None else str(batch.total)
-    again = start_again(options, seed if options.count is not None and options.count < 0 else None)
-    note(f"{tally.done} of {total} done; start again with: {again}")
+def _say_stopped(now: Pass) -> None:
+    total = "an unknown number" if now.batch.total is None else str(now.batch.total)
+    note(f"{now.tally.done} of {total} done; {now.again}")
 
 
 def _say_end(options: RunOptions, batch: Batch, tally: Tally, report: RunReport) -> int:
@@ -325,6 +403,8 @@ def _say_end(options: RunOptions, batch: Batch, tally: Tally, report: RunReport)
         for line in tally.timing_lines():
             say(line)
     say(f"{tally.done} tasks - {tally.timeouts} timeouts")
+    if report.recalled_tasks:
+        say(f"{report.recalled_tasks} of them from the journal")
     levels = " -> ".join(report.levels) or "none"
     say(f"levels: {levels}, workers: {report.workers}, degrades: {report.degrades}")
     return tally.exit_code(batch.total)

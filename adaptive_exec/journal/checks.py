@@ -50,6 +50,21 @@ def look_at(path: Path) -> bool:
     return True
 
 
+def remove_journal(path: Path) -> None:
+    """Remove a journal of ours with what belongs to it.
+
+    Raises:
+        JournalError: It is none, or cannot be removed.
+    """
+    if not look_at(path):
+        return
+    try:
+        for ending in ("-wal", "-shm", "-journal", ""):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+    except OSError as error:
+        raise explain(path, error) from error
+
+
 def explain(path: Path, error: Exception) -> JournalError:
     """Make of what the system or SQLite raised the error that says what to do.
 

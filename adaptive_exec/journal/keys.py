@@ -31,6 +31,8 @@ _MARSHAL: Final = 2
 _PLAIN: Final = frozenset({int, float, str, bytes, bool, type(None)})
 _ITEMS: Final = (3, 4)
 """Places of a reduced object that are iterators, over items and over pairs. Source: PEP 307."""
+_PACKAGE: Final = __name__.partition(".")[0]
+"""This package, whose own functions may change with its version."""
 _NO_NAME: Final = "<"
 """In the qualified name of what has no lasting name: `<lambda>`, `<locals>`."""
 
@@ -51,7 +53,8 @@ class FunctionName:
         content = _Content(sources)
         content.write(function)
         self.digest = content.digest()
-        self.text = " ".join(sources) or _type_name(type(function))
+        own = [name for name in sources if not name.startswith(f"{_PACKAGE}.")]
+        self.text = " ".join(own or sources) or _type_name(type(function))
         self.source = digest_of(sorted(sources.items()))
 
 
@@ -188,7 +191,9 @@ class _Content:
         self._put(b"F" + marshal.dumps(name, _MARSHAL))
         has_name = _NO_NAME not in value.__qualname__
         if self._sources is not None:
-            self._sources.setdefault(name, _source_of(value) if has_name else b"")
+            is_ours = value.__module__.partition(".")[0] == _PACKAGE
+            source = _source_of(value) if has_name and not is_ours else b""
+            self._sources.setdefault(name, source)
         if self._sources is None or not has_name:
             self._put(_source_of(value))
         self.write(value.__defaults__)
@@ -239,9 +244,18 @@ class _Content:
             self._put(b"g" + marshal.dumps(f"{kind.__module__}:{reduced}", _MARSHAL))
             return
         self._put(b"o%d;" % len(reduced))
-        for place, part in enumerate(reduced):
+        self._write_maker(reduced[0])
+        for place, part in enumerate(reduced[1:], start=1):
             is_items = place in _ITEMS and part is not None
             self.write(list(part) if is_items else part)
+
+    def _write_maker(self, make: Any) -> None:
+        """Write what puts an object together again: by name, as pickle does."""
+        if hasattr(make, "__qualname__"):
+            name = f"{getattr(make, '__module__', None) or ''}:{make.__qualname__}"
+            self._put(b"n" + marshal.dumps(name, _MARSHAL))
+        else:
+            self.write(make)
 
     def _digest_inner(self, value: object) -> bytes:
         inner = _Content(self._sources)

@@ -158,7 +158,7 @@ def test_a_deadline_ends_the_run_with_124(here: Path):
     )  # fmt: skip
 
     assert ended.returncode == 124
-    assert "of 100 done; start again with: adaptive-exec run --function work:nap" in ended.stderr
+    assert "of 100 done; resume with: adaptive-exec run --function work:nap" in ended.stderr
 
 
 def test_the_version_is_quick_and_imports_neither_typer_nor_rich(here: Path):

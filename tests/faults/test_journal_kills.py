@@ -59,6 +59,14 @@ def wait_for_workers(folder: Path) -> None:
         sizes.append(path.stat().st_size if path.exists() else 0)
 
 
+def wait_for_more(folder: Path) -> None:
+    """Wait until a task has run to its end."""
+    before, end = read(folder, "ran").total(), time.monotonic() + 60
+    while read(folder, "ran").total() == before:
+        assert time.monotonic() < end, "no task was run"
+        time.sleep(0.02)
+
+
 def test_nothing_delivered_is_run_again_whenever_the_parent_is_killed(tmp_path: Path):
     chance = random.Random(KILLS)
     tasks = 100_000
@@ -68,6 +76,8 @@ def test_nothing_delivered_is_run_again_whenever_the_parent_is_killed(tmp_path: 
     for number in range(KILLS):
         process = start(tmp_path, "one", number, tasks)
         assert process.stdout.readline() == "begun\n"
+        if number % 3:  # at any moment of its work; else at any moment of its start, too
+            wait_for_more(tmp_path)
         time.sleep(chance.random() * 0.6)
         kill(process)
         wait_for_workers(tmp_path)

@@ -1,0 +1,178 @@
+"""What is inside a journal: how many tasks, what became of them, what they took; one by one, too.
+
+Reads only. A task that was run more than once counts by its last outcome.
+"""
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adaptive_exec.journal.checks import explain
+from adaptive_exec.journal.keys import KEY_BYTES
+from adaptive_exec.journal.owners import is_alive, this_owner
+from adaptive_exec.journal.rows import prepare, read_found
+from adaptive_exec.journal.store import DONE, FAILED, UNKEPT, Store
+
+_WORDS = {DONE: "done", FAILED: "failed", UNKEPT: "not kept"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One task in a journal.
+
+    Attributes:
+        key: Its key, in hexadecimal digits.
+        function: The name of its function.
+        status: `"done"`, `"failed"`, or `"not kept"` for a value that could not be stored.
+        value: What it returned; None where it failed, was not kept, or cannot be read here.
+        cause: Type and message of what it failed with; None where it has a value.
+        wall_seconds: Duration; None where unknown.
+        cpu_seconds: Processor time; None where unknown.
+        peak_bytes: Growth of its worker's memory; None where unknown.
+        attempt: The how-manieth execution it was.
+        level: Where it ran.
+        worker: Which worker there.
+        at: Unix seconds at which it was written.
+    """
+
+    key: str
+    function: str
+    status: str
+    value: Any
+    cause: str | None
+    wall_seconds: float | None
+    cpu_seconds: float | None
+    peak_bytes: int | None
+    attempt: int
+    level: str
+    worker: int
+    at: float
+
+
+@dataclass(slots=True)
+class Summary:
+    """All tasks of a journal together.
+
+    Attributes:
+        functions: How many tasks each function has.
+        statuses: How many tasks have which status.
+        causes: How many failed with which type of exception.
+        levels: How many ran where.
+        wall_seconds: Sum of their durations.
+        longest_seconds: The longest.
+        peak_bytes: The highest growth of memory, None where none is known.
+        runs: How many runs have written into it.
+        live_runs: How many of them still live.
+    """
+
+    functions: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+    causes: Counter[str] = field(default_factory=Counter)
+    levels: Counter[str] = field(default_factory=Counter)
+    wall_seconds: float = 0.0
+    longest_seconds: float = 0.0
+    peak_bytes: int | None = None
+    runs: int = 0
+    live_runs: int = 0
+
+    def add(self, entry: Entry) -> None:
+        """Count a task."""
+        self.functions[entry.function] += 1
+        self.statuses[entry.status] += 1
+        self.levels[entry.level or "none"] += 1
+        if entry.status == "failed" and entry.cause:
+            self.causes[entry.cause.partition(":")[0]] += 1
+        self.wall_seconds += entry.wall_seconds or 0.0
+        self.longest_seconds = max(self.longest_seconds, entry.wall_seconds or 0.0)
+        if entry.peak_bytes is not None:
+            self.peak_bytes = max(entry.peak_bytes, self.peak_bytes or 0)
+
+
+class Contents:
+    """A journal that is looked into.
+
+    Args:
+        path: The file.
+
+    Raises:
+        JournalError: There is no journal, or it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._store = Store(path, None, is_reader=True)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._store.close()
+
+    def summary(self) -> Summary:
+        """Sum all tasks up, without reading their values."""
+        summary = Summary()
+        for entry in self.entries(with_values=False):
+            summary.add(entry)
+        here = this_owner()
+        for owner, seen, ended in self._store.runs().values():
+            summary.runs += 1
+            is_live = ended is None and is_alive(owner, here, silent_seconds=time.time() - seen)
+            summary.live_runs += is_live
+        return summary
+
+    def entries(self, *, with_values: bool) -> Iterator[Entry]:
+        """Yield the tasks in the order in which they were written.
+
+        Args:
+            with_values: False to leave the values out, which are then None.
+
+        Raises:
+            JournalError: The file is damaged.
+        """
+        try:
+            functions, last = self._store.functions(), self._last_rows()
+            for number in self._store.row_numbers():
+                row = self._store.read_row(number)
+                yield from self._entries_of(number, row, functions, last, with_values=with_values)
+        except sqlite3.Error as error:
+            raise explain(self._path, error) from error
+
+    def _last_rows(self) -> dict[bytes, int]:
+        last: dict[bytes, int] = {}
+        for number, keys, _ in self._store.keys_after(0, of_others=False):
+            for at in range(0, len(keys), KEY_BYTES):
+                last[keys[at : at + KEY_BYTES]] = number
+        return last
+
+    def _entries_of(
+        self,
+        number: int,
+        row: tuple[Any, ...],
+        functions: dict[int, str],
+        last: dict[bytes, int],
+        *,
+        with_values: bool,
+    ) -> Iterator[Entry]:
+        function, level, worker, attempt, at, keys, marks, *_ = row
+        prepared = prepare(row)
+        for offset, mark in enumerate(marks):
+            key = keys[offset * KEY_BYTES : (offset + 1) * KEY_BYTES]
+            if last[key] != number:
+                continue
+            *detail, cause = prepared[3][offset]
+            value = None
+            if with_values and mark == DONE:
+                value = self._read(prepared, number, offset)
+            name = functions.get(function, "")
+            common = (*detail, attempt, level, worker, at)
+            yield Entry(key.hex(), name, _WORDS[mark], value, cause, *common)
+
+    def _read(self, prepared: tuple[Any, ...], number: int, offset: int) -> Any:
+        try:
+            return read_found(self._store, prepared, number, offset).value
+        except sqlite3.Error:
+            raise
+        except Exception:  # noqa: BLE001  # its class may not be importable here
+            return None
