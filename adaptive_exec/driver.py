@@ -303,13 +303,13 @@ class Driver:
     def pump(self) -> None:
         """Handle everything in the inbox, unless somebody else does so now."""
         while self._inbox and self._may_drive() and not self.finished.is_set():
-            if not self._lock.acquire(blocking=False):
-                return
-            try:
-                with hold_interrupts():
+            with hold_interrupts():  # also round the lock: who is interrupted would keep it
+                if not self._lock.acquire(blocking=False):
+                    return
+                try:
                     self._drain()
-            finally:
-                self._lock.release()
+                finally:
+                    self._lock.release()
 
     def step(self, seconds: float) -> None:
         """Drive once from a caller's thread, for where no thread does.
@@ -341,6 +341,8 @@ class Driver:
         while not self.finished.is_set():
             due = self.waiter.wait(0.0 if self._inbox else self._until_tick())
             with self._lock:
+                if self.finished.is_set():
+                    break  # terminated from another thread while we slept: start nothing more
                 try:
                     self._look_around(due)
                 except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever

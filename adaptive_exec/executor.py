@@ -24,7 +24,7 @@ from adaptive_exec.levels.base import FULL, ONE, STAR, Work
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
 from adaptive_exec.levels.wire import pack_function
-from adaptive_exec.lifetime import exit_began
+from adaptive_exec.lifetime import exit_began, hold_interrupts
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.submits import SubmitCalls
@@ -226,12 +226,13 @@ class AdaptiveExecutor(Executor):
         Tasks that run in threads of this process cannot be killed; they go on, and nobody waits for
         them.
         """
-        with self._opening:
-            self._is_shut = True
-        if not self._driver.is_foreign:
-            self._cancel()
-            self._driver.terminate()
-            self._hide_progress()
+        with hold_interrupts():  # a second Ctrl-C waits, else workers would be left behind
+            with self._opening:
+                self._is_shut = True
+            if not self._driver.is_foreign:
+                self._cancel()
+                self._driver.terminate()
+                self._hide_progress()
 
     terminate_workers = kill_workers
 
