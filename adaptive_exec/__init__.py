@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # for type checkers; at run time each name is loaded when it 
     from adaptive_exec.executor import adaptive_executor as adaptive_executor
     from adaptive_exec.guard import MemoryGuard as MemoryGuard
     from adaptive_exec.host.snapshot import take_snapshot as take_snapshot
+    from adaptive_exec.levels.current import CurrentTask as CurrentTask
+    from adaptive_exec.levels.current import current_task as current_task
     from adaptive_exec.outcomes import Outcome as Outcome
 
 __version__ = "0.1.0"
@@ -35,6 +37,7 @@ _HOMES = {
     "AdaptiveExecError": "errors",
     "AdaptiveExecutor": "executor",
     "Config": "config",
+    "CurrentTask": "levels.current",
     "DriverError": "errors",
     "HostSnapshot": "core.snapshot",
     "InitializerError": "errors",
@@ -51,6 +54,7 @@ _HOMES = {
     "TaskTimeoutError": "errors",
     "WorkerLostError": "errors",
     "adaptive_executor": "executor",
+    "current_task": "levels.current",
     "take_snapshot": "host.snapshot",
     "watch": "cli.watch",
 }
@@ -59,6 +63,7 @@ __all__ = [
     "AdaptiveExecError",
     "AdaptiveExecutor",
     "Config",
+    "CurrentTask",
     "DriverError",
     "HostSnapshot",
     "InitializerError",
@@ -76,6 +81,7 @@ __all__ = [
     "WorkerLostError",
     "__version__",
     "adaptive_executor",
+    "current_task",
     "take_snapshot",
     "watch",
 ]

@@ -15,9 +15,9 @@ from adaptive_exec.config import INLINE_SECONDS, LISTEN_SECONDS
 from adaptive_exec.core.events import BatchDropped, InputExhausted, ResultsTaken, TasksArrived
 from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
-from adaptive_exec.levels.base import Failure, Results, Work
+from adaptive_exec.levels.base import Block, Failure, Results, Work
 from adaptive_exec.levels.bell import Bell
-from adaptive_exec.outcomes import Block, add_note, make_error
+from adaptive_exec.outcomes import add_note, make_error
 from adaptive_exec.sources import Pulled, Slices
 
 TYPE_CHECKING = False
@@ -95,6 +95,10 @@ class MapCalls:
     def items(self, start: int, stop: int) -> Sequence[Any]:
         """Return the arguments of tasks `start` to `stop` - 1."""
         return self._source.items(start, stop)
+
+    def names(self, start: int, stop: int) -> bytes:
+        """Return the tasks' keys in the journal, one after the other; empty without one."""
+        return b"" if self._records is None else self._records.names(start, stop)
 
     def deliver(self, start: int, results: Results, level: str, attempt: int) -> None:
         """Keep outcomes for the caller, the first of which is task `start`'s."""

@@ -64,8 +64,17 @@ from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.trace import Trace
 from adaptive_exec.errors import DriverError
 from adaptive_exec.ledger.facts import Facts, Traded
-from adaptive_exec.levels.base import CannotStartError, ChunkOrder, Results, Runner, Work
+from adaptive_exec.levels.base import (
+    Block,
+    CannotStartError,
+    ChunkOrder,
+    Failure,
+    Results,
+    Runner,
+    Work,
+)
 from adaptive_exec.levels.bell import Bell
+from adaptive_exec.levels.current import Place, TaskFolders
 from adaptive_exec.levels.meter import collect_and_trim
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.threads import start_thread
@@ -88,6 +97,9 @@ class Calls(Protocol):
 
     def items(self, start: int, stop: int) -> Sequence[Any]:
         """Return the arguments of tasks `start` to `stop` - 1."""
+
+    def names(self, start: int, stop: int) -> bytes:
+        """Return the tasks' keys in the journal, one after the other; empty without one."""
 
     def deliver(self, start: int, results: Results, level: str, attempt: int) -> None:
         """Take outcomes, the first of which is task `start`'s."""
@@ -182,6 +194,11 @@ class Driver:
         self._batches: dict[int, Calls] = {}
         self._results: dict[int, deque[Results]] = {}
         self._orders: dict[int, tuple[str, int, int]] = {}
+        self.folders = (
+            TaskFolders.temporary(self.name)
+            if config.journal is None
+            else TaskFolders.beside(os.fspath(getattr(config.journal, "path", "")))
+        )
         self._recorder = Recorder(journal, self._inbox.append)
         self._deferred: deque[tuple[str, Sequence[int]]] = deque()
         self._lock = threading.Lock()
@@ -504,7 +521,9 @@ class Driver:
         self._tick_at = min(self._tick_at, time.monotonic() + TICK_SECONDS)
         self._orders[order.chunk] = (order.level, order.attempt, order.worker)
         items = calls.items(order.start, order.stop)
-        chunk = ChunkOrder(order.chunk, order.worker, order.start, order.attempt, items, calls.work)
+        names = calls.names(order.start, order.stop)
+        where = (order.chunk, order.worker, order.start, order.attempt)
+        chunk = ChunkOrder(*where, items, calls.work, names)
         self._runners[order.level].send(chunk)
         if order.level == "sequential":
             calls.call_for_attention()
@@ -535,9 +554,28 @@ class Driver:
         while start < order.stop:
             results = held.popleft()
             stop = start + len(results.values)  # counted before: the taker empties the list
-            step = partial(calls.deliver, start, results, level, attempt)
-            self._recorder.deliver(order.batch, step)
+            block = Block(start, results, level, attempt)
+            self._recorder.deliver(order.batch, partial(self._hand_over, calls, block))
             start = stop
+
+    def _hand_over(self, calls: Calls, block: Block) -> None:
+        if self.folders.is_used:
+            self._clear(calls, block)
+        calls.deliver(block.start, block.results, block.level, block.attempt)
+
+    def _clear(self, calls: Calls, block: Block) -> None:
+        """Remove the state of tasks that are done; one that failed may be tried again later."""
+        start, values = block.start, block.results.values
+        names = calls.names(start, start + len(values))
+        place = Place(self.folders.base, names, calls.work.batch, start, block.attempt)
+        self.folders.clear(
+            place,
+            [
+                index
+                for index, value in enumerate(values, start)
+                if not (self.folders.is_lasting and isinstance(value, Failure))
+            ],
+        )
 
     def _fail(self, order: FailTasks) -> None:
         calls = self._batches[order.batch]
@@ -600,6 +638,7 @@ class Driver:
             self._book.close()
         with contextlib.suppress(Exception):  # a crash may have left anything behind
             self._recorder.close()
+        self.folders.close()
         self.finished.set()
         self.attention.ring()
         leave(self)

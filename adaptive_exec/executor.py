@@ -341,7 +341,8 @@ class AdaptiveExecutor(Executor):
             if records is not None:
                 records.know(fn)
             is_detailed = detailed or records is not None
-            work = Work(batch, style, fn, packed, is_detailed, self._config.task_timeout)
+            base = self._driver.folders.base
+            work = Work(batch, style, fn, packed, is_detailed, self._config.task_timeout, base)
             calls = MapCalls(
                 self._driver, work, source, is_easy=is_easy, in_order=in_order, records=records
             )
@@ -451,7 +452,8 @@ def _open_submits(
 ) -> SubmitCalls:
     may_run_here = config.ladder != ("process",) and not config.isolate
     is_recorded = records is not None
-    work = Work(_SUBMITS, FULL, None, None, is_recorded, config.task_timeout)
+    base = driver.folders.base
+    work = Work(_SUBMITS, FULL, None, None, is_recorded, config.task_timeout, base)
     local = _UNPORTABLE if may_run_here else None
     submits = SubmitCalls(driver, work, local=local, records=records)
     driver.enter(_SUBMITS, submits, is_recorded=is_recorded)

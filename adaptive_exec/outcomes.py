@@ -14,17 +14,6 @@ from adaptive_exec.errors import (
     TaskTimeoutError,
     WorkerLostError,
 )
-from adaptive_exec.levels.base import Results
-
-
-class Block(NamedTuple):
-    """Outcomes that follow on from each other, with what they have in common."""
-
-    start: int
-    results: Results
-    level: str
-    attempt: int
-    is_recalled: bool = False
 
 
 class Outcome(NamedTuple):

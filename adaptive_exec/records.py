@@ -19,11 +19,13 @@ from adaptive_exec.core.events import (
 )
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.journal.book import KNOWN, RUN
+from adaptive_exec.journal.keys import KEY_BYTES
 from adaptive_exec.journal.rows import Ended, Found
 from adaptive_exec.journal.section import Section
-from adaptive_exec.levels.base import FULL, ONE, Failure, Results, Unportable
-from adaptive_exec.outcomes import Block, make_error
+from adaptive_exec.levels.base import FULL, ONE, Block, Failure, Results, Unportable
+from adaptive_exec.outcomes import make_error
 
+_NO_KEY = bytes(KEY_BYTES)
 _LASTING = frozenset({Code.POISON, Code.TASK_OVERDUE, Code.RETRIES_SPENT})
 """Our errors that say something of the task itself; of others nobody knows whether it was run."""
 
@@ -158,9 +160,9 @@ class Records:
         for index in range(start, stop):
             self._keys.pop(index, None)
 
-    def key_of(self, index: int) -> bytes | None:
-        """Return the key of an open task, None when it has none."""
-        return self._keys.get(index)
+    def names(self, start: int, stop: int) -> bytes:
+        """Return the keys of open tasks, one after the other; zeros for one that has none."""
+        return b"".join(self._keys.get(index, _NO_KEY) for index in range(start, stop))
 
     def _tell(self, why: str) -> None:
         if not self._has_told:

@@ -10,8 +10,8 @@ from itertools import chain, repeat
 from typing import Any, NoReturn
 
 from adaptive_exec.calls import MapCalls
-from adaptive_exec.levels.base import Failure
-from adaptive_exec.outcomes import Block, Outcome
+from adaptive_exec.levels.base import Block, Failure
+from adaptive_exec.outcomes import Outcome
 
 
 class ResultIterator(Iterator[Any]):

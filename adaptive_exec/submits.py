@@ -14,9 +14,9 @@ from adaptive_exec.config import LISTEN_SECONDS
 from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived
 from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
-from adaptive_exec.levels.base import FULL, Failure, Results, Unportable, Work
+from adaptive_exec.levels.base import Block, Failure, Results, Unportable, Work
 from adaptive_exec.lifetime import hold_interrupts
-from adaptive_exec.outcomes import Block, add_note, make_error
+from adaptive_exec.outcomes import add_note, make_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # brings SQLite, which is loaded where a journal is asked for
@@ -93,6 +93,10 @@ class SubmitCalls:
         A cancelled one is replaced by nothing to do.
         """
         return [self._begin(self._entries[index]) for index in range(start, stop)]
+
+    def names(self, start: int, stop: int) -> bytes:
+        """Return the calls' keys in the journal, one after the other; empty without one."""
+        return b"" if self._records is None else self._records.names(start, stop)
 
     def deliver(self, start: int, results: Results, level: str, attempt: int) -> None:
         """Set the Futures, the first of which is task `start`'s."""
@@ -183,7 +187,7 @@ class SubmitCalls:
 
     def _open_overflow(self, batch: int) -> "SubmitCalls":
         if self._overflow is None:
-            work = Work(batch, FULL, None, timeout_seconds=self.work.timeout_seconds)
+            work = self.work._replace(batch=batch, detailed=False)
             self._overflow = SubmitCalls(self._driver, work, is_overflow=True)
             self._driver.enter(batch, self._overflow)
             self._driver.post(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from adaptive_exec.core.events import Event
+from adaptive_exec.levels.current import Place
 
 ONE, STAR, FULL = 0, 1, 2
 """How an item of a chunk is called: `fn(item)`, `fn(*item)`, or item is `(fn, args, kwargs)`."""
@@ -65,6 +66,7 @@ class Work(NamedTuple):
         packed: The function as it travels to processes; None when it cannot, or with FULL.
         detailed: True when the caller wants seconds and bytes of each task.
         timeout_seconds: `task_timeout`, None for none.
+        state_folder: Folder that tasks keep their own state in.
     """
 
     batch: int
@@ -73,10 +75,15 @@ class Work(NamedTuple):
     packed: bytes | None = None
     detailed: bool = False
     timeout_seconds: float | None = None
+    state_folder: str = ""
 
 
 class ChunkOrder(NamedTuple):
-    """A chunk with its real arguments, on the way to a worker."""
+    """A chunk with its real arguments, on the way to a worker.
+
+    Attributes:
+        names: The tasks' keys in the journal, by which their folders are named.
+    """
 
     chunk: int
     worker: int
@@ -84,6 +91,12 @@ class ChunkOrder(NamedTuple):
     attempt: int
     items: Sequence[Any]
     work: Work
+    names: bytes = b""
+
+    def place(self) -> Place:
+        """Return what current_task() tells its tasks."""
+        work = self.work
+        return Place(work.state_folder, self.names, work.batch, self.start, self.attempt)
 
 
 class Results:
@@ -99,6 +112,16 @@ class Results:
     def __init__(self, values: list[Any], details: list[Detail] | None = None) -> None:
         self.values = values
         self.details = details
+
+
+class Block(NamedTuple):
+    """Outcomes that follow on from each other, with what they have in common."""
+
+    start: int
+    results: Results
+    level: str
+    attempt: int
+    is_recalled: bool = False
 
 
 class Outlet(Protocol):

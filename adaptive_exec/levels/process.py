@@ -165,7 +165,7 @@ class ProcessRunner:
         head = (
             CHUNK, order.chunk, work.batch, work.style, work.detailed, order.start, timed,
             len(order.items),
-            packed.lengths, packed.counts,
+            packed.lengths, packed.counts, work.state_folder, order.names, order.attempt,
         )  # fmt: skip
         member.outgoing.put(frame_parts(head, b"".join(packed.pieces), packed.buffers))
         member.sent_bytes = packed.size()

@@ -13,6 +13,7 @@ from typing import Any
 from adaptive_exec.config import INLINE_SECONDS
 from adaptive_exec.core.events import ChunkDone, InitializerFailed, LevelClosed, Usage, WorkerReady
 from adaptive_exec.levels.base import FULL, ChunkOrder, Failure, Outlet, Results, Traits
+from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.tasks import run_tasks, try_initializer
 from adaptive_exec.levels.threads import start_thread
 
@@ -162,12 +163,13 @@ class SequentialRunner:
     def _work_for_a_while(order: ChunkOrder, results: Results) -> None:
         end = time.perf_counter() + INLINE_SECONDS
         bite, at = FIRST_BITE_TASKS, 0
-        while at < len(order.items):
-            run_tasks(order.work, order.items[at : at + bite], results)
-            at += bite
-            bite = min(2 * bite, BITE_TASKS_MAX)
-            if time.perf_counter() > end:
-                return
+        with InThread(order.place(), results.values, 0):
+            while at < len(order.items):
+                run_tasks(order.work, order.items[at : at + bite], results)
+                at += bite
+                bite = min(2 * bite, BITE_TASKS_MAX)
+                if time.perf_counter() > end:
+                    return
 
     def _report(self, order: ChunkOrder, results: Results, wall: float, cpu: float) -> None:
         count = len(results.values)

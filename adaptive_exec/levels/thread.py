@@ -19,6 +19,7 @@ from adaptive_exec.core.events import (
     WorkerReady,
 )
 from adaptive_exec.levels.base import ChunkOrder, Failure, Outlet, Results, Traits
+from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.tasks import run_tasks, try_initializer
 from adaptive_exec.levels.threads import start_thread
 
@@ -139,7 +140,8 @@ class ThreadRunner:
         failed, at, bite = 0, 0, 1
         while True:
             results = Results([])
-            run_tasks(order.work, order.items[at : at + bite], results)
+            with InThread(order.place(), results.values, at):
+                run_tasks(order.work, order.items[at : at + bite], results)
             failed += sum(1 for value in results.values if value.__class__ is Failure)
             at, bite = at + bite, 2 * bite
             if at >= len(order.items):

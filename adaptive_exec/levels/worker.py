@@ -10,6 +10,7 @@ import os
 import sys
 from time import monotonic_ns, perf_counter, process_time
 
+from adaptive_exec.levels.current import Place, in_process
 from adaptive_exec.levels.meter import PEAK_TASK_SECONDS, MemoryMeter, collect_and_trim
 from adaptive_exec.levels.pickles import dumps, loads
 from adaptive_exec.levels.wire import (
@@ -111,7 +112,8 @@ class Worker:
             self._unloaded[number] = describe_traceback(error)
 
     def _run(self, frame: Frame) -> None:
-        _, chunk, number, style, detailed, start, timed, count, lengths, counts = frame.head
+        _, chunk, number, style, detailed, start, timed, count, lengths, counts, *more = frame.head
+        in_process.place = Place(more[0], more[1], number, start, more[2])
         self._half ^= 1
         self._overflowed = False
         if style != FULL and number not in self._functions:
@@ -139,6 +141,7 @@ class Worker:
         report.finish(self._core_time.read() - cpu_before, arguments_bytes)
 
     def _mark(self, number: int, *, timed: bool, grace_ns: int = 0) -> None:
+        in_process.index = number - 1
         slate = self._slate
         if slate is None:
             return
