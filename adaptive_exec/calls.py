@@ -218,6 +218,7 @@ class MapCalls:
     def detach(self) -> None:
         """Nobody will take the results, but the tasks are to run all the same."""
         self._is_detached = True
+        self._discard_kept()
         if self._asked:
             self._driver.attention.ring()
 
@@ -243,17 +244,19 @@ class MapCalls:
         return RuntimeError("cannot schedule new futures after shutdown")
 
     def _pull(self) -> bool:
-        if not self._pulling.acquire(blocking=False):
-            return False
-        try:
-            with self._counting:
-                wanted, self._asked = self._asked, 0
-            rest = self._pull_for_a_while(wanted)
-            with self._counting:
-                self._asked += rest
-        finally:
-            self._pulling.release()
-        return True
+        """Pull what was asked for, also what is asked for meanwhile; False when another does so."""
+        did_pull, rest = False, 0
+        while not rest and self._asked and self._pulling.acquire(blocking=False):
+            try:
+                with self._counting:
+                    wanted, self._asked = self._asked, 0
+                rest = self._pull_for_a_while(wanted)
+                with self._counting:
+                    self._asked += rest
+            finally:
+                self._pulling.release()
+            did_pull = True
+        return did_pull
 
     def _pull_for_a_while(self, wanted: int) -> int:
         """Pull until enough is here, or for so long; return how many are still wanted.
@@ -299,15 +302,27 @@ class MapCalls:
         self._records.admit(self.work.function, start, items)
 
     def _keep(self, block: Block) -> None:
-        if self._is_dropped or self._is_detached:
+        if self._is_dropped:
             return
         self._add_notes(block)
         if self._in_order:
             self._ready[block.start] = block
         else:
             self._loose.append(block)
+        if self._is_detached:
+            self._discard_kept()
         if self._is_awaited and self._is_something_ready():
             self._wake()
+
+    def _discard_kept(self) -> None:
+        """Make room for more tasks of a map whose results nobody takes."""
+        for kept in (self._ready, self._loose):
+            while kept:
+                try:
+                    block = kept.popitem()[1] if isinstance(kept, dict) else kept.popleft()
+                except (KeyError, IndexError):  # the driver's thread did so just now
+                    break
+                self.taken(len(block.results.values))
 
     @staticmethod
     def _add_notes(block: Block) -> None:

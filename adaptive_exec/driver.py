@@ -75,11 +75,12 @@ from adaptive_exec.levels.base import (
 )
 from adaptive_exec.levels.bell import Bell
 from adaptive_exec.levels.current import Place, TaskFolders
+from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.meter import collect_and_trim
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.threads import start_thread
 from adaptive_exec.levels.waiter import Waiter
-from adaptive_exec.lifetime import enter, hold_interrupts, leave
+from adaptive_exec.lifetime import enter, leave
 from adaptive_exec.log import LOGGER, DecisionLog, as_event
 from adaptive_exec.recorder import RecordBook, Recorder
 

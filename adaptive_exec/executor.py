@@ -21,10 +21,11 @@ from adaptive_exec.display import Display
 from adaptive_exec.driver import Book, Driver
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
+from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
 from adaptive_exec.levels.wire import pack_function
-from adaptive_exec.lifetime import exit_began, hold_interrupts
+from adaptive_exec.lifetime import exit_began
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.submits import SubmitCalls

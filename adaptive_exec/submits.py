@@ -15,7 +15,7 @@ from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived
 from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.levels.base import Block, Failure, Results, Unportable, Work
-from adaptive_exec.lifetime import hold_interrupts
+from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.outcomes import add_note, make_error
 
 TYPE_CHECKING = False
@@ -206,7 +206,7 @@ class SubmitCalls:
                 self._records.admit(entry.call[0], self._next - 1, [entry.call])
 
     def _begin(self, entry: "_Entry") -> Any:
-        with self._beginning:
+        with hold_interrupts(), self._beginning:
             if not entry.has_begun:
                 entry.has_begun = True
                 entry.is_cancelled = not entry.future.set_running_or_notify_cancel()

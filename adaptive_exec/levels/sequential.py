@@ -14,6 +14,7 @@ from adaptive_exec.config import INLINE_SECONDS
 from adaptive_exec.core.events import ChunkDone, InitializerFailed, LevelClosed, Usage, WorkerReady
 from adaptive_exec.levels.base import FULL, ChunkOrder, Failure, Outlet, Results, Traits
 from adaptive_exec.levels.current import InThread
+from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.tasks import run_tasks, try_initializer
 from adaptive_exec.levels.threads import start_thread
 
@@ -83,17 +84,21 @@ class SequentialRunner:
         Returns:
             False when none lay ready.
         """
-        try:
-            order = self._orders[batch].popleft()
-        except (KeyError, IndexError):
+        if not self.has_work(batch):
             return False
-        results = Results([])
-        before, cpu_before = time.perf_counter(), time.thread_time()
-        try:
-            self._work_for_a_while(order, results)
-        finally:
-            wall, cpu = time.perf_counter() - before, time.thread_time() - cpu_before
-            self._report(order, results, wall, cpu)
+        with hold_interrupts() as hold:  # only a task may be interrupted: a chunk is never lost
+            try:
+                order = self._orders[batch].popleft()
+            except IndexError:
+                return False
+            results = Results([])
+            before, cpu_before = time.perf_counter(), time.thread_time()
+            try:
+                with hold.let_through():
+                    self._work_for_a_while(order, results)
+            finally:
+                wall, cpu = time.perf_counter() - before, time.thread_time() - cpu_before
+                self._report(order, results, wall, cpu)
         return True
 
     def retire(self, worker: int) -> None:

@@ -135,6 +135,14 @@ def test_a_closed_iterator_yields_no_more_and_cancels_what_has_not_begun(level, 
     assert work.executions(log) < HELD_TASKS
 
 
+def test_a_map_whose_results_nobody_takes_goes_on_to_its_end(level):
+    if level == "sequential":
+        pytest.skip("runs in the thread that takes the results")
+    with executor_at(level) as executor:
+        executor.map(work.same, list(range(3 * HELD_TASKS)))
+        assert eventually(lambda: executor.progress_now().done == 3 * HELD_TASKS, seconds=60)
+
+
 def test_a_dropped_iterator_cancels_what_has_not_begun(level):
     source = Source()
     with executor_at(level) as executor:

@@ -95,6 +95,21 @@ def test_wherever_a_handler_raises_the_executor_ends_in_time(level: str):
         assert time.monotonic() - began < END_SECONDS
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["thread", "sequential"])
+def test_wherever_a_handler_raises_the_executor_can_be_used_again(level: str):
+    dice = random.Random(2)
+    for _ in range(150):
+        executor = executor_at(level)
+        with suppress(StopAskedError), alarm_raises(0.00001 + 0.004 * dice.random()):
+            for _ in executor.map(abs, iter(range(300))):
+                pass
+        began = time.monotonic()
+        assert list(executor.map(abs, range(20))) == list(range(20))
+        executor.shutdown()
+        assert time.monotonic() - began < END_SECONDS
+
+
 def test_a_bell_rung_before_the_wait_ends_it_once():
     bell = Bell()
     bell.ring()

@@ -1,0 +1,77 @@
+"""Hold signals back in the main thread while state is being changed.
+
+Any of a program's own handlers may raise, as Ctrl-C's does, at any instruction, and would leave a
+step half done. Other threads are never interrupted. Does not know what the steps are.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any, Final
+
+_HELD: Final = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+)
+"""Signals that programs answer by raising: Ctrl-C, an end that is asked for, a deadline."""
+
+
+class Hold:
+    """What is held back, and by whom it would have been handled."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, Any] = {}
+        self._came: list[tuple[int, Any]] = []
+
+    @contextlib.contextmanager
+    def let_through(self) -> Iterator[None]:
+        """Let signals be handled as ever for a while: the user's code runs."""
+        self.end()
+        try:
+            yield
+        finally:
+            self.begin()
+
+    def begin(self) -> None:
+        """Note signals from here on instead of handling them; nothing in other threads."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in _HELD:
+            handler = signal.getsignal(number)
+            if callable(handler):
+                self._handlers[number] = handler  # noted first: from here on it is put back
+                signal.signal(number, self._note)
+
+    def end(self) -> None:
+        """Handle signals as before, those that came meanwhile first."""
+        handlers = dict(self._handlers)
+        _put_back(self._handlers)
+        came, self._came = self._came, []
+        for number, frame in came:
+            handlers[number](number, frame)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self._came.append((number, frame))
+
+
+@contextlib.contextmanager
+def hold_interrupts() -> Iterator[Hold]:
+    """Hold back what signal handlers would do until the body is through."""
+    hold = Hold()
+    try:
+        hold.begin()
+        yield hold
+    finally:
+        hold.end()
+
+
+def _put_back(handlers: dict[int, Any]) -> None:
+    """Set handlers again, all of them, whatever the first of them raises at once."""
+    if handlers:
+        number, handler = handlers.popitem()
+        try:
+            signal.signal(number, handler)
+        finally:
+            _put_back(handlers)
