@@ -188,6 +188,8 @@ class Driver:
         self._make = runners
         self._runners: dict[str, Runner] = {}
         self._open_book = open_book
+        self._book_error = ""
+        self._last_words = DriverError("the executor's loop failed for want of memory")
         self._book: Book | None = None
         self._run = Run(config, read_host())
         self._log = DecisionLog(self.name)
@@ -357,16 +359,22 @@ class Driver:
     def _drive(self) -> None:
         """The thread's loop."""
         while not self.finished.is_set():
-            due = self.waiter.wait(0.0 if self._inbox else self._until_tick())
-            with self._lock:
-                if self.finished.is_set():
-                    break  # terminated from another thread while we slept: start nothing more
-                try:
-                    self._look_around(due)
-                except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever
-                    self._crash(error)
-            self.pump()
+            try:
+                self._drive_once()
+            except Exception:  # noqa: BLE001  # no memory even to fail: some may be free a moment later
+                time.sleep(TICK_SECONDS)
         self.waiter.close()
+
+    def _drive_once(self) -> None:
+        due = self.waiter.wait(0.0 if self._inbox else self._until_tick())
+        with self._lock:
+            if self.finished.is_set():
+                return  # terminated from another thread while we slept: start nothing more
+            try:
+                self._look_around(due)
+            except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever
+                self._crash(error)
+        self.pump()
 
     def _look_around(self, due: list[tuple[Callable[[int], None], int]]) -> None:
         while self._deferred:
@@ -504,6 +512,15 @@ class Driver:
                 assert_never(instruction)
 
     def _trade(self, order: TradeShare) -> ShareChanged:
+        """Trade with the ledger, or go on alone where it fails in any way; that is said once."""
+        try:
+            share, trouble = self._trade_in_book(order)
+        except Exception as error:  # noqa: BLE001  # by origin: no memory for it, for one
+            said, self._book_error = self._book_error, f"{type(error).__name__}: {error}"
+            return ShareChanged(time.monotonic(), None, "" if said else self._book_error)
+        return ShareChanged(time.monotonic(), share, trouble)
+
+    def _trade_in_book(self, order: TradeShare) -> Traded:
         if self._book is None:
             self._book = self._open_book()
         limit = self._run.host.limit_bytes
@@ -514,8 +531,7 @@ class Driver:
             critical_bytes=limit - int(marks.get("critical") or limit),
             decisions=self.trace.last_lines(),
         )
-        share, trouble = self._book.trade(order, self._run.host, facts)
-        return ShareChanged(time.monotonic(), share, trouble)
+        return self._book.trade(order, self._run.host, facts)
 
     def _send(self, order: SendChunk) -> None:
         calls = self._batches[order.batch]
@@ -649,9 +665,11 @@ class Driver:
 
     def _crash(self, error: BaseException) -> None:
         """End everything with the cause chained, so that nobody waits for ever."""
-        failure = DriverError(
-            f"the executor's loop failed ({type(error).__name__}: {error}); please report this"
-        )
+        failure = self._last_words
+        with contextlib.suppress(MemoryError):
+            failure = DriverError(
+                f"the executor's loop failed ({type(error).__name__}: {error}); please report this"
+            )
         failure.__cause__ = error
         self.failure = failure
         self._end_now(failure)

@@ -64,7 +64,8 @@ def measure_kills() -> str:
 def measure_orphans() -> str:
     """From the SIGKILL of the parent to the end of all that it and its tasks had started."""
     lines = ["| | still running after 3 s | until all were gone, ms | runs |", "|---|---|---|---|"]
-    for how, runs in in_turn("parent", 5).items():
+    for how, all_runs in in_turn("parent", 5).items():
+        runs = [run for run in all_runs if run]
         left = max(run["left"] for run in runs)
         gone = f"{statistics.median(run['ms'] for run in runs):.0f}" if not left else "never"
         started = runs[0]["started"]

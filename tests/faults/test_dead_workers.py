@@ -1,5 +1,6 @@
 """One dead worker costs one worker: its unfinished tasks run again, all else goes on."""
 
+import itertools
 import os
 import pickle
 import random
@@ -120,6 +121,44 @@ def test_a_worker_killed_from_outside_costs_its_own_unfinished_tasks_only(level,
     twice = {number for number, count in counts_of(log).items() if count > 1}
     assert len(twice) == 1  # the one that was running in the killed worker
     assert counts_of(log).total() == 41
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_neighbours_of_a_dead_worker_go_on_without_a_pause(level, way, tmp_path):
+    log = tmp_path / "log"
+    killed = []
+
+    def kill_one_of_three():
+        assert eventually(lambda: len(work.pids_of_executions(log)) == 3)
+        killed.append(time.monotonic())
+        os.kill(min(work.pids_of_executions(log)), signal.SIGKILL)
+
+    with executor_at(level, max_workers=3) as executor:
+        killer = threading.Thread(target=kill_one_of_three)
+        killer.start()
+        found = outcomes_of(executor, way, NotesTime(log), range(300))
+        killer.join()
+        neighbours = {process.pid for process in workers()} & work.pids_of_executions(log)
+    assert found == {number: number for number in range(300)}
+    begins = {pid: [] for pid in work.pids_of_executions(log)}
+    for line in log.read_text().splitlines():
+        begins[int(line.split()[1])].append(float(line.split()[2]))
+    through = [pid for pid in neighbours if begins[pid][0] < killed[0] < begins[pid][-1]]
+    assert len(through) == 2
+    for pid in through:
+        gaps = [after - before for before, after in itertools.pairwise(begins[pid])]
+        assert max(gaps) < 0.5  # tasks of 10 ms; this host may be busy
+
+
+class NotesTime:
+    def __init__(self, log):
+        self.log = str(log)
+
+    def __call__(self, number):
+        with Path(self.log).open("a") as file:
+            file.write(f"{number} {os.getpid()} {time.monotonic()}\n")
+        time.sleep(0.01)
+        return number
 
 
 def test_results_finished_before_the_death_in_the_same_chunk_are_not_computed_again(

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,12 +76,15 @@ def run_unprivileged(folder: Path, script: str, *arguments: object, limits: dict
 
 def listen_to(process: "subprocess.Popen[str]") -> Ran:
     """Read what a script says, bounded, and how long it takes to end after that."""
+    bound = threading.Timer(SCRIPT_SECONDS, process.kill)
+    bound.start()
     try:
         said = process.stdout.readline()
         before = time.monotonic()
-        rest, log = process.communicate(timeout=SCRIPT_SECONDS)
+        rest, log = process.communicate()
         took = time.monotonic() - before
     finally:
+        bound.cancel()
         process.kill()
         process.wait()
         process.stdout.close()
