@@ -71,7 +71,7 @@ CRITICAL_BYTES: Final = 2 * GIB
 """Bytes available below which pressure is critical. Source: the trials system's emergency brake."""
 CRITICAL_FRACTION: Final = 0.08
 """Fraction of the limit that takes the place of CRITICAL_BYTES where it is smaller."""
-UNKNOWN_TASK_BYTES: Final = 1 * GIB
+UNKNOWN_TASK_BYTES: Final = 4 * GIB
 """Bytes counted for a chunk of which nothing is known, so that a host with plenty lets all workers
 begin at once. Source: own choice; the labels and trials systems' tasks took 0.4-3 GB."""
 GUESS_SECONDS: Final = 0.5

@@ -22,7 +22,7 @@ from adaptive_exec.core.governor import (
     set_marks,
 )
 from adaptive_exec.core.instructions import ReadHost, RetireWorker, TrimMemory
-from adaptive_exec.core.peaks import NOTHING_KNOWN, Peaks, learn_peak
+from adaptive_exec.core.peaks import NOTHING_KNOWN, Peaks, counts_as_sum, learn_peak, reserve_bytes
 from adaptive_exec.core.plan import is_isolated
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
@@ -32,6 +32,10 @@ from adaptive_exec.core.window import OPEN, Room, fit, guess_chunk_bytes, halve,
 
 UNMEASURED_MAX = 3
 """Chunks without a measurement after which none is expected any more; then pressure alone holds."""
+TOLD_SHARE = 8
+"""Part of the window by which it must change before people are told again."""
+CHANGE_SHARE = 7
+"""One in so many running chunks beyond the 95th percentile is three times what chance makes."""
 TRIM_SECONDS = 10.0
 """Seconds between two collections of garbage for want of memory; one of a large heap takes 1 s."""
 
@@ -109,13 +113,13 @@ def refit(state: State) -> None:
     if is_unknown and told is None:
         seen = guess_chunk_bytes(tuple(state.live.values()), is_settled=_is_settled(state))
     elif not is_unknown:
-        seen = _second_highest(state)
+        seen = state.seen_bytes
     elif not peaks.measured and told is None:
         state.window = OPEN  # threads cannot be measured; pressure alone holds them back
         return
-    room = _room(state, max(peaks.p95_bytes, told or 0, seen))
+    room = _room(state)
     state.window = fit(before, peaks, room, told_bytes=told, seen_bytes=seen)
-    _explain_window(state, before.chunks)
+    _explain_window(state)
 
 
 def _speaking_peaks(state: State) -> tuple[Peaks, bool]:
@@ -137,10 +141,15 @@ def _told_bytes(state: State) -> int | None:
     return parse_size("task_memory", size, limit_bytes=state.host.limit_bytes)
 
 
-def _second_highest(state: State) -> int:
-    """Two running chunks beyond what was measured show a change; one may be the tail of many."""
-    live = sorted(state.live.values())
-    return live[-2] if len(live) > 1 else 0
+def _seen_bytes(state: State, peaks: Peaks) -> int:
+    """Return what every seventh running chunk exceeds, at least the second highest.
+
+    Where that is beyond the 95th percentile measured, tasks have changed; one may be their tail.
+    """
+    if counts_as_sum(peaks, len(state.live)):
+        return 0  # their sum is compared with what is reserved for it
+    live = sorted(state.live.values(), reverse=True)
+    return live[max(1, len(live) // CHANGE_SHARE)] if len(live) > 1 else 0
 
 
 def _is_settled(state: State) -> bool:
@@ -148,9 +157,17 @@ def _is_settled(state: State) -> bool:
     return any(one is not None and state.now - one.since >= GUESS_SECONDS for one in flights)
 
 
-def _room(state: State, each_bytes: int) -> Room:
+def _excess_bytes(state: State, peaks: Peaks, each_bytes: int) -> float:
+    """Say by how much running chunks have outgrown what is reserved for them."""
+    live = state.live.values()
+    if counts_as_sum(peaks, len(live)):
+        return max(0.0, sum(live) - reserve_bytes(peaks, len(live)))
+    return float(sum(max(0, grown - each_bytes) for grown in live))
+
+
+def _room(state: State) -> Room:
     marks = set_marks(state.host, state.config)
-    taken = state.base_bytes + sum(max(0, live - each_bytes) for live in state.live.values())
+    taken = state.base_bytes + state.excess_bytes
     roster = state.rosters[ISOLATED_LEVEL]
     kept = sum(roster.services[worker].kept_bytes for worker in roster.idle)
     taken += kept
@@ -161,13 +178,14 @@ def _room(state: State, each_bytes: int) -> Room:
     return Room(target, most)
 
 
-def _explain_window(state: State, before: int) -> None:
-    now = state.window.chunks
+def _explain_window(state: State) -> None:
+    """Tell of the window where it bounds anything and has changed by more than an eighth."""
     goal = max(roster.goal for roster in state.ranks)
-    if now != before and min(now, before) < goal:
-        old, new = (str(min(count, goal)) for count in (before, now))
-        if old != new:
-            state.explain("windowed", "debug", "run", state.window.reason, old=old, new=new)
+    before, now = min(state.told_window or goal, goal), min(state.window.chunks, goal)
+    if abs(now - before) > before // TOLD_SHARE:
+        state.told_window = now
+        old, new = str(before), str(now)
+        state.explain("windowed", "debug", "run", state.window.reason, old=old, new=new)
 
 
 def _weigh(state: State, event: HostSampled) -> None:
@@ -186,7 +204,14 @@ def _weigh(state: State, event: HostSampled) -> None:
             state.live[flight.chunk] = grown
         elif event.sizes:
             roster.services[worker] = service._replace(kept_bytes=grown)
-    state.base_bytes = max(0, state.host.used_bytes - own)
+    # Sizes and the host are not read in one instant: what a task takes or frees between the two
+    # looks like somebody else's. The smaller of two readings is right.
+    base = max(0, state.host.used_bytes - own)
+    state.base_bytes, state.last_base_bytes = min(base, state.last_base_bytes), base
+    peaks, _ = _speaking_peaks(state)
+    state.seen_bytes = _seen_bytes(state, peaks)
+    each = max(peaks.p95_bytes, _told_bytes(state) or 0, state.seen_bytes)
+    state.excess_bytes = _excess_bytes(state, peaks, each)
     marks = set_marks(state.host, state.config)
     room = max(0, marks.target_bytes - state.base_bytes)
     state.fair_bytes = room / max(1, roster.goal)

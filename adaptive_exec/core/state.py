@@ -47,6 +47,10 @@ class State:
         window: Most chunks that memory lets out.
         live: By how much the workers of running chunks had grown at the last reading, by chunk.
         base_bytes: What all but the tasks of this run takes of memory.
+        last_base_bytes: The same as the last reading alone has it.
+        seen_bytes: What many running chunks had grown to at the last reading.
+        excess_bytes: By how much they had outgrown what is reserved for them.
+        told_window: The width of the window that people were told last, 0 for none.
         fair_bytes: A worker's fair part of the room for tasks.
         is_alarmed: True between the first critical reading and the second look.
         victim: The worker that was killed for memory which is not back yet.
@@ -82,7 +86,10 @@ class State:
         self.next_trade = FOREVER
         self.window = OPEN
         self.live: dict[int, int] = {}
-        self.base_bytes = host.used_bytes
+        self.base_bytes = self.last_base_bytes = host.used_bytes
+        self.seen_bytes = 0
+        self.excess_bytes = 0.0
+        self.told_window = 0
         self.fair_bytes = float(host.limit_bytes)
         self.is_alarmed = False
         self.victim: Victim | None = None

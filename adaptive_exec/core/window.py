@@ -16,6 +16,9 @@ CHUNKS_MAX = 1 << 20
 LITTLE_SPREAD = 0.25
 """Share of their mean that chunks in flight may exceed together, so that the window may grow past
 the target. Source: own choice, a quarter."""
+REGROWTH = 1 / 16
+"""Chunks by which a wide window that was halved grows with each finished one: it is as wide as
+before after 12 rounds, not after as many as it has chunks."""
 TOLD_SLACK = 1.1
 """How much more than told a task may be measured to take and still be believed."""
 GUESS_FACTOR = 2
@@ -102,11 +105,11 @@ def _divide(room_bytes: float, each_bytes: int) -> int:
 def widen(before: Window) -> Window:
     """Let the window grow, since a chunk was finished in peace.
 
-    By one for each; once it was halved, by one for as many as it has.
+    By one for each; once it was halved, by one for as many as it has, or a sixteenth of them.
     """
     if not before.growth or before.growth >= CHUNKS_MAX:
         return before
-    step = 1.0 / before.growth if before.was_halved else 1.0
+    step = max(1.0 / before.growth, REGROWTH) if before.was_halved else 1.0
     return before._replace(growth=before.growth + step)
 
 

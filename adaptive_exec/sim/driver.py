@@ -3,7 +3,7 @@
 The callers are simulated too: they give input when asked and take results in order, at once.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -18,8 +18,9 @@ from adaptive_exec.core.share import Share, apportion
 from adaptive_exec.core.trace import RunReport, Trace
 from adaptive_exec.sim.clock import Clock
 from adaptive_exec.sim.host import Course, SimHost, run_chunk
+from adaptive_exec.sim.memory import SimMemory
 
-EVENTS_MAX = 10_000_000
+EVENTS_MAX = 100_000_000
 """Events after which a simulation that has not ended is given up."""
 
 
@@ -29,15 +30,15 @@ class SimBatch:
 
     Attributes:
         durations: Seconds of each task.
-        outcomes: `"value"` or the reason code of its error, by task.
-        executions: How often each task was begun, where more or less than once.
+        outcomes: `"value"` or the reason code of its error for each task, None before.
+        executions: How often each task was begun.
         known: Tasks whose result the journal has from an earlier run.
         recorded: Tasks whose result was written into the journal.
     """
 
-    durations: list[float]
-    outcomes: dict[int, str] = field(default_factory=dict)
-    executions: Counter[int] = field(default_factory=Counter)
+    durations: Sequence[float]
+    outcomes: list[str | None]
+    executions: bytearray
     known: frozenset[int] = frozenset()
     recorded: set[int] = field(default_factory=set)
     pulled: int = 0
@@ -53,12 +54,16 @@ class SimResult:
         seconds: Simulated time from the first batch to the last result.
         events: Events that the run handled.
         report: What the run says of itself.
+        most_bytes: The most memory that tasks and others took at once.
+        memory_deaths: Chunks that died since there was not enough.
     """
 
     batches: tuple[SimBatch, ...]
     seconds: float
     events: int
     report: RunReport
+    most_bytes: int = 0
+    memory_deaths: int = 0
 
 
 def simulate(
@@ -109,6 +114,7 @@ class SimDriver:
         self._random = Random(host.seed)
         self._inbox: deque[ev.Event] = deque()
         self._batches: dict[int, SimBatch] = {}
+        self._memory = SimMemory(host)
         self._timer_at: float | None = None
         self._events = 0
         self._done_at = 0.0
@@ -118,14 +124,18 @@ class SimDriver:
     ) -> SimResult:
         """Run batches until everything is done."""
         for number, durations in enumerate(batches, start=1):
-            self._batches[number] = SimBatch(list(durations), known=known)
+            count = len(durations)
+            batch = SimBatch(durations, [None] * count, bytearray(count), known)
+            self._batches[number] = batch
             opened = ev.BatchOpened(0.0, number, len(durations), recorded=bool(known))
             self._inbox.append(opened)
         self._inbox.append(ev.StopRequested(0.0))
         while not self._run.finished:
             self._handle(self._next_event())
         batches_done = tuple(self._batches.values())
-        return SimResult(batches_done, self._done_at, self._events, self.trace.report())
+        report, memory = self.trace.report(), self._memory
+        most, deaths = memory.most_bytes, memory.deaths
+        return SimResult(batches_done, self._done_at, self._events, report, most, deaths)
 
     def _next_event(self) -> ev.Event:
         if self._inbox:
@@ -143,6 +153,7 @@ class SimDriver:
     def _handle(self, event: ev.Event) -> None:
         if isinstance(event, ev.ChunkDone) and event.chunk not in self._run.flights:
             return  # it was scheduled before its worker died
+        self._memory.see(event)
         self._events += 1
         orders = self._run.handle(event)
         workers = sum(roster.size for roster in self._run.rosters.values())
@@ -176,8 +187,9 @@ class SimDriver:
             case ins.KillWorker():
                 self._kill(order)
             case ins.ReadHost():
-                snapshot = self._host.snapshot(self.clock.now, len(self._run.flights))
-                self._inbox.append(ev.HostSampled(self.clock.now, snapshot))
+                snapshot = self._host.snapshot(self.clock.now, self._memory.taken_bytes)
+                sizes = self._memory.sizes()
+                self._inbox.append(ev.HostSampled(self.clock.now, snapshot, sizes))
             case ins.TradeShare():
                 self._inbox.append(ev.ShareChanged(self.clock.now, self._trade(order)))
             case ins.Explain() | ins.TrimMemory() | ins.RetireWorker() | ins.Finish():
@@ -193,8 +205,12 @@ class SimDriver:
     def _send(self, order: ins.SendChunk) -> None:
         batch = self._batches[order.batch]
         running = len(self._run.rosters[order.level].busy) - 1
-        course = run_chunk(self._host, self._random, order, batch.durations, running=running)
-        batch.executions.update(range(order.start, order.start + course.finished))
+        fits = self._memory.take(order, self.clock.now)
+        course = run_chunk(
+            self._host, self._random, order, batch.durations, running=running, fits=fits
+        )
+        for index in range(order.start, order.start + course.finished):
+            batch.executions[index] += 1
         at = self.clock.now + course.seconds
         if course.killer is None:
             usage = self._measure(order, batch, course)
@@ -216,12 +232,13 @@ class SimDriver:
 
     def _measure(self, order: ins.SendChunk, batch: SimBatch, course: Course) -> ev.Usage:
         stop = order.start + course.finished
+        peak = self._host.chunk_bytes(order.start, max(stop, order.start + 1))
         return ev.Usage(
             course.finished,
             sum(batch.durations[order.start : stop]),
             transport_seconds=self._host.message_seconds,
-            peak_bytes=self._host.task_bytes,
-            span_bytes=self._host.task_bytes,
+            peak_bytes=peak,
+            span_bytes=peak,
             kept_bytes=0,
         )
 
@@ -229,10 +246,10 @@ class SimDriver:
         batch = self._batches[number]
         self._done_at = self.clock.now
         for index in range(start, stop):
-            assert index not in batch.outcomes, f"task {index} ended twice"
+            assert batch.outcomes[index] is None, f"task {index} ended twice"
             batch.outcomes[index] = outcome
         taken = batch.taken
-        while batch.taken in batch.outcomes:
+        while batch.taken < len(batch.outcomes) and batch.outcomes[batch.taken] is not None:
             batch.taken += 1
         if batch.taken > taken:
             self._inbox.append(ev.ResultsTaken(self.clock.now, number, batch.taken - taken))
@@ -262,7 +279,7 @@ class SimDriver:
                 error = "OSError: [Errno 12] Cannot allocate memory"
                 self._inbox.append(ev.StartRefused(now, level, worker, error))
             else:
-                self.clock.schedule(ev.WorkerReady(now + wait, level, worker))
+                self.clock.schedule(ev.WorkerReady(now + wait, level, worker, size_bytes=0))
 
     def _kill(self, order: ins.KillWorker) -> None:
         cause = str(order.reason.code)

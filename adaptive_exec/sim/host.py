@@ -3,6 +3,7 @@
 Says how long things take and what goes wrong. What follows is the core's to decide.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -19,6 +20,8 @@ class SimHost:
         cores: Usable cores.
         memory_bytes: The memory limit.
         task_bytes: Memory that every running task takes.
+        size_of: Memory that a task takes, by its index; None for `task_bytes`.
+        neighbour: Memory that others take at a time; None for none.
         start_seconds: How long a process takes to report for work.
         message_seconds: What a chunk costs besides its tasks, at the process level.
         refused_until: Seconds; before them every start of a process is refused.
@@ -30,6 +33,8 @@ class SimHost:
     cores: int = 4
     memory_bytes: int = 64 * GIB
     task_bytes: int = 0
+    size_of: Callable[[int], int] | None = None
+    neighbour: Callable[[float], int] | None = None
     start_seconds: float = 0.01
     message_seconds: float = 0.0001
     refused_until: float = 0.0
@@ -37,11 +42,21 @@ class SimHost:
     killers: frozenset[int] = frozenset()
     seed: int = 0
 
-    def snapshot(self, at: float, running_tasks: int) -> HostSnapshot:
-        """Read this host."""
-        available_bytes = max(0, self.memory_bytes - running_tasks * self.task_bytes)
+    def snapshot(self, at: float, taken_bytes: int) -> HostSnapshot:
+        """Read this host while its tasks take so much."""
+        available_bytes = max(0, self.room_bytes(at) - taken_bytes)
         where = "simulated"
         return HostSnapshot(at, self.memory_bytes, where, available_bytes, where, self.cores, where)
+
+    def room_bytes(self, at: float) -> int:
+        """Return the memory that others leave to the tasks at a time."""
+        return self.memory_bytes - (0 if self.neighbour is None else self.neighbour(at))
+
+    def chunk_bytes(self, start: int, stop: int) -> int:
+        """Return the most memory that a chunk's tasks take, which run one after the other."""
+        if self.size_of is None:
+            return self.task_bytes
+        return max(map(self.size_of, range(start, stop)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +79,13 @@ class Course:
 
 
 def run_chunk(
-    host: SimHost, random: Random, order: SendChunk, durations: list[float], *, running: int
+    host: SimHost,
+    random: Random,
+    order: SendChunk,
+    durations: Sequence[float],
+    *,
+    running: int,
+    fits: bool = True,
 ) -> Course:
     """Say how a chunk goes on this host.
 
@@ -74,6 +95,7 @@ def run_chunk(
         order: The chunk.
         durations: Seconds of each of the batch's tasks.
         running: Chunks that run beside it.
+        fits: False when there is not enough memory for it.
 
     Returns:
         Its course.
@@ -85,7 +107,7 @@ def run_chunk(
         # Python code of two threads does not run at the same time.
         return Course(len(seconds), sum(seconds) * (running + 1))
     slower = max(1.0, (running + 1) / host.cores)
-    victim = _victim(host, random, order, running)
+    victim = (order.start, True, False) if not fits else _victim(host, random, order)
     if victim is None:
         return Course(len(seconds), host.message_seconds + slower * sum(seconds))
     index, is_memory, is_outside = victim
@@ -94,7 +116,7 @@ def run_chunk(
     return Course(finished, slower * spent, index, is_memory, is_outside)
 
 
-def _bite(seconds: list[float]) -> Course:
+def _bite(seconds: Sequence[float]) -> Course:
     spent, finished = 0.0, 0
     while finished < len(seconds) and spent < INLINE_SECONDS:
         spent += seconds[finished]
@@ -102,12 +124,8 @@ def _bite(seconds: list[float]) -> Course:
     return Course(finished, spent)
 
 
-def _victim(
-    host: SimHost, random: Random, order: SendChunk, running: int
-) -> tuple[int, bool, bool] | None:
+def _victim(host: SimHost, random: Random, order: SendChunk) -> tuple[int, bool, bool] | None:
     """Name the task that runs when the worker dies, whether for memory, whether by an outsider."""
-    if host.task_bytes * (running + 1) > host.memory_bytes:
-        return order.start, True, False
     for index in host.killers.intersection(range(order.start, order.stop)):
         return index, False, False
     if host.deaths_per_chunk and random.random() < host.deaths_per_chunk:

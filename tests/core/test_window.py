@@ -29,7 +29,7 @@ EVEN, UNEVEN = measured(*[150 * MIB] * 5), measured(10 * MIB, 80 * MIB, 150 * MI
             id="nothing known and little room: one to begin with",
         ),
         pytest.param(
-            NOTHING_KNOWN, 300 * GIB, 400 * GIB, None, UNKNOWN_TASK_BYTES, 300,
+            NOTHING_KNOWN, 300 * GIB, 400 * GIB, None, UNKNOWN_TASK_BYTES, 75,
             id="nothing known and plenty: all workers at once",
         ),
         pytest.param(EVEN, 290 * MIB, 310 * MIB, None, 0, 2, id="no spread: up to the warn mark"),
