@@ -548,10 +548,11 @@ class Driver:
     def _record(self, order: Record) -> None:
         calls = self._batches[order.batch]
         level, attempt, worker = self._orders[order.chunk]
-        start = order.start
-        for results in self._results[order.chunk]:
+        held, start = self._results[order.chunk], order.start
+        for place in itertools.count():  # not an iterator: a worker's thread may add meanwhile
             if start == order.stop:
                 break
+            results = held[place]
             calls.record(start, results, level, attempt, worker=worker)
             start += len(results.values)
 

@@ -15,6 +15,7 @@ import pytest
 
 from adaptive_exec import Journal, JournalError, adaptive_executor
 from adaptive_exec.journal.store import Store
+from adaptive_exec.records import Records
 from tests.architecture.house import ROOT
 
 LEVELS = ["process", "thread", "sequential"]
@@ -314,6 +315,25 @@ def test_two_executors_on_one_journal_run_each_task_once(path: Path, levels):
     assert [one for one in answers if isinstance(one, list)] == [[n * n for n in numbers]] * 2
     assert sum(one for one in answers if isinstance(one, int)) == 40
     assert min(one for one in answers if isinstance(one, int)) > 0
+
+
+def nap_and_return(number):
+    time.sleep(0.001)
+    return number
+
+
+def test_results_may_come_while_earlier_ones_are_recorded(path: Path, monkeypatch):
+    record = Records.record
+
+    def slowly_record(self, *args):
+        time.sleep(0.01)
+        record(self, *args)
+
+    monkeypatch.setattr(Records, "record", slowly_record)
+    with adaptive_executor(journal=path, levels="thread", max_workers=2) as ex:
+        values = list(ex.map(nap_and_return, range(100), chunksize=50))
+
+    assert values == list(range(100))
 
 
 def test_nothing_is_left_but_the_journal(path: Path):
