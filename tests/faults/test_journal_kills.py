@@ -67,6 +67,14 @@ def wait_for_more(folder: Path) -> None:
         time.sleep(0.02)
 
 
+def wait_for_outcome(folder: Path, name: str, other: subprocess.Popen) -> None:
+    """Wait until an instance has delivered one more, or the other one is through."""
+    before, end = read(folder, name).total(), time.monotonic() + 60
+    while read(folder, name).total() == before and other.poll() is None:
+        assert time.monotonic() < end, "nothing was delivered"
+        time.sleep(0.02)
+
+
 def test_nothing_delivered_is_run_again_whenever_the_parent_is_killed(tmp_path: Path):
     chance = random.Random(KILLS)
     tasks = 100_000
@@ -105,7 +113,8 @@ def test_an_instance_goes_on_while_another_one_is_killed_again_and_again(tmp_pat
     while steady.poll() is None and kills < KILLS:
         other = start(tmp_path, "other", kills, tasks)
         other.stdout.readline()
-        time.sleep(0.3 + chance.random())
+        wait_for_outcome(tmp_path, "seen-other", steady)
+        time.sleep(chance.random() * 0.5)
         kill(other)
         kills += 1
     answer, _ = steady.communicate(timeout=200)
