@@ -30,7 +30,7 @@ def dispatch(state: State) -> None:
 
 
 def _may_send(state: State) -> bool:
-    if state.solo is not None or state.is_short_of_room:
+    if state.solo is not None or state.is_short_of_room or state.is_in_line:
         return False
     if not state.out:
         return True

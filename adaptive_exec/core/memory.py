@@ -116,7 +116,9 @@ def refit(state: State) -> None:
         seen = state.seen_bytes
     elif not peaks.measured and told is None:
         state.window = OPEN  # threads cannot be measured; pressure alone holds them back
+        state.chunk_bytes = 0
         return
+    state.chunk_bytes = max(peaks.p95_bytes, told or 0, seen)
     room = _room(state)
     state.window = fit(before, peaks, room, told_bytes=told, seen_bytes=seen)
     _explain_window(state)

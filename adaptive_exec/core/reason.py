@@ -77,6 +77,7 @@ class Code(StrEnum):
     SHARE_ALONE = "share_alone"
     SHARE_FAIR = "share_fair"
     SHARE_AWAITED = "share_awaited"
+    SHARE_SPENT = "share_spent"
     SHARE_SHRUNK = "share_shrunk"
     LEDGER_UNUSABLE = "ledger_unusable"
     LEDGER_ODD = "ledger_odd"

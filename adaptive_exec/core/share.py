@@ -9,6 +9,7 @@ in the same instant do not all see the same free memory. What a run does with it
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from adaptive_exec.config import SHARE_TURN_SECONDS
 from adaptive_exec.core.reason import Code, Reason, because
 
 
@@ -59,7 +60,9 @@ class Share(NamedTuple):
     reason: Reason
 
 
-def apportion(own: Claim, others: Sequence[Claim], *, cores: int, room_bytes: int) -> Share:
+def apportion(
+    own: Claim, others: Sequence[Claim], *, cores: int, room_bytes: int, now: float = 0.0
+) -> Share:
     """Say what an instance may have beside the others.
 
     Args:
@@ -67,6 +70,7 @@ def apportion(own: Claim, others: Sequence[Claim], *, cores: int, room_bytes: in
         others: The claims of all other instances on this host.
         cores: Usable cores, 1 or more.
         room_bytes: Memory that can still be taken up to the mark, as read from the host.
+        now: Monotonic seconds; cores that cannot be divided go round in turn.
 
     Returns:
         Its share. Where everybody holds no more than their share, all shares together are at most
@@ -78,8 +82,8 @@ def apportion(own: Claim, others: Sequence[Claim], *, cores: int, room_bytes: in
     near = [other for other in others if other.shares_cores and other.wanted_slots]
     beside = [other for other in others if other.shares_memory and _counts(other)]
     instances = 1 + len({other.name for other in (*near, *beside)})
-    slots = _slots(own, near, cores)
-    slot_bytes, place = _bytes(own, beside, room_bytes)
+    slots = _slots(own, near, cores, turn=int(now / SHARE_TURN_SECONDS))
+    slot_bytes, place = _bytes(own, beside, room_bytes, turn=int(now / SHARE_TURN_SECONDS))
     code = Code.SHARE_ALONE if instances == 1 else Code.SHARE_FAIR
     if place:
         code = Code.SHARE_AWAITED
@@ -131,16 +135,22 @@ def _in_line(own: Claim, others: Iterable[Claim]) -> list[Claim]:
     return sorted((own, *others), key=lambda claim: (claim.arrived_at, claim.name))
 
 
-def _slots(own: Claim, others: Sequence[Claim], cores: int) -> int:
+def _slots(own: Claim, others: Sequence[Claim], cores: int, *, turn: int) -> int:
     if not others:
         return max(cores, own.wanted_slots)  # alone: the run's own plan says how many
+    if len(others) >= cores:
+        return 1
     line = _in_line(own, others)
+    first = turn * (cores % len(line)) % len(line)
+    line = line[first:] + line[:first]
     fair = level_out(cores, [claim.wanted_slots for claim in line])[line.index(own)]
     free = cores - sum(other.held_slots for other in others)
     return max(1, min(fair, max(own.held_slots, free)))
 
 
-def _bytes(own: Claim, others: Sequence[Claim], room_bytes: int) -> tuple[int | None, int]:
+def _bytes(
+    own: Claim, others: Sequence[Claim], room_bytes: int, *, turn: int
+) -> tuple[int | None, int]:
     """Return the share of memory, and the place in line where it is less than one unit."""
     if not others or not own.wanted_bytes:
         return None, 0
@@ -148,16 +158,17 @@ def _bytes(own: Claim, others: Sequence[Claim], room_bytes: int) -> tuple[int | 
     pledged = sum(max(0, claim.held_bytes - claim.used_bytes) for claim in line)
     free = room_bytes - pledged
     pool = free + sum(claim.held_bytes for claim in line)
-    fair = _deal(line, pool)[line.index(own)]
+    fair = _deal(line, pool, turn)[line.index(own)]
     granted = max(0, min(fair, max(own.held_bytes, own.held_bytes + free)))
-    if granted >= own.unit_bytes:
+    keeps_going = own.held_bytes and fair >= own.unit_bytes  # what a task takes is an estimate
+    if granted >= own.unit_bytes or keeps_going:
         return granted, 0
     waiting = [claim for claim in line if claim is own or claim.held_bytes < claim.unit_bytes]
     return granted, 1 + waiting.index(own)
 
 
-def _deal(line: Sequence[Claim], pool: int) -> list[int]:
-    """Give each its unit, who came first first, then level out what is left."""
+def _deal(line: Sequence[Claim], pool: int, turn: int) -> list[int]:
+    """Give each its unit, who came first first, then level out what is left, in whole units."""
     left, units = max(0, pool), []
     for claim in line:
         unit = claim.unit_bytes if claim.unit_bytes <= left else 0
@@ -167,4 +178,15 @@ def _deal(line: Sequence[Claim], pool: int) -> list[int]:
         max(0, claim.wanted_bytes - unit) if unit >= claim.unit_bytes else 0
         for claim, unit in zip(line, units, strict=True)
     ]
-    return [unit + part for unit, part in zip(units, level_out(left, more), strict=True)]
+    parts = [
+        part - part % max(1, claim.unit_bytes)
+        for claim, part in zip(line, level_out(left, more), strict=True)
+    ]
+    left -= sum(parts)
+    for step in range(len(line)):
+        index = (turn + step) % len(line)
+        unit = line[index].unit_bytes
+        if unit <= left and parts[index] + unit <= more[index]:
+            parts[index] += unit
+            left -= unit
+    return [unit + part for unit, part in zip(units, parts, strict=True)]

@@ -6,7 +6,7 @@ do, in that order.
 
 from itertools import count
 
-from adaptive_exec.config import LEVELS, Config
+from adaptive_exec.config import LEVELS, SHARE_WAIT_SECONDS, UNKNOWN_TASK_BYTES, Config
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.governor import CALM, Verdict, Victim
 from adaptive_exec.core.instructions import Explain, Instruction
@@ -43,6 +43,8 @@ class State:
         is_trading: True from a trade's order to its answer.
         is_resting: Whether the others were told last that there is nothing to do here.
         last_trade: When the last trade was ordered.
+        waiting_since: Since when a share of memory is awaited, None while none is.
+        is_past_line: Whether the wait has lasted too long, so that the run goes on all the same.
         next_trade: When the next one is due; never while one is under way or the run rests.
         window: Most chunks that memory lets out.
         live: By how much the workers of running chunks had grown at the last reading, by chunk.
@@ -51,6 +53,7 @@ class State:
         seen_bytes: What many running chunks had grown to at the last reading.
         excess_bytes: By how much they had outgrown what is reserved for them.
         told_window: The width of the window that people were told last, 0 for none.
+        chunk_bytes: What a chunk in a process is reckoned to take, 0 where nothing is.
         fair_bytes: A worker's fair part of the room for tasks.
         is_alarmed: True between the first critical reading and the second look.
         victim: The worker that was killed for memory which is not back yet.
@@ -83,6 +86,8 @@ class State:
         self.is_trading = False
         self.is_resting = True
         self.last_trade = -FOREVER
+        self.waiting_since: float | None = None
+        self.is_past_line = False
         self.next_trade = FOREVER
         self.window = OPEN
         self.live: dict[int, int] = {}
@@ -90,6 +95,7 @@ class State:
         self.seen_bytes = 0
         self.excess_bytes = 0.0
         self.told_window = 0
+        self.chunk_bytes = UNKNOWN_TASK_BYTES
         self.fair_bytes = float(host.limit_bytes)
         self.is_alarmed = False
         self.victim: Victim | None = None
@@ -108,6 +114,12 @@ class State:
     def is_short_of_room(self) -> bool:
         """True while nothing is sent for want of memory; bounded by ROOM_SECONDS."""
         return self.now < self.room_until and self.verdict.pressure == "critical"
+
+    @property
+    def is_in_line(self) -> bool:
+        """True while nothing is sent for want of a share; bounded by SHARE_WAIT_SECONDS."""
+        since = self.waiting_since
+        return since is not None and self.now < since + SHARE_WAIT_SECONDS
 
     @property
     def shut_levels(self) -> frozenset[str]:

@@ -13,26 +13,34 @@ from adaptive_exec.config import (
     SHARE_SECONDS,
     SHARE_SECONDS_MAX,
     TINY_TASK_SECONDS,
+    UNKNOWN_TASK_BYTES,
     WAITING_CPU_SHARE,
     WAITING_WORKERS_MAX,
 )
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.costs import has_sample
 from adaptive_exec.core.events import ShareChanged
-from adaptive_exec.core.instructions import RetireWorker, Standing, TradeShare
+from adaptive_exec.core.governor import set_marks
+from adaptive_exec.core.instructions import ReadHost, RetireWorker, Standing, TradeShare
 from adaptive_exec.core.outcomes import INLINE_LEVEL
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.share import Claim, Share
 from adaptive_exec.core.state import FOREVER, State
 
+UNKNOWN_PARTS = 4
+"""Parts of the memory up to the mark, one of which a chunk is reckoned to take at most while
+nothing is known of it: so many instances at once find out what theirs take, others wait a bit."""
+
 
 def has_share(state: State, roster: Roster) -> bool:
     """Say whether workers of a level may be ordered; the first process needs a share before."""
-    if not state.is_sharing or state.share is not None or roster.level != "process":
+    if not state.is_sharing or roster.level != "process":
         return True
-    state.next_trade = state.now
-    return False
+    if state.share is None:
+        state.next_trade = state.now
+        return False
+    return not state.is_in_line
 
 
 def trade(state: State) -> None:
@@ -44,7 +52,7 @@ def trade(state: State) -> None:
         state.is_resting = False
         soon = max(state.last_trade, state.now if state.share is None else 0.0)
         state.next_trade = min(state.next_trade, soon + SHARE_LOOK_SECONDS)
-    if state.now < state.next_trade:
+    if state.now < state.next_trade or not _is_host_fresh(state):
         return
     state.is_trading = True
     state.is_resting = not is_active
@@ -66,16 +74,14 @@ def take_share(state: State, event: ShareChanged) -> None:
         state.next_trade = state.now + _interval(new)
     for roster in state.ranks:
         assign_seats(state, roster)
+    _stand_in_line(state, new)
     if new is not None and _is_news(old, new):
-        workers = state.rosters["process"].size
-        word = "waiting" if new.place else "shared"
-        severity = "warning" if new.place else "info"
-        state.explain(word, severity, "run", new.reason, workers=workers, place=new.place or None)
+        _tell(state, old, new)
 
 
 def next_trade_at(state: State) -> float:
-    """Say when the next trade is due; never while one is under way or nothing is shared."""
-    return state.next_trade if state.is_sharing else FOREVER
+    """Say when the next trade is due; never while one is under way or the host is read for it."""
+    return state.next_trade if state.is_sharing and state.next_trade > state.now else FOREVER
 
 
 def assign_seats(state: State, roster: Roster) -> None:
@@ -97,6 +103,29 @@ def shed(state: State, roster: Roster) -> None:
         state.explain("retired", "debug", f"worker {worker}", reason)
 
 
+def _is_host_fresh(state: State) -> bool:
+    """See to it that claims are compared with what the host has left now, not a second ago."""
+    if state.now - state.host.taken_at <= SHARE_LOOK_SECONDS or state.share is None:
+        return True
+    if state.next_look != FOREVER:  # else it is being read
+        state.next_look = FOREVER
+        state.orders.append(ReadHost())
+    return False
+
+
+def _stand_in_line(state: State, share: Share | None) -> None:
+    """Wait for memory that others hold, but not for ever: then one task at a time goes on."""
+    if share is None or not share.place:
+        state.waiting_since = None
+    elif state.waiting_since is None:
+        state.waiting_since = state.now
+    elif not state.is_in_line and not state.is_past_line:
+        waited = round(state.now - state.waiting_since, 3)
+        reason = because(Code.SHARE_SPENT, waited=waited, place=share.place)
+        state.explain("going on", "warning", "run", reason, new="one task at a time")
+    state.is_past_line = state.waiting_since is not None and not state.is_in_line
+
+
 def _has_work(state: State) -> bool:
     return any(
         batch.pending or batch.line or not (batch.exhausted or batch.single)
@@ -116,6 +145,16 @@ def _is_news(old: Share | None, new: Share) -> bool:
     return (old.instances, old.slots, old.place) != (new.instances, new.slots, new.place)
 
 
+def _tell(state: State, old: Share | None, new: Share) -> None:
+    """Say what changed: to people only where cores did, or a wait begins or ends."""
+    workers, was_waiting = state.rosters["process"].size, old is not None and bool(old.place)
+    word = "waiting" if new.place else "shared"
+    severity = "info"
+    if new.place:
+        severity = "debug" if was_waiting else "warning"
+    state.explain(word, severity, "run", new.reason, workers=workers, place=new.place or None)
+
+
 def _offer(state: State) -> TradeShare:
     """Say what this run wants and holds now."""
     rosters = [roster for roster in state.ranks if roster.level != INLINE_LEVEL]
@@ -125,8 +164,32 @@ def _offer(state: State) -> TradeShare:
         weight = _weight(state, roster)
         wanted += ceil(weight * _most_wanted(state, roster))
         held += ceil(weight * roster.size)
+    marks = set_marks(state.host, state.config)
+    room_bytes = marks.most_bytes - state.host.used_bytes
     claim = Claim("", 0.0, wanted_slots=wanted, held_slots=held)
-    return TradeShare(claim, state.host.usable_cores, 0, _standing(state))
+    claim = _claim_memory(state, claim, marks.most_bytes)
+    return TradeShare(claim, state.host.usable_cores, room_bytes, _standing(state))
+
+
+def _claim_memory(state: State, claim: Claim, most_bytes: int) -> Claim:
+    """Add what its chunks in processes take and would take; of no other is anything measured."""
+    roster = state.rosters["process"]
+    each = min(state.chunk_bytes, max(1, most_bytes // UNKNOWN_PARTS))
+    if state.chunk_bytes != UNKNOWN_TASK_BYTES:
+        each = state.chunk_bytes
+    wanted = _most_wanted(state, roster)
+    if roster.seats is not None:
+        wanted = min(wanted, roster.seats)
+    granted = 0 if state.share is None else state.share.slot_bytes
+    if granted is None:  # alone so far: as much as is let out
+        granted = each * state.window.chunks
+    kept = min(granted, each * wanted)
+    return claim._replace(
+        unit_bytes=each if wanted else 0,
+        wanted_bytes=each * wanted,
+        held_bytes=max(kept, each * len(roster.busy)),
+        used_bytes=sum(state.live.values()),
+    )
 
 
 def _most_wanted(state: State, roster: Roster) -> int:

@@ -137,10 +137,10 @@ class Ledger:
                 others.append(_seen_from(host, record))
             elif text := self._once(f"{name}: {record}"):
                 odd.append(text)
-        own = order.claim._replace(
-            name=self.name, arrived_at=self._arrived_at, used_bytes=facts.used_bytes
+        own = order.claim._replace(name=self.name, arrived_at=self._arrived_at)
+        share = apportion(
+            own, others, cores=order.cores, room_bytes=order.room_bytes, now=self._clock()
         )
-        share = apportion(own, others, cores=order.cores, room_bytes=order.room_bytes)
         self._write(promise(own, share, room_bytes=order.room_bytes), order, host, facts)
         return Traded(share, "; ".join(odd))
 

@@ -9,14 +9,12 @@ class Facts(NamedTuple):
     """What the driver adds to a claim: measured, or for people to read.
 
     Attributes:
-        used_bytes: Memory that its tasks and what runs them use now.
         peak_bytes: Highest growth measured in one of its tasks, 0 where unknown.
         warn_bytes: Use of memory at which it takes on no more, 0 where unknown.
         critical_bytes: Use of memory at which it stops workers, 0 where unknown.
         decisions: Its last decisions as lines, oldest first.
     """
 
-    used_bytes: int = 0
     peak_bytes: int = 0
     warn_bytes: int = 0
     critical_bytes: int = 0

@@ -4,7 +4,7 @@ The callers are simulated too: they give input when asked and take results in or
 """
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from random import Random
@@ -103,14 +103,26 @@ class SimDriver:
         config: The settings.
         host: The host and its faults.
         check: True to hold the run to its own rules after every event.
+        trade: Answers a trade with the ledger; None for a run that is alone on its host.
+        beside: Counts the chunks of other runs that are out; None where there are no others.
     """
 
-    def __init__(self, config: Config, host: SimHost, *, check: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        host: SimHost,
+        *,
+        check: bool = False,
+        trade: Callable[[ins.TradeShare], Share] | None = None,
+        beside: Callable[[], int] = int,
+    ) -> None:
         self.clock = Clock()
         self.trace = Trace()
         self._host = host
         self._run = Run(config, host.snapshot(0.0, 0))
         self._check = check
+        self._trade = trade or _trade_alone
+        self._beside = beside
         self._random = Random(host.seed)
         self._inbox: deque[ev.Event] = deque()
         self._batches: dict[int, SimBatch] = {}
@@ -123,19 +135,48 @@ class SimDriver:
         self, batches: Sequence[Sequence[float]], known: frozenset[int] = frozenset()
     ) -> SimResult:
         """Run batches until everything is done."""
-        for number, durations in enumerate(batches, start=1):
-            count = len(durations)
-            batch = SimBatch(durations, [None] * count, bytearray(count), known)
-            self._batches[number] = batch
-            opened = ev.BatchOpened(0.0, number, len(durations), recorded=bool(known))
-            self._inbox.append(opened)
-        self._inbox.append(ev.StopRequested(0.0))
+        self.begin(batches, known)
         while not self._run.finished:
-            self._handle(self._next_event())
+            self.step()
         batches_done = tuple(self._batches.values())
         report, memory = self.trace.report(), self._memory
         most, deaths = memory.most_bytes, memory.deaths
         return SimResult(batches_done, self._done_at, self._events, report, most, deaths)
+
+    def begin(
+        self, batches: Sequence[Sequence[float]], known: frozenset[int] = frozenset()
+    ) -> None:
+        """Hand batches over, now."""
+        now = self.clock.now
+        for number, durations in enumerate(batches, start=1):
+            count = len(durations)
+            batch = SimBatch(durations, [None] * count, bytearray(count), known)
+            self._batches[number] = batch
+            opened = ev.BatchOpened(now, number, count, recorded=bool(known))
+            self._inbox.append(opened)
+        self._inbox.append(ev.StopRequested(now))
+
+    def step(self) -> None:
+        """Let the next event happen."""
+        self._handle(self._next_event())
+
+    @property
+    def next_at(self) -> float:
+        """When the next event happens; now while something lies ready."""
+        if self._inbox:
+            return self.clock.now
+        times = [at for at in (self._timer_at, self.clock.next_at) if at is not None]
+        return min(times, default=self.clock.now)
+
+    @property
+    def is_finished(self) -> bool:
+        """True when everything is done."""
+        return self._run.finished
+
+    @property
+    def running(self) -> int:
+        """Chunks that are out."""
+        return len(self._run.flights)
 
     def _next_event(self) -> ev.Event:
         if self._inbox:
@@ -199,12 +240,9 @@ class SimDriver:
             case _:
                 assert_never(order)
 
-    def _trade(self, order: ins.TradeShare) -> Share:
-        return apportion(order.claim, (), cores=order.cores, room_bytes=order.room_bytes)
-
     def _send(self, order: ins.SendChunk) -> None:
         batch = self._batches[order.batch]
-        running = len(self._run.rosters[order.level].busy) - 1
+        running = len(self._run.rosters[order.level].busy) - 1 + self._beside()
         fits = self._memory.take(order, self.clock.now)
         course = run_chunk(
             self._host, self._random, order, batch.durations, running=running, fits=fits
@@ -286,3 +324,7 @@ class SimDriver:
         self._inbox.append(
             ev.WorkerLost(self.clock.now, order.level, order.worker, cause, blameless=True)
         )
+
+
+def _trade_alone(order: ins.TradeShare) -> Share:
+    return apportion(order.claim, (), cores=order.cores, room_bytes=order.room_bytes)

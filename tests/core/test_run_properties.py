@@ -325,10 +325,10 @@ class AnyOrder(RuleBasedStateMachine):
     def host_is_sampled(self, available):
         self.world.sample(available)
 
-    @action(count=[0, 0, 1, 3, 20], slots=[1, 4], held=[0, 4])
-    def neighbours_come_and_go(self, count, slots, held):
+    @action(count=[0, 0, 1, 3, 20], slots=[1, 4], held=[0, 4], size=[0, GIB, 8 * GIB])
+    def neighbours_come_and_go(self, count, slots, held, size):
         self.world.neighbours = [
-            Claim(f"other {number}", -1.0, wanted_slots=slots, held_slots=held)
+            Claim(f"other {number}", -1.0, slots, held, size, size * slots, size * held)
             for number in range(count)
         ]
 

@@ -41,6 +41,17 @@ def test_slots_follow_the_instances_that_want_some(cores, own, others, slots):
     assert apportion(own, others, cores=cores, room_bytes=0).slots == slots
 
 
+def test_a_core_that_cannot_be_divided_goes_round():
+    older, newer = claim("older", 0.0, held=1), claim("newer", 1.0, held=1)
+
+    def share(own, other, now):
+        return apportion(own, [other], cores=3, room_bytes=0, now=now).slots
+
+    turns = [(share(older, newer, at), share(newer, older, at)) for at in (0.0, 4.9, 5.0, 10.0)]
+
+    assert turns == [(2, 1), (2, 1), (1, 2), (2, 1)]
+
+
 @pytest.mark.parametrize(
     ("room", "own", "others", "share", "place"),
     [

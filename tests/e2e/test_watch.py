@@ -33,12 +33,13 @@ def standing(done: int, total: int | None = 100) -> TradeShare:
 
 
 def test_the_rate_is_that_between_two_looks_and_tells_when_all_is_done():
-    moments = iter([10.0, 10.0, 12.0])  # arrival and first record; second record
-    ledger = Ledger("job", clock=lambda: next(moments))
+    clock = [10.0]
+    ledger = Ledger("job", clock=lambda: clock[0])
     watcher = Watcher()
 
     ledger.trade(standing(10), make_host())
     watcher.look()
+    clock[0] = 12.0
     ledger.trade(standing(30), make_host())
     (row,) = watcher.look()
     ledger.close()
@@ -49,12 +50,13 @@ def test_the_rate_is_that_between_two_looks_and_tells_when_all_is_done():
 
 
 def test_a_new_batch_begins_a_new_rate():
-    moments = iter([10.0, 10.0, 12.0])
-    ledger = Ledger("job", clock=lambda: next(moments))
+    clock = [10.0]
+    ledger = Ledger("job", clock=lambda: clock[0])
     watcher = Watcher()
 
     ledger.trade(standing(30), make_host())
     watcher.look()
+    clock[0] = 12.0
     ledger.trade(standing(5, None), make_host())
     (row,) = watcher.look()
     ledger.close()

@@ -1,0 +1,98 @@
+"""Many instances on one simulated host: fair over any ten seconds, quick to follow changes."""
+
+from random import Random
+
+import pytest
+
+from adaptive_exec.config import GIB, Config
+from adaptive_exec.sim.crowd import CrowdResult, Stay, simulate_crowd
+from adaptive_exec.sim.host import SimHost
+
+CONFIG = Config(isolate=True)
+ENDLESS = [0.3] * 2000
+
+
+def jain(parts: list[float]) -> float:
+    """Jain, Chiu, Hawe 1984: 1 where all get alike, 1/n where one gets all."""
+    return sum(parts) ** 2 / (len(parts) * sum(part * part for part in parts))
+
+
+def work_between(found: CrowdResult, number: int, start: int, stop: int) -> float:
+    return sum(work for at, work in found.work[number].items() if start <= at < stop)
+
+
+def assert_fair(found: CrowdResult, stays: list[Stay], until: int) -> None:
+    """In every ten seconds all that were there throughout, and two seconds before, got alike."""
+    for start in range(2, until - 10):
+        there = [
+            number
+            for number, stay in enumerate(stays)
+            if stay.arrives <= start - 2 and (stay.killed or until) >= start + 10
+        ]
+        if len(there) > 1:
+            parts = [work_between(found, number, start, start + 10) for number in there]
+            assert jain(parts) >= 0.95, (start, jain(parts))
+
+
+@pytest.mark.parametrize("count", [3, 5, 12])
+def test_those_who_stay_get_alike_also_where_cores_cannot_be_divided(count: int):
+    stays = [Stay(0.1 * number, ENDLESS) for number in range(count)]
+
+    found = simulate_crowd(CONFIG, SimHost(cores=8), stays, until=30.0)
+
+    assert_fair(found, stays, 30)
+    worked = sum(work_between(found, number, 5, 25) for number in range(count))
+    assert worked >= 0.9 * 8 * 20, "no core is left idle for long"
+
+
+def test_an_older_instance_has_made_room_within_three_seconds_and_has_it_back_as_soon():
+    stays = [Stay(0.0, ENDLESS), Stay(10.0, ENDLESS, killed=20.0)]
+
+    found = simulate_crowd(CONFIG, SimHost(cores=8), stays, until=30.0)
+
+    alone, beside, after = (
+        work_between(found, 0, *span) / 5 for span in ((4, 9), (13, 18), (23, 28))
+    )
+    assert alone == pytest.approx(8, rel=0.05)
+    assert beside == pytest.approx(4, rel=0.1)
+    assert work_between(found, 1, 13, 18) / 5 == pytest.approx(4, rel=0.1)
+    assert after == pytest.approx(8, rel=0.05)
+
+
+def test_one_that_ends_by_itself_leaves_its_part_to_the_others():
+    stays = [Stay(0.0, ENDLESS), Stay(0.0, [0.3] * 40)]
+
+    found = simulate_crowd(CONFIG, SimHost(cores=4), stays, until=20.0)
+
+    assert found.ended[1] < 12
+    assert work_between(found, 0, 15, 20) / 5 == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize("count", [6, 20])
+def test_memory_stays_under_the_limit_but_for_one_estimate(count: int):
+    task_bytes, limit_bytes = GIB, 16 * GIB
+    host = SimHost(cores=32, memory_bytes=limit_bytes, task_bytes=task_bytes)
+    random = Random(count)
+    stays = [Stay(random.uniform(0.0, 0.01), ENDLESS) for _ in range(count)]
+
+    found = simulate_crowd(CONFIG, host, stays, until=20.0)
+
+    most = max(found.running.values()) * task_bytes
+    assert most <= limit_bytes + task_bytes
+    at_work = sum(bool(work_between(found, number, 5, 20)) for number in range(count))
+    assert at_work >= min(count, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_thousand_instances_on_256_cores_get_alike_while_others_come_and_die():
+    random = Random(7)
+    stays = [Stay(random.uniform(0.0, 2.0), ENDLESS) for _ in range(900)]
+    for _ in range(100):
+        arrives = random.uniform(2.0, 12.0)
+        killed = arrives + random.uniform(1.0, 10.0) if random.random() < 0.5 else None
+        stays.append(Stay(arrives, ENDLESS, killed))
+
+    found = simulate_crowd(CONFIG, SimHost(cores=256), stays, until=20.0)
+
+    assert_fair(found, stays, 20)
