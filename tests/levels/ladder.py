@@ -58,7 +58,7 @@ def start_what_loky_keeps(items):
     Args:
         items: The tests of this session.
     """
-    if any("loky" in item.nodeid for item in items):
+    if any("loky" in item.nodeid.lower() for item in items):
         from multiprocessing import resource_tracker
 
         from loky.backend import resource_tracker as loky_tracker
