@@ -504,7 +504,12 @@ def _runners(config: Config, preload: dict[int, bytes]) -> dict[str, Any]:
     first = (config.initializer, config.initargs)
     return {
         "sequential": lambda driver: SequentialRunner(driver, *first),
-        "thread": lambda driver: ThreadRunner(driver, *first),
+        "thread": lambda driver: ThreadRunner(
+            driver,
+            *first,
+            inner_threads=config.inner_threads,
+            cores=driver.snapshot_host().usable_cores,
+        ),
         "process": lambda driver: _process_runner(driver, config, preload),
     }
 

@@ -12,6 +12,7 @@ outside. Needs root and a memory cgroup that can be written.
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ class Scenario:
     asked: str
     limit_mib: int = LIMIT_MIB
     neighbour: tuple[float, int, float] | None = None
+    ballast: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ class Ran:
     errors: dict[str, int]
     seconds: float
     is_over: bool
+    cpu_seconds: float
     peak_share: float
+    usual_share: float
     kills: int
     stamps: list[float]
     report: str
@@ -72,6 +76,12 @@ def ours(**ways):
 
 
 TOLD = {"adaptive task_memory=150MB": {"task_memory": "150MB"}}
+UNHELD = {
+    "target_memory": 0.97,
+    "warn_memory": 0.98,
+    "critical_memory": 0.99,
+    "task_memory": "22MB",
+}
 FIXED = {f"ProcessPoolExecutor of {count}": (count, {}) for count in (1, 2, 3)}
 SCENARIOS = {
     "overload": Scenario(
@@ -113,11 +123,31 @@ SCENARIOS = {
         "all results, at most 2 kills",
     ),
     "neighbour": Scenario(
-        "stamp",
+        "hold",
         [(25, 5)] * 600,
         ours(),
         "nothing dies, above 90 % of the rate before within 5 s of its leaving",
         neighbour=(5.0, 307, 10.0),
+    ),
+    "transform": Scenario(
+        "transform",
+        [(22, 12)] * 150,
+        {
+            f"adaptive max_in_flight={most}": (10, UNHELD | {"max_in_flight": most})
+            for most in (10, 4, 2, 1)
+        }
+        | {"adaptive target_memory=70.0": (10, {"target_memory": 70.0})},
+        "70 % within 5 points, at most 20 % slower than 10 in flight",
+        ballast=205,
+    ),
+    "idle": Scenario(
+        "wait",
+        [(20, 1)] * 4,
+        {"adaptive": (4, {})},
+        "under 0.5 % of a core while nothing happens: the next line's less this one's",
+    ),
+    "idle longer": Scenario(
+        "wait", [(20, 21)] * 4, {"adaptive": (4, {})}, "under 0.5 % of a core while nothing happens"
     ),
 }
 
@@ -171,7 +201,8 @@ def count_kills(folder):
 
 
 def enter(folder, *command):
-    return ["sh", "-c", 'echo 0 > "$0/cgroup.procs" && exec "$@"', str(folder), *command]
+    words = 'echo 0 > "$0/cgroup.procs" && exec nice -n 5 "$@"'  # who watches comes first
+    return ["sh", "-c", words, str(folder), *command]
 
 
 def run(executor, scenario, bound_seconds=BOUND_SECONDS):
@@ -181,6 +212,7 @@ def run(executor, scenario, bound_seconds=BOUND_SECONDS):
         "tasks": scenario.tasks,
         "workers": workers,
         "settings": settings,
+        "ballast": scenario.ballast,
     })
     with (
         tempfile.TemporaryDirectory() as place,
@@ -195,17 +227,18 @@ def run(executor, scenario, bound_seconds=BOUND_SECONDS):
             stderr=out,
             start_new_session=True,
         )
-        peak = _watch(child, folder, scenario, bound_seconds)
+        used = _watch(child, folder, scenario, bound_seconds)
         kills = count_kills(folder)
         out.seek(0)
         lines = Path(notes).read_text(encoding="utf-8").split("\n") if Path(notes).exists() else []
-        return _sum_up(lines, peak / (scenario.limit_mib * MIB), kills, out.read())
+        shares = [taken / (scenario.limit_mib * MIB) for taken in used]
+        return _sum_up(lines, shares, kills, out.read())
 
 
 def _watch(child, folder, scenario, bound_seconds):
-    began, peak, neighbour = time.monotonic(), 0, None
+    began, used, neighbour = time.monotonic(), [], None
     while child.poll() is None and time.monotonic() - began < bound_seconds:
-        peak = max(peak, used_bytes(folder))
+        used.append(used_bytes(folder))
         if scenario.neighbour and neighbour is None:
             after, megabytes, stay = scenario.neighbour
             if time.monotonic() - began > after:
@@ -216,7 +249,7 @@ def _watch(child, folder, scenario, bound_seconds):
         if process is not None:
             process.kill()
             process.wait()
-    return peak
+    return used
 
 
 NEIGHBOUR = """
@@ -229,10 +262,12 @@ time.sleep(float(sys.argv[2]) - 0.03 * len(held))
 """
 
 
-def _sum_up(lines, peak_share, kills, report):
+def _sum_up(lines, shares, kills, report):
     words = [line.split() for line in lines if line]
     seconds = next((float(word[1]) for word in words if word[0] == "end"), float("nan"))
-    tasks = [word for word in words if word[0] != "end"]
+    cpu = next((float(word[1]) for word in words if word[0] == "cpu"), float("nan"))
+    tasks = [word for word in words if word[0] not in {"end", "cpu"}]
+    usual = statistics.median(shares[len(shares) // 4 : -len(shares) // 4] or [0.0])
     errors = {}
     for word in tasks:
         if word[0] != "ok":
@@ -240,7 +275,8 @@ def _sum_up(lines, peak_share, kills, report):
     stamps = [float(word[1]) for word in tasks]
     right = sum(word[0] == "ok" for word in tasks)
     is_over = any(word[0] == "end" for word in words)
-    return Ran(right, errors, seconds, is_over, peak_share, kills, stamps, report)
+    peak = max(shares, default=0.0)
+    return Ran(right, errors, seconds, is_over, cpu, peak, usual, kills, stamps, report)
 
 
 def main():
@@ -254,7 +290,9 @@ def main():
             if executor.startswith("adaptive") and "--report" in sys.argv:
                 print(ran.report)
             if scenario.neighbour:
-                print(rates(ran, scenario))
+                rows.append(f"| | {rates(ran, scenario)} | | | | | |")
+            if name.startswith("idle"):
+                rows.append(f"| | {ran.cpu_seconds:.3f} s of processor time | | | | | |")
         table = as_table(scenario, rows)
         print(table)
         if "--write" in sys.argv:
@@ -266,7 +304,7 @@ def as_row(executor, ran, count):
     end = f"{ran.seconds:.1f}" if ran.is_over else "hangs or dies"
     return (
         f"| {executor} | {ran.right} of {count} | {errors or 'none'} | {end} | "
-        f"{ran.peak_share:.0%} | {ran.kills} |"
+        f"{ran.peak_share:.0%} | {ran.usual_share:.0%} | {ran.kills} |"
     )
 
 
@@ -274,8 +312,8 @@ def as_table(scenario, rows):
     head = [
         f"Asked: {scenario.asked}.",
         "",
-        "| executor | delivered | errors | seconds | highest memory | kernel kills |",
-        "|---|---|---|---|---|---|",
+        "| executor | delivered | errors | seconds | highest memory | usual | kernel kills |",
+        "|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*head, *rows, "", f"{describe_host()}, limit {scenario.limit_mib} MiB."])
 

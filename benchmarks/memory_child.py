@@ -20,16 +20,19 @@ def main():
     tasks = [tuple(task) for task in scenario["tasks"]]
     with pathlib.Path(path).open("w", encoding="utf-8", buffering=1) as notes:
         run = RUNS[name.partition(" ")[0]]
-        before = time.perf_counter()
+        ballast = bytearray(b"x") * (scenario["ballast"] * memory_tasks.MB)
+        before, cpu_before = time.perf_counter(), time.process_time()
         errors = run(function, tasks, scenario["workers"], **scenario["settings"])
         notes.writelines(f"{error or 'ok'} {time.monotonic():.3f}\n" for error in errors)
         notes.write(f"end {time.perf_counter() - before:.3f}\n")
+        notes.write(f"cpu {time.process_time() - cpu_before:.4f}\n")
+        del ballast
 
 
 def adaptive(function, tasks, workers, **settings):
     from adaptive_exec import adaptive_executor
 
-    with adaptive_executor(max_workers=workers, **settings) as executor:
+    with adaptive_executor(max_workers=workers, share_host=False, **settings) as executor:
         for outcome in executor.outcomes(function, tasks):
             yield None if outcome.error is None else type(outcome.error).__name__
         print(executor.report, flush=True)

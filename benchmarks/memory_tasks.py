@@ -1,7 +1,5 @@
 """Tasks that take memory in known ways, importable from any process. They decide nothing."""
 
-import os
-import pathlib
 import time
 
 MB = 10**6
@@ -33,13 +31,20 @@ def outgrow(task):
 
 
 def transform(task):
-    """Hold a batch while it is worked on and, half of the time, waited for."""
-    megabytes, seconds = task
+    """Hold a batch while it is worked on and, two thirds of the time, waited for."""
+    megabytes, rounds = task
     block = bytearray(b"x") * (megabytes * MB)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    for _ in range(rounds):
         compute(1)
         time.sleep(0.02)
+    return len(block)
+
+
+def wait(task):
+    """Hold so many MB and do nothing for so many seconds."""
+    megabytes, seconds = task
+    block = bytearray(b"x") * (megabytes * MB)
+    time.sleep(seconds)
     return len(block)
 
 
@@ -47,18 +52,3 @@ def compute(rounds):
     """Work in Python; a round takes about 10 ms of an idle core."""
     for _ in range(rounds):
         sum(range(400_000))
-
-
-def stamp(task):
-    """As `hold`, and say when it was finished."""
-    hold(task)
-    return time.monotonic()
-
-
-def peak_of(pid):
-    with pathlib.Path(f"/proc/{pid}/status").open(encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
-
-
-def own_pid(_=None):
-    return os.getpid()

@@ -9,8 +9,8 @@ import socket
 from typing import NamedTuple, Protocol
 
 from adaptive_exec.config import SLATE_BYTES
+from adaptive_exec.levels.inner import unset_variables
 from adaptive_exec.levels.slate import Slate, make_memory_file
-from adaptive_exec.levels.zygote_main import INNER_THREADS
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
@@ -119,8 +119,8 @@ def cap_inner_threads(count: int) -> dict[str, str]:
 
     What the user has set wins.
     """
-    wanted = {**dict.fromkeys(INNER_THREADS, str(count)), _QUIET_ARROW[0]: _QUIET_ARROW[1]}
-    return {name: value for name, value in wanted.items() if name not in os.environ}
+    wanted = dict.fromkeys(unset_variables(), str(count))
+    return wanted if _QUIET_ARROW[0] in os.environ else {**wanted, _QUIET_ARROW[0]: _QUIET_ARROW[1]}
 
 
 def kill_group(pid: int) -> None:

@@ -20,6 +20,7 @@ from adaptive_exec.core.events import (
 )
 from adaptive_exec.levels.base import ChunkOrder, Failure, Outlet, Results, Traits
 from adaptive_exec.levels.current import InThread
+from adaptive_exec.levels.inner import limit_loaded
 from adaptive_exec.levels.tasks import run_tasks, try_initializer
 from adaptive_exec.levels.threads import start_thread
 
@@ -33,6 +34,9 @@ class ThreadRunner:
         outlet: Where events go.
         initializer: Called first in each thread, None for none.
         initargs: Its arguments.
+        inner_threads: Threads that numeric libraries may use in each; None for a share of the
+            cores.
+        cores: Usable cores.
     """
 
     traits = Traits(
@@ -44,11 +48,17 @@ class ThreadRunner:
         outlet: Outlet,
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
+        *,
+        inner_threads: int | None = None,
+        cores: int = 1,
     ) -> None:
         self._outlet = outlet
         self._initializer = initializer
         self._initargs = initargs
         self._orders: dict[int, queue.SimpleQueue[ChunkOrder | None]] = {}
+        self._inner_threads = inner_threads
+        self._cores = cores
+        self._limits: Any = None
 
     def start(self, workers: Sequence[int]) -> None:
         """Start threads; each answers with WorkerReady or StartRefused."""
@@ -61,6 +71,9 @@ class ThreadRunner:
                 self._outlet.post(StartRefused(time.monotonic(), LEVEL, worker, text))
             else:
                 self._orders[worker] = orders
+        if self._limits is None and len(self._orders) > 1:
+            each = self._inner_threads or max(1, self._cores // len(self._orders))
+            self._limits = limit_loaded(each)
 
     def send(self, order: ChunkOrder) -> None:
         """Give a chunk to an idle thread."""
@@ -85,14 +98,16 @@ class ThreadRunner:
 
         LevelClosed answers at once, as idle threads hold nothing.
         """
-        for worker in list(self._orders):
-            self.retire(worker)
+        self.abandon()
         self._outlet.post(LevelClosed(time.monotonic(), LEVEL))
 
     def abandon(self) -> None:
         """Let go of everything at once, without a word."""
         for worker in list(self._orders):
             self.retire(worker)
+        limits, self._limits = self._limits, None
+        if limits is not None:
+            limits.restore_original_limits()
 
     def let_go(self) -> None:
         """Nothing: threads do not live on in a forked child."""

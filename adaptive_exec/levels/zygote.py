@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES, START_SECONDS, STOPPED_LOOK_SECONDS
+from adaptive_exec.levels.inner import unset_variables
 from adaptive_exec.levels.slate import make_memory_file
 from adaptive_exec.levels.starter import (
     Seat,
@@ -240,6 +241,7 @@ def _settings(functions: Mapping[int, bytes], terms: Terms) -> bytes:
         "functions": dict(functions),
         "first": terms.first,
         "inner_threads": terms.inner_threads,
+        "capped": unset_variables(),
         "slate_bytes": SLATE_BYTES,
         "publish_seconds": terms.publish_seconds,
         "authkey": _authkey(),

@@ -15,6 +15,7 @@ import os
 import select
 import sys
 
+from adaptive_exec.levels.inner import limit_loaded
 from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.worker import Worker, describe_traceback, end_process
@@ -39,16 +40,6 @@ With 500 the kernel still killed a 240 MB parent instead of a 90 MB worker.
 """
 SYSTEM_ENTROPY_MIN = 1 << 64
 """Seeds from here on are the system's: NumPy draws 128 bits, people give small numbers."""
-INNER_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
-"""Variables by which numeric libraries learn how many threads to use; read at their import."""
 QUIET_THREADS = frozenset({"jemalloc_bg_thd"})
 """Threads that may stand idle while we fork: pyarrow's and pandas' jemalloc (200 forks tried)."""
 DESCRIPTORS_MAX = 4096
@@ -230,7 +221,7 @@ class Zygote:
         """Serve as a worker; does not return."""
         be_expendable()
         reseed(self._generators)
-        widen_inner_threads(self._settings["inner_threads"])
+        widen_inner_threads(self._settings["inner_threads"], self._settings["capped"])
         link = socket_module.socket(fileno=descriptors[0])
         slate = None
         if len(descriptors) > 1:
@@ -465,21 +456,20 @@ def reseed(generators: "list[Any]") -> None:
         bits.state = type(bits)().state
 
 
-def widen_inner_threads(count: int) -> None:
-    """Let numeric libraries use more threads than the zygote, which must have none but its own."""
+def widen_inner_threads(count: int, capped: "list[str]") -> None:
+    """Let numeric libraries use more threads than the zygote, which must have none but its own.
+
+    Args:
+        count: Threads for each library.
+        capped: Variables that we have set, not the user.
+    """
     if count == 1:
         return
-    for name in INNER_THREADS:
-        if os.environ.get(name) == "1":
-            os.environ[name] = str(count)
-    if "numpy" not in sys.modules:
-        return
-    try:
-        import threadpoolctl
-
-        threadpoolctl.threadpool_limits(count)
-    except Exception:  # noqa: BLE001  # not installed, or a library it does not know: one thread it is
-        return
+    for name in capped:
+        os.environ.pop(name, None)
+    limit_loaded(count)
+    for name in capped:
+        os.environ[name] = str(count)
 
 
 def _descriptors(ancillary: "list[tuple[int, int, bytes]]") -> "list[int]":

@@ -43,7 +43,7 @@ def main():
     way, tasks, settings = globals()[sys.argv[1]], json.loads(sys.argv[2]), json.loads(sys.argv[3])
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     print("ready", flush=True)
-    with adaptive_executor(isolate=True, **settings) as executor:
+    with adaptive_executor(isolate=True, share_host=False, **settings) as executor:
         outcomes = list(executor.outcomes(way, map(tuple, tasks)))
         report = executor.report
     said = {
