@@ -124,6 +124,9 @@ TRACE_LENGTH: Final = 10_000
 """Decisions kept for the report; older ones are counted only."""
 SLATE_BYTES: Final = 256 * KIB
 """Bytes of shared memory per worker for published results."""
+ARENA_BYTES_MAX: Final = 256 * MIB
+"""Bytes of memory files that one process holds for large payloads; what is beyond goes in-band.
+Source: own choice, three payloads of 64 MB."""
 THREAD_STACK_BYTES: Final = 256 * KIB
 """Bytes of stack for a thread when the usual size was refused."""
 SEND_BYTES_MAX: Final = 1 * MIB

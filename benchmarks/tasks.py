@@ -38,3 +38,18 @@ def meet(place):
     while len(os.listdir(folder)) < awaited and time.monotonic() < came + 30:  # noqa: PTH208  # as above
         time.sleep(0.001)
     return os.getpid(), came
+
+
+def length(item):
+    return len(item)
+
+
+_arrays = {}
+
+
+def array_of(size):
+    if size not in _arrays:
+        import numpy as np
+
+        _arrays[size] = np.ones(size, np.uint8)
+    return _arrays[size]

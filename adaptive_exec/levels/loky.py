@@ -210,7 +210,7 @@ def serve(ends: "list[Connection]", terms: Terms, parent: int) -> None:
     slate = Slate(ends[1].fileno(), SLATE_BYTES) if len(ends) > 1 else None
     for end in ends:
         end.close()
-    worker = Worker(link, slate, {}, terms.publish_seconds)
+    worker = Worker(link, slate, {}, terms.publish_seconds, terms.arena_bytes)
     with suppress(OSError):  # the parent is gone
         if worker.greet(None if terms.first is None else loads(terms.first)):
             worker.serve()

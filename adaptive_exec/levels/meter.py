@@ -8,6 +8,10 @@ Imports little, since every worker imports it. Decides nothing about tasks.
 import os
 from time import perf_counter
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PEAK_TASK_SECONDS = 0.0025
 """Seconds; each longer task is measured by itself, which costs it at most 1 %."""
 PEAK_EVERY_SECONDS = 0.05
@@ -18,9 +22,15 @@ the largest block that glibc keeps in its heap (M_MMAP_THRESHOLD_MAX)."""
 
 
 class MemoryMeter:
-    """Reads how much this process's memory grew: high-water mark minus size before."""
+    """Reads how much this process's memory grew: high-water mark minus size before.
 
-    def __init__(self) -> None:
+    Args:
+        shared_bytes: Says how much of it may be payloads shared with the parent; these do not
+            count.
+    """
+
+    def __init__(self, shared_bytes: "Callable[[], int]") -> None:
+        self._shared_bytes = shared_bytes
         self._due_at = 0.0
         self._base: int | None = None
         self._before = 0
@@ -103,17 +113,26 @@ class MemoryMeter:
     def _size(self) -> int:
         if self._clear < 0:
             return self._size_elsewhere()
-        return int(os.pread(self._statm, 256, 0).split(None, 2)[1]) * self._page_bytes
+        size = int(os.pread(self._statm, 256, 0).split(None, 2)[1]) * self._page_bytes
+        return size - self._shared()
 
     def _peak(self) -> int | None:
         if self._clear < 0:
             return self._size_elsewhere() or None
         try:
-            text = os.pread(self._status, 4096, 0)
-            at = text.index(b"VmHWM:") + 6
-            return int(text[at : text.index(b"kB", at)]) * 1024
+            return self._field(b"VmHWM:") - self._shared()
         except (OSError, ValueError):
             return None
+
+    def _shared(self) -> int:
+        """Return bytes of shared memory in this process's size, as far as they may be payloads."""
+        most = self._shared_bytes()
+        return min(most, self._field(b"RssShmem:")) if most else 0
+
+    def _field(self, name: bytes) -> int:
+        text = os.pread(self._status, 4096, 0)
+        at = text.index(name) + len(name)
+        return int(text[at : text.index(b"kB", at)]) * 1024
 
     def _size_elsewhere(self) -> int:
         """Return the highest size of the process's life, 0 where not even that is known."""

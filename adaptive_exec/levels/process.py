@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from adaptive_exec.config import (
+    ARENA_BYTES_MAX,
     CLOSE_SECONDS,
     PUBLISH_SECONDS,
     STOPPED_LOOK_SECONDS,
@@ -33,7 +34,9 @@ from adaptive_exec.core.events import (
     WorkerReady,
     WorkerStalled,
 )
+from adaptive_exec.levels.arena import Arena
 from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Traits
+from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import pack_items, unpack_results
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.slate import Slate
@@ -48,9 +51,7 @@ from adaptive_exec.levels.wire import (
     TRIM,
     UNLOADED,
     Frame,
-    Incoming,
-    Outgoing,
-    frame_parts,
+    Packed,
     pack,
     read_frames,
 )
@@ -62,12 +63,11 @@ LEVEL = "process"
 class Member:
     """One worker process, as the parent sees it."""
 
-    def __init__(self, worker: int, seat: Seat) -> None:
+    def __init__(self, worker: int, seat: Seat, arena: Arena) -> None:
         self.worker = worker
         self.link = seat.link
         self.slate: Slate | None = seat.slate
-        self.incoming = Incoming(seat.link)
-        self.outgoing = Outgoing(seat.link)
+        self.channel = Channel(seat.link, arena)
         self.functions: set[int] = set()
         self.pid = seat.pid
         self.has_started = False
@@ -123,6 +123,7 @@ class ProcessRunner:
         )
         self._bare = False
         self._is_closing = False
+        self._arena = Arena(ARENA_BYTES_MAX)
         if self._uses_loky:
             load_context()  # here and now: the first worker may be ordered as the interpreter ends
 
@@ -136,7 +137,7 @@ class ProcessRunner:
         for worker in workers:
             try:
                 seat = self._starter.start(worker)
-                member = self._members[worker] = Member(worker, seat)
+                member = self._members[worker] = Member(worker, seat, self._arena)
                 self._waiter.watch(seat.link.fileno(), partial(self._on_ready, member))
             except (OSError, MemoryError, RuntimeError) as error:
                 self.on_refused(worker, f"{type(error).__name__}: {error}")
@@ -160,15 +161,15 @@ class ProcessRunner:
         if work.style != FULL and work.batch not in member.functions:
             member.functions.add(work.batch)
             assert work.packed is not None, "only portable batches come to processes"
-            member.outgoing.put(frame_parts((FUNCTION, work.batch), work.packed))
+            member.channel.put((FUNCTION, work.batch), Packed.of_bytes(work.packed))
         timed = work.timeout_seconds is not None
         head = (
             CHUNK, order.chunk, work.batch, work.style, work.detailed, order.start, timed,
             len(order.items),
             packed.lengths, packed.counts, work.state_folder, order.names, order.attempt,
         )  # fmt: skip
-        member.outgoing.put(frame_parts(head, b"".join(packed.pieces), packed.buffers))
-        member.sent_bytes = packed.size()
+        member.channel.put(head, packed)
+        member.sent_bytes = packed.size
         self._flush(member)
         member.transport_seconds = time.perf_counter() - before
 
@@ -179,7 +180,7 @@ class ProcessRunner:
             return
         member.is_retiring = True
         member.retired_at = time.monotonic()
-        member.outgoing.put(frame_parts((END,)))
+        member.channel.put((END,))
         self._flush(member)
 
     def kill(self, worker: int) -> None:
@@ -197,7 +198,7 @@ class ProcessRunner:
         """Have every worker give free memory back, once it is idle."""
         for member in self._members.values():
             if member.pid and not member.is_retiring:
-                member.outgoing.put(frame_parts((TRIM,)))
+                member.channel.put((TRIM,))
                 self._flush(member)
 
     def close(self) -> None:
@@ -215,6 +216,7 @@ class ProcessRunner:
         for member in self._members.values():
             self._release(member)
         self._members.clear()
+        self._arena.close()
         if self._starter is not None:
             self._starter.abandon()
             self._starter = None
@@ -228,10 +230,14 @@ class ProcessRunner:
 
     def tick(self, now: float) -> float | None:
         """Read what was published, look for overdue tasks, and keep the bounds."""
-        again = [self._starter.tick(now)] if self._starter is not None else []
+        again = [self._arena.trim(now)]
+        if self._starter is not None:
+            again.append(self._starter.tick(now))
         if self._members:
             again.append(now + STOPPED_LOOK_SECONDS)
         for member in list(self._members.values()):
+            if not member.is_gone and member.channel.tell_released():
+                self._flush(member)
             if member.order is not None:
                 self._read_slate(member)
                 self._look_for_overdue(member)
@@ -329,6 +335,7 @@ class ProcessRunner:
         for member in self._members.values():
             self._release(member)
         self._members.clear()
+        self._arena.close()
         self._outlet.post(LevelClosed(time.monotonic(), LEVEL))
 
     # reading
@@ -342,7 +349,7 @@ class ProcessRunner:
     def _read_all(self, member: Member) -> None:
         if member.is_gone:
             return
-        frames, is_gone = member.incoming.read()
+        frames, is_gone = member.channel.read()
         for frame in frames:
             self._on_frame(member, frame)
         if is_gone:
@@ -482,7 +489,7 @@ class ProcessRunner:
         if member.is_gone:
             return
         try:
-            is_sent = member.outgoing.flush()
+            is_sent = member.channel.flush()
         except OSError:
             return  # it is gone; its end is reported by the starter
         if member.wants_write == is_sent:
@@ -493,6 +500,7 @@ class ProcessRunner:
         if not member.is_gone:
             self._waiter.forget(member.link.fileno())
         member.link.close()
+        member.channel.close()
         if member.slate is not None:
             member.slate.close()
             member.slate = None
@@ -503,6 +511,7 @@ class ProcessRunner:
             first=self._pack_initializer(),
             inner_threads=inner_threads,
             publish_seconds=PUBLISH_SECONDS if self._config.retries else 0.0,
+            arena_bytes=ARENA_BYTES_MAX,
         )
         if self._uses_loky:
             return LokyStarter(self, self._waiter, terms)

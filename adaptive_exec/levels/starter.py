@@ -23,11 +23,13 @@ class Terms(NamedTuple):
         first: The packed `(initializer, initargs)`, None for none.
         inner_threads: Threads that numeric libraries may use in each worker.
         publish_seconds: How long finished results may be held back.
+        arena_bytes: The most bytes of shared memory that a worker's large results may have.
     """
 
     first: bytes | None
     inner_threads: int
     publish_seconds: float
+    arena_bytes: int
 
 
 class Seat(NamedTuple):

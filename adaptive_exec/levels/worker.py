@@ -10,6 +10,8 @@ import os
 import sys
 from time import monotonic_ns, perf_counter, process_time
 
+from adaptive_exec.levels.arena import FROM_BYTES, Arena
+from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.current import Place, in_process
 from adaptive_exec.levels.meter import PEAK_TASK_SECONDS, MemoryMeter, collect_and_trim
 from adaptive_exec.levels.pickles import dumps, loads
@@ -28,8 +30,6 @@ from adaptive_exec.levels.wire import (
     UNLOADED,
     VALUE,
     Frame,
-    Incoming,
-    Outgoing,
     Packed,
     Unpacker,
     frame_parts,
@@ -59,6 +59,7 @@ class Worker:
         slate: Memory shared with the parent, None where there is none.
         functions: Functions that are loaded already, by id.
         publish_seconds: How long finished results may be held back.
+        arena_bytes: The most bytes of shared memory that large results may have.
     """
 
     def __init__(
@@ -67,16 +68,16 @@ class Worker:
         slate: "Slate | None",
         functions: "dict[int, Any]",
         publish_seconds: float,
+        arena_bytes: int,
     ) -> None:
-        self._incoming = Incoming(link)
-        self._outgoing = Outgoing(link)
+        self._channel = Channel(link, Arena(arena_bytes))
         self._slate = slate
         self._functions = functions
         self._unloaded: dict[int, str] = {}
         self._publish_seconds = publish_seconds
         self._half = 0
         self._overflowed = False
-        self.meter = MemoryMeter()
+        self.meter = MemoryMeter(self._channel.mapped_bytes)
         self._core_time = CoreTime()
 
     def greet(self, first: "tuple[Any, tuple[Any, ...]] | None") -> bool:
@@ -93,7 +94,7 @@ class Worker:
     def serve(self) -> None:
         """Take frames until END or the end of the parent."""
         while True:
-            frame = self._incoming.receive()
+            frame = self._channel.receive()
             if frame is None or frame.head[0] == END:
                 return
             if frame.head[0] == FUNCTION:
@@ -103,6 +104,8 @@ class Worker:
             elif frame.head[0] == TRIM:
                 collect_and_trim()
             del frame
+            if self._channel.tell_released():
+                self._channel.flush()
 
     def _load(self, frame: Frame) -> None:
         number = frame.head[1]
@@ -124,7 +127,8 @@ class Worker:
         function = self._functions.get(number)
         cpu_before = self._core_time.read()
         if lengths is None:
-            for index, item in enumerate(loads(frame.body), start + 1):
+            items = loads(frame.body)
+            for index, item in enumerate(items, start + 1):
                 self._mark(index, timed=timed)
                 report.run_one(function, style, item)
         else:
@@ -136,9 +140,12 @@ class Worker:
                     self._mark(start + offset + 1, timed=timed)
                     report.run_one(function, style, item)
                 del item
+            del unpacker
         self._mark(0, timed=False)
-        arguments_bytes = len(frame.body) + sum(map(len, frame.buffers))
-        report.finish(self._core_time.read() - cpu_before, arguments_bytes)
+        arguments_bytes = 0 if frame.lengths else len(frame.body) + sum(map(len, frame.buffers))
+        report.weigh(arguments_bytes)
+        frame.let_go()  # so that word of it goes along with the last results
+        report.finish(self._core_time.read() - cpu_before)
 
     def _mark(self, number: int, *, timed: bool, grace_ns: int = 0) -> None:
         in_process.index = number - 1
@@ -149,29 +156,26 @@ class Worker:
             slate.numbers[1] = monotonic_ns() + grace_ns
         slate.numbers[0] = number
 
-    def publish(self, parts: "list[Any]", *, in_band: bool) -> None:
+    def publish(self, head: "tuple[Any, ...]", packed: Packed, *, in_slate: bool) -> None:
         """Make finished results known: in shared memory, else over the socket."""
-        if in_band or self._slate is None:
-            self._overflowed = True
-        if (
-            not self._overflowed
-            and self._slate is not None
-            and self._slate.publish(self._half, parts)
-        ):
-            return
-        self._overflowed = (
-            True  # the parent reads the slate first: what comes after must not overtake this
-        )
-        self._outgoing.put(parts)
-        self._outgoing.flush()
+        if in_slate and not self._overflowed and self._slate is not None:
+            parts = frame_parts(head, b"".join(packed.pieces))
+            if self._slate.publish(self._half, parts):
+                return
+        # The parent reads the slate first: what comes after must not overtake this.
+        self._overflowed = True
+        if packed.size >= FROM_BYTES:
+            self._channel.look()
+        self._channel.put(head, packed)
+        self._channel.flush()
 
     def publish_seconds(self) -> float:
         """Return how long finished results may be held back."""
         return self._publish_seconds
 
     def _send(self, head: "tuple[Any, ...]") -> None:
-        self._outgoing.put(frame_parts(head))
-        self._outgoing.flush()
+        self._channel.put(head)
+        self._channel.flush()
 
 
 class _Report:
@@ -191,6 +195,7 @@ class _Report:
         self._wall = 0.0
         self._transport = 0.0
         self._peak: int | None = None
+        self._memory: tuple[int | None, ...] = (None, None, None, None)
         self._is_measuring = self._was_measured = False
         self._now = self._last = perf_counter()
         self._group = _Group()
@@ -245,15 +250,23 @@ class _Report:
             self._publish(None)
             self._now = self._last = perf_counter()
 
-    def finish(self, cpu_seconds: float, arguments_bytes: int) -> None:
-        """Publish what is left and say that the chunk is done."""
+    def weigh(self, arguments_bytes: int) -> None:
+        """Measure for the last time, while the arguments are still here.
+
+        Args:
+            arguments_bytes: What they take of this process's own memory.
+        """
         if self._is_measuring:
             self._note_peak()
-        memory: tuple[int | None, ...] = (self._peak, None, None, None)
+        self._memory = (self._peak, None, None, None)
         if self._was_measured:
-            held_bytes = arguments_bytes + self._group.packed.size()
-            memory = (self._peak, *self._meter.sum_up(held_bytes))
-        usage = (self._count, self._wall, cpu_seconds, self._transport, self._failed, memory)
+            held_bytes = arguments_bytes + self._group.packed.size
+            self._memory = (self._peak, *self._meter.sum_up(held_bytes))
+
+    def finish(self, cpu_seconds: float) -> None:
+        """Publish what is left and say that the chunk is done."""
+        counts = (self._count, self._wall, cpu_seconds, self._transport, self._failed)
+        usage = (*counts, self._memory)
         self._publish(usage)
 
     def _note_peak(self) -> int | None:
@@ -309,8 +322,8 @@ class _Report:
         details = group.details if self._detailed else None
         facts = (packed.lengths, packed.counts, statuses, details, usage)
         head = (RESULTS, self._chunk, self._next, *facts)
-        parts = frame_parts(head, b"".join(packed.pieces), packed.buffers)
-        self._worker.publish(parts, in_band=bool(packed.buffers) or usage is not None)
+        in_slate = usage is None and not packed.buffers and packed.size < FROM_BYTES
+        self._worker.publish(head, packed, in_slate=in_slate)
         self._next += count
 
 

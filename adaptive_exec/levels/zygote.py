@@ -245,6 +245,7 @@ def _settings(functions: Mapping[int, bytes], terms: Terms) -> bytes:
         "slate_bytes": SLATE_BYTES,
         "publish_seconds": terms.publish_seconds,
         "authkey": _authkey(),
+        "arena_bytes": terms.arena_bytes,
     })
 
 

@@ -18,6 +18,7 @@ import sys
 from adaptive_exec.levels.inner import limit_loaded
 from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
+from adaptive_exec.levels.wire import read_rights
 from adaptive_exec.levels.worker import Worker, describe_traceback, end_process
 
 TYPE_CHECKING = False
@@ -153,7 +154,7 @@ class Zygote:
         request = marshal.loads(message)
         if request[0] == FORK:
             self._fork(
-                request[1], _descriptors(ancillary), lost=bool(flags & socket_module.MSG_CTRUNC)
+                request[1], read_rights(ancillary), lost=bool(flags & socket_module.MSG_CTRUNC)
             )
         elif request[0] == KILL:
             self._kill(request[1])
@@ -227,7 +228,8 @@ class Zygote:
         if len(descriptors) > 1:
             slate = Slate(descriptors[1], self._settings["slate_bytes"])
             os.close(descriptors[1])
-        worker = Worker(link, slate, self._functions, self._settings["publish_seconds"])  # type: ignore[arg-type]
+        bounds = self._settings["publish_seconds"], self._settings["arena_bytes"]
+        worker = Worker(link, slate, self._functions, *bounds)  # type: ignore[arg-type]
         try:
             if self._first is None or worker.greet(self._first):
                 worker.serve()
@@ -470,14 +472,3 @@ def widen_inner_threads(count: int, capped: "list[str]") -> None:
     limit_loaded(count)
     for name in capped:
         os.environ[name] = str(count)
-
-
-def _descriptors(ancillary: "list[tuple[int, int, bytes]]") -> "list[int]":
-    found: list[int] = []
-    for level, kind, payload in ancillary:
-        if level == socket_module.SOL_SOCKET and kind == socket_module.SCM_RIGHTS:
-            found += [
-                int.from_bytes(payload[at : at + 4], sys.byteorder)
-                for at in range(0, len(payload) - 3, 4)
-            ]
-    return found

@@ -96,6 +96,14 @@ def _children(pid: int | None) -> Iterator[tuple[psutil.Process, str]]:
             continue
 
 
+def mapped_pieces() -> Iterator[str]:
+    """Yield where this process has mapped pieces of memory files with large payloads."""
+    with Path("/proc/self/maps").open() as file:
+        for line in file:
+            if "memfd:adaptive-exec-piece" in line:
+                yield line.split(maxsplit=1)[0]
+
+
 def _held() -> dict[str, set[str]]:
     return {
         "descriptors": set(_descriptors()),
@@ -105,6 +113,7 @@ def _held() -> dict[str, set[str]]:
             if not thread.name.startswith("pytest_timeout")  # one for each test
         },
         "children": {f"{process.pid}" for process in psutil.Process().children()},
+        "mapped pieces": set(mapped_pieces()),
         "shared memory": {path.name for path in Path("/dev/shm").glob(f"*{os.getpid()}*")},
     }
 

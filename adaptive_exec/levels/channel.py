@@ -1,0 +1,185 @@
+"""Both directions of the socket between parent and worker, with large payloads beside it.
+
+A payload of some size goes into a piece of memory (`levels/arena`) if one can be had, else along
+with its frame. A descriptor that the receiver had no room for is asked for again and comes in-band;
+from then on all does. Knows frames about pieces; leaves all others to its user, in order.
+"""
+
+import select
+from collections import deque
+from time import monotonic
+
+from adaptive_exec.levels.arena import FROM_BYTES, Arena, Receipts
+from adaptive_exec.levels.wire import (
+    RELEASED,
+    RESEND,
+    RESENT,
+    Frame,
+    Incoming,
+    Outgoing,
+    Packed,
+    frame_beside,
+    frame_parts,
+    lay_out,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+    from adaptive_exec.levels.wire import Buffer
+
+
+class Channel:
+    """One end.
+
+    Args:
+        link: The socket; blocking, or not.
+        arena: Where our large payloads go. Several channels may share one.
+    """
+
+    def __init__(self, link: "socket.socket", arena: Arena) -> None:
+        self._link = link
+        self._arena = arena
+        self._is_beside = bool(arena)
+        self._receipts = Receipts()
+        self._incoming = Incoming(link, self._receipts)
+        self._outgoing = Outgoing(link)
+        self._frames: deque[Frame] = deque()
+        self._answers = False
+
+    def put(self, head: "tuple[Any, ...]", packed: Packed | None = None) -> None:
+        """Add a frame behind what waits already."""
+        if self._receipts:
+            self.tell_released()
+        if packed is None:
+            self._outgoing.put(frame_parts(head))
+        elif packed.size < FROM_BYTES or not self._is_beside or not self._put_beside(head, packed):
+            self._outgoing.put(frame_parts(head, b"".join(packed.pieces), packed.buffers))
+
+    def tell_released(self) -> bool:
+        """Add word of the pieces of which no view is left here; return whether there are any."""
+        if not self._receipts:
+            return False
+        self._outgoing.put(frame_parts((RELEASED, *self._receipts.take())))
+        return True
+
+    def flush(self) -> bool:
+        """Send what the socket takes; return True when nothing is left.
+
+        Raises:
+            OSError: The other end is gone.
+        """
+        return self._outgoing.flush()
+
+    def receive(self) -> Frame | None:
+        """Wait for a frame on a blocking socket; None at its end.
+
+        Raises:
+            OSError: The other end is gone.
+        """
+        while not self._is_next_here():
+            if self._arena.has_free:
+                self._wait_or_trim()
+            frames = self._incoming.receive()
+            if frames is None:
+                return None
+            self._sort(frames)
+        return self._frames.popleft()
+
+    def read(self) -> tuple[list[Frame], bool]:
+        """Read what is there on a non-blocking socket.
+
+        Returns:
+            The complete frames, and whether the other end is gone.
+        """
+        frames, is_gone = self._incoming.read()
+        self._sort(deque(frames))
+        ready = []
+        while self._is_next_here():
+            ready.append(self._frames.popleft())
+        return ready, is_gone
+
+    def look(self) -> None:
+        """Hear of released pieces, on a blocking socket without waiting."""
+        if self._is_beside and self._arena.has_used:
+            self._sort(deque(self._incoming.read(_DONT_WAIT)[0]))
+
+    def mapped_bytes(self) -> int:
+        """Bytes of memory that is shared with the other end at present."""
+        return self._receipts.mapped_bytes() + self._arena.held_bytes
+
+    def close(self) -> None:
+        """Leave our pieces to the other end, and give descriptors back."""
+        self._incoming.close()
+        self._outgoing.close()
+        self._arena.drop(self)
+        self._frames.clear()
+
+    def _is_next_here(self) -> bool:
+        return bool(self._frames) and not self._frames[0].missing
+
+    def _put_beside(self, head: "tuple[Any, ...]", packed: Packed) -> bool:
+        body_bytes = sum(map(len, packed.pieces))
+        lengths = [body_bytes, *map(len, packed.buffers)]
+        places = lay_out(lengths)
+        parts: list[tuple[int, Buffer]] = []
+        at = 0
+        for piece in packed.pieces:
+            parts.append((at, piece))
+            at += len(piece)
+        parts += [
+            (start, buffer) for (start, _), buffer in zip(places[1:], packed.buffers, strict=True)
+        ]
+        taken = self._arena.write(self, parts, sum(places[-1]))
+        if taken is None:
+            return False
+        self._outgoing.put_beside(frame_beside(head, lengths, taken), taken)
+        return True
+
+    def _sort(self, frames: "deque[Frame]") -> None:
+        """Answer frames about pieces, and keep the others."""
+        while frames:
+            frame = frames.popleft()
+            if frame.head[0] == RELEASED:
+                self._arena.release(self, frame.head[1])
+                self._arena.drop(self, frame.head[2])
+            elif frame.head[0] == RESEND:
+                self._resend(frame.head[1])
+            elif frame.head[0] == RESENT:
+                self._fill(frame)
+            else:
+                self._frames.append(frame)
+                if frame.missing:
+                    self._outgoing.put(frame_parts((RESEND, frame.missing)))
+                    self._answers = True
+        if self._answers:
+            self._answers = not self._outgoing.flush()
+
+    def _resend(self, number: int) -> None:
+        """Send what is in a piece in-band, since the other end can take no descriptor now."""
+        self._is_beside = False
+        piece = self._arena.find(self, number)
+        assert piece is not None, "a piece whose descriptor was lost is nobody else's"
+        content = memoryview(piece.memory)[: piece.size]
+        self._outgoing.put(frame_parts((RESENT, number), buffers=[content]))
+        self._arena.drop(self, [number])
+        self._answers = True
+
+    def _fill(self, resent: Frame) -> None:
+        for frame in self._frames:
+            if frame.missing == resent.head[1]:
+                frame.fill(memoryview(resent.buffers[0]))
+
+    def _wait_or_trim(self) -> None:
+        """Wait for the next frame, and let go of pieces that are not used meanwhile."""
+        poll = select.poll()
+        poll.register(self._link.fileno(), select.POLLIN)
+        while (again := self._arena.trim(now := monotonic())) is not None:
+            if poll.poll(1000 * (again - now) + 1):
+                return
+
+
+_DONT_WAIT = 0x40
+"""MSG_DONTWAIT of Linux, where alone there are pieces."""
