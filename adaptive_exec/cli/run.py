@@ -45,6 +45,7 @@ from adaptive_exec.errors import AdaptiveExecError, JournalError
 from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor
 from adaptive_exec.journal.about import begin, end
 from adaptive_exec.journal.checks import look_at, remove_journal
+from adaptive_exec.journal.mounts import file_system_of, is_network
 
 PASS_SECONDS_MIN: Final = 1.0
 """Seconds from one pass to the next, so that a card of a few quick tasks does not fill the disk
@@ -291,6 +292,9 @@ def _open_journal(now: Pass, path: Path, run: str) -> Path | None:
         remove_journal(path)
     about = about_run(options, now.batch.name, now.seed, run)
     begin(path, about)
+    kind = file_system_of(path.parent)
+    if is_network(kind):
+        note(f"{now.batch.name}: {path.parent} is on {kind}, the journal does without a shared log")
     now.again = f"resume with: {about.command}"
     return path
 

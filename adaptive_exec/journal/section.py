@@ -5,11 +5,14 @@ Tells equal tasks apart by how many came before; what has no key is run and not 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from adaptive_exec.journal.book import RUN, Book
 from adaptive_exec.journal.keys import numbered_key, task_key
 from adaptive_exec.journal.rows import Ended, Found, Place, write_rows
+
+_FUNCTIONS_KEPT: Final = 64
+"""Functions whose names are kept: reading the source of one takes a millisecond."""
 
 
 @dataclass(slots=True)
@@ -39,7 +42,7 @@ class Section:
     def __init__(self, book: Book) -> None:
         book.refresh()
         self.book = book
-        self._function: tuple[Callable[..., Any], int, bytes] | None = None
+        self._functions: dict[int, tuple[Callable[..., Any], int, bytes]] = {}
         self._seen: set[int] = set()
         self._counts: dict[int, int] = {}
 
@@ -50,9 +53,12 @@ class Section:
             JournalError: Its source has changed since its results were written.
             TypeError: It has no content that a key could be made of.
         """
-        known = self._function  # one reading: several threads may submit
+        known = self._functions.get(id(function))  # it is held, so that its id stays its own
         if known is None or known[0] is not function:
-            self._function = known = (function, *self.book.enter_function(function))
+            known = (function, *self.book.enter_function(function))
+            if len(self._functions) >= _FUNCTIONS_KEPT:
+                self._functions.clear()
+            self._functions[id(function)] = known
         return known[1:]
 
     def admit(

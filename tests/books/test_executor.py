@@ -83,6 +83,17 @@ def test_submitted_calls_are_recalled_too(path: Path, levels):
     assert ran(path.parent) == list(range(5))
 
 
+def test_submitted_calls_of_many_functions_are_told_apart(path: Path):
+    functions = [lambda x, n=number: x + n for number in range(100)]
+    for _ in range(2):
+        with adaptive_executor(journal=path, levels="thread") as ex:
+            futures = [ex.submit(function, 1) for function in functions]
+            assert [future.result(30) for future in futures] == list(range(1, 101))
+            report = ex.report
+
+    assert (report.tasks, report.recalled_tasks) == (0, 100)
+
+
 def test_equal_tasks_run_each_and_are_recalled_each(path: Path):
     first, _ = run(path, [2, 2, 3], levels="thread")
     again, report = run(path, [2, 3, 2, 2], levels="thread")
