@@ -546,15 +546,20 @@ class Driver:
             calls.call_for_attention()
 
     def _record(self, order: Record) -> None:
-        calls = self._batches[order.batch]
+        """Have results written that may have come in many pieces; together they cost less."""
         level, attempt, worker = self._orders[order.chunk]
-        held, start = self._results[order.chunk], order.start
+        held, together = self._results[order.chunk], Results([], [])
         for place in itertools.count():  # not an iterator: a worker's thread may add meanwhile
-            if start == order.stop:
+            if len(together.values) == order.stop - order.start:
                 break
-            results = held[place]
-            calls.record(start, results, level, attempt, worker=worker)
-            start += len(results.values)
+            together.values += held[place].values
+            details = held[place].details
+            if details is None or together.details is None:
+                together.details = None
+            else:
+                together.details += details
+        calls = self._batches[order.batch]
+        calls.record(order.start, together, level, attempt, worker=worker)
 
     def _read(self) -> None:
         sizes = [size for runner in self._runners.values() for size in runner.sizes()]
