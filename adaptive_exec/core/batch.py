@@ -34,6 +34,7 @@ class Batch:
         recalled_bytes: Bytes of a result in the last lot that came from the journal.
         peaks: What its chunks were measured to take of memory.
         unmeasured: Chunks in workers of which nothing was measured, while none was.
+        is_glutted: True while it waits for its caller to take results.
         kept_each: Bytes by which a worker was seen to grow for good with each task.
         is_leaking: True once it was said that its function leaks.
     """
@@ -57,6 +58,7 @@ class Batch:
         self.costs = Costs()
         self.peaks = NOTHING_KNOWN
         self.unmeasured = 0
+        self.is_glutted = False
         self.kept_each = 0.0
         self.is_leaking = False
         self.arrived = 0
@@ -81,6 +83,11 @@ class Batch:
         if self.exhausted:
             return self.pending
         return None if self.tasks is None else max(self.pending, self.tasks - self.sent)
+
+    @property
+    def first_pending(self) -> int:
+        """The first task that waits to be sent; only while there is one."""
+        return min(start for start, _, _ in self._ranges)
 
     @property
     def held(self) -> int:

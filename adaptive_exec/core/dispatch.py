@@ -44,7 +44,7 @@ def _send_next(state: State) -> bool:
     """Send a chunk of the first batch that can send one, and put it behind the others."""
     for batch in state.batches.values():
         roster = _find_seat(state, batch) if batch.pending else None
-        if roster is None:
+        if roster is None or _is_glutted(state, batch):
             continue
         if len(state.batches) > 1:
             state.batches[batch.id] = state.batches.pop(batch.id)
@@ -53,6 +53,22 @@ def _send_next(state: State) -> bool:
         launch(state, roster, batch, (start, stop), attempt=executions + 1)
         return True
     return False
+
+
+def _is_glutted(state: State, batch: Batch) -> bool:
+    """Say whether a batch must wait for its caller, who holds up more results than fit here.
+
+    What the caller would take next is finished or out by then, so that nobody waits for another.
+    """
+    if batch.single or state.is_stopping or not _holds_too_much(batch):
+        batch.is_glutted = False
+    else:
+        batch.is_glutted = batch.first_pending > batch.taken
+    return batch.is_glutted
+
+
+def _holds_too_much(batch: Batch) -> bool:
+    return holds_too_much(batch.held, max(batch.costs.result_bytes, batch.recalled_bytes))
 
 
 def _find_seat(state: State, batch: Batch) -> Roster | None:
@@ -95,8 +111,7 @@ def pull(state: State, batch: Batch) -> None:
     workers = 1 if batch.level == INLINE_LEVEL else state.rosters[batch.level].cap or 1
     if batch.pending + batch.asked > workers * batch.chunk and batch.buffer_tasks is None:
         return  # as `pull_tasks` would say, but this is asked after every event
-    result_bytes = max(batch.costs.result_bytes, batch.recalled_bytes)
-    if not state.is_stopping and holds_too_much(batch.held, result_bytes):
+    if not state.is_stopping and _holds_too_much(batch):
         return
     if len(batch.aside) >= ASIDE_TASKS_MAX:
         return

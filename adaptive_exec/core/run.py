@@ -157,7 +157,8 @@ class Run:
         if self.finished:
             return orders
         if isinstance(event, ResultsTaken):
-            _take_room(state, event)
+            if _take_room(state, event):
+                self._draw_consequences()
         elif isinstance(event, ChunkProgressed):
             _progress(state, event)
         else:
@@ -330,11 +331,14 @@ def _tell_of_journal(state: State, event: JournalOpened | JournalFailed | Journa
             state.explain("skipped", "warning", "journal", reason)
 
 
-def _take_room(state: State, event: ResultsTaken) -> None:
-    """Room for more is all that follows when results are taken."""
-    if batch := state.batches.get(event.batch):
-        batch.taken += event.count
-        pull(state, batch)
+def _take_room(state: State, event: ResultsTaken) -> bool:
+    """Make room for more when results are taken; return whether tasks waited for it."""
+    batch = state.batches.get(event.batch)
+    if batch is None:
+        return False
+    batch.taken += event.count
+    pull(state, batch)
+    return batch.is_glutted
 
 
 def _progress(state: State, event: ChunkProgressed) -> None:

@@ -55,6 +55,8 @@ class State:
         told_window: The width of the window that people were told last, 0 for none.
         chunk_bytes: What a chunk in a process is reckoned to take, 0 where nothing is.
         fair_bytes: A worker's fair part of the room for tasks.
+        calm_looks: Readings in a row at which nothing had changed.
+        newest_seen: The newest chunk at the last reading.
         is_alarmed: True between the first critical reading and the second look.
         victim: The worker that was killed for memory which is not back yet.
         room_until: Until when nothing is sent at critical pressure.
@@ -97,6 +99,7 @@ class State:
         self.told_window = 0
         self.chunk_bytes = UNKNOWN_TASK_BYTES
         self.fair_bytes = float(host.limit_bytes)
+        self.calm_looks = self.newest_seen = 0
         self.is_alarmed = False
         self.victim: Victim | None = None
         self.room_until = 0.0

@@ -403,3 +403,25 @@ def test_a_start_that_stalls_is_an_answer_too():
 
     assert Code.START_REFUSED in codes(world)
     assert world.run.batches[1].level == "thread"
+
+
+def test_large_results_that_nobody_takes_hold_up_what_is_not_sent_yet():
+    world = World(Config(max_workers=2), make_host())
+    batch = world.open(tasks=40, chunk_tasks=1)
+    world.arrive(batch, world.books[batch].asked)
+    for worker in list(world.starting):
+        world.ready(worker)
+
+    for _ in range(40):
+        for chunk in list(world.chunks):
+            world.done(chunk, wall=1.0, result_bytes=30_000_000)
+        if world.books[batch].asked:
+            world.arrive(batch, world.books[batch].asked)
+    held = len(world.books[batch].outcomes)
+
+    assert 3 <= held <= 5
+    assert not world.chunks
+
+    world.take(batch, world.books[batch].takeable)
+
+    assert len(world.chunks) == 2

@@ -238,10 +238,13 @@ class AnyOrder(RuleBasedStateMachine):
         which=PICK,
         wall=[0.0, 1e-6, 0.01, 5.0],
         cpu=[None, 0.0, 0.01],
+        memory=[{}, {}, {"span_bytes": GIB, "kept_bytes": 0}, {"span_bytes": 0, "kept_bytes": GIB}],
+        result=[0, 0, 50_000_000],
     )
-    def chunk_ends(self, which, wall, cpu):
+    def chunk_ends(self, which, wall, cpu, memory, result):
         chunk = self.one(self.world.chunks, which)
-        self.world.done(chunk, wall=wall, transport_seconds=0.001, cpu_seconds=cpu)
+        usage = {"transport_seconds": 0.001, "cpu_seconds": cpu, "result_bytes": result} | memory
+        self.world.done(chunk, wall=wall, **usage)
 
     @action(6, when=lambda self: self.world.chunks, wall=[1e-6, 0.01], rounds=range(1, 5))
     def all_chunks_end(self, wall, rounds):

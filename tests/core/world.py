@@ -447,6 +447,8 @@ class World:
         waiting = [batch for batch, books in self.books.items() if self._has_work(books)]
         if not waiting or self.chunks or self.starting or self.timer is not None:
             return
+        if self.reads and self.neighbours is not None:
+            return  # the host is read before a share is asked for
         if any(books.asked for books in self.books.values()) or "closing" in self.levels.values():
             return
         for batch in waiting:
