@@ -106,6 +106,9 @@ def run(
         str | None,
         typer.Option("-n", "--instances", metavar="N", help="Instances started at once."),
     ] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Let them split the tasks among them.")
+    ] = False,
     instance: Annotated[str | None, typer.Option(hidden=True)] = None,
     function: Annotated[
         str | None, typer.Option(metavar="PKG.MOD:FN", help="Your function, instead of a card.")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -69,17 +70,18 @@ class Stream:
         write(self.prefix + line.decode(errors="backslashreplace"))
 
 
-def run_instances(options: RunOptions) -> int:
+def run_instances(options: RunOptions, more: Mapping[str, str] | None = None) -> int:
     """Run several instances and wait for all.
 
     Args:
         options: The options, with the number of instances.
+        more: What is added to their environment.
 
     Returns:
         The worst exit code.
     """
     with tempfile.TemporaryDirectory(prefix="adaptive-exec-") as folder:
-        crowd = _Crowd(Path(folder))
+        crowd = _Crowd(Path(folder), more or {})
         code: int | None = None
         try:
             for number in range(1, options.instances + 1):
@@ -108,8 +110,9 @@ def end_with_parent() -> None:
 class _Crowd:
     """The instances that were started, and their outputs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: Mapping[str, str]) -> None:
         self._folder = folder
+        self._more = more
         self._processes: list[subprocess.Popen[bytes]] = []
         self._numbers: list[int] = []
         self._peaks: list[int] = []
@@ -123,7 +126,7 @@ class _Crowd:
         try:
             process = subprocess.Popen(
                 command,
-                env={**os.environ, SUMMARY_VARIABLE: str(self._folder / str(number))},
+                env={**os.environ, **self._more, SUMMARY_VARIABLE: str(self._folder / str(number))},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -14,6 +14,8 @@ INSTANCES_MAX: Final = 256
 """Instances that one command starts; more is most likely a slip."""
 GRACE_SECONDS: Final = 10.0
 """Seconds that running tasks get after the deadline. Source: as Docker waits after SIGTERM."""
+SHARED_VARIABLE: Final = "ADAPTIVE_EXEC_SHARED"
+"""Environment variable that names the journal over which instances split their tasks."""
 PROGRAM_VARIABLE: Final = "ADAPTIVE_EXEC_PROGRAM"
 """Environment variable by which run_card.sh says how it was called, for the lines that tell how to
 start again."""
@@ -32,6 +34,7 @@ class RunOptions:
         has_timings: A line per task, and a summary.
         instances: How many run at once.
         instance: Which of several this one is, from 1; None when it is alone.
+        is_shared: The instances split the tasks among them.
         function: Reference of the user's function.
         table: The user's input.
         column: The column that is the function's argument.
@@ -59,6 +62,7 @@ class RunOptions:
     has_timings: bool
     instances: int
     instance: int | None
+    is_shared: bool
     function: str | None
     table: Path | None
     column: str | None
@@ -97,11 +101,12 @@ def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> Run
         card=texts.get("card"),
         count=whole("--count", texts.get("count")),
         seed=whole("--seed", texts.get("seed"), least=0),
-        is_once=flags["once"] or "function" in texts or "output" in texts,
+        is_once=flags["once"] or flags["shared"] or "function" in texts or "output" in texts,
         is_afresh=flags["afresh"],
         has_timings=flags["timings"],
         instances=_instances(texts.get("instances")),
         instance=whole("--instance", texts.get("instance"), least=1),
+        is_shared=flags["shared"],
         function=texts.get("function"),
         table=_path(texts.get("table")),
         column=texts.get("column"),
@@ -135,8 +140,22 @@ def _check_together(options: RunOptions) -> None:
         message = f"--instances needs POSIX, got {options.instances}; start them by hand"
         raise ValueError(message)
     _check_resumed(options)
+    _check_shared(options)
     if options.is_forced and options.output is None:
         message = "--force has nothing to replace, got no --output; leave it out"
+        raise ValueError(message)
+
+
+def _check_shared(options: RunOptions) -> None:
+    if not options.is_shared:
+        return
+    if options.instances < 2 and options.instance is None:  # noqa: PLR2004  # several
+        message = f"--shared needs several instances, got {options.instances}; add -n 8"
+        raise ValueError(message)
+    if not options.has_journal:
+        message = (
+            "--shared splits tasks over a journal, got --no-journal too; leave one of them out"
+        )
         raise ValueError(message)
 
 

@@ -27,7 +27,7 @@ from adaptive_exec.cards.spool import Spool
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.log_lines import logging_to_stderr
-from adaptive_exec.cli.options import RunOptions, start_again
+from adaptive_exec.cli.options import SHARED_VARIABLE, RunOptions, start_again
 from adaptive_exec.cli.resume import (
     JOURNAL_NAME,
     about_run,
@@ -189,9 +189,7 @@ def run_prepared(prepared: Prepared) -> int:
             if options.is_afresh and options.instance is None:
                 clear_folders(options.runs, prepared.batch.name)
             if options.instances > 1 and options.instance is None:
-                from adaptive_exec.cli.instances import run_instances
-
-                return run_instances(options)
+                return _run_crowd(prepared)
             return _run_passes(prepared, deadline)
         except exits.Stopped as stop:  # between two passes; within one it is said how far it came
             note(f"stopped; start again with: {start_again(options, None)}")
@@ -200,6 +198,27 @@ def run_prepared(prepared: Prepared) -> int:
             note(f"adaptive-exec: {error}")
             is_usage = isinstance(error, FolderError | JournalError)
             return exits.USAGE if is_usage else exits.NO_OUTCOME
+
+
+def _run_crowd(prepared: Prepared) -> int:
+    """Start several instances; where they are to split the tasks, over one sample and journal."""
+    from adaptive_exec.cli.instances import run_instances
+
+    options, card = prepared.options, prepared.batch.name
+    if not options.is_shared:
+        return run_instances(options)
+    with ExitStack() as stack:
+        folder = open_folder(options.runs, card)
+        stack.callback(folder.release)
+        journal = folder.path / JOURNAL_NAME
+        begin(journal, about_run(options, card, prepared.seed, folder.path.name))
+        seed = () if "--seed" in options.arguments else ("--seed", str(prepared.seed))
+        code = run_instances(
+            replace(options, arguments=(*options.arguments, *seed)), {SHARED_VARIABLE: str(journal)}
+        )
+        if code in {exits.ALL_HAVE_VALUES, exits.SOME_FAILED}:
+            end(journal, int(code == exits.SOME_FAILED))
+    return code
 
 
 def _stops(options: RunOptions) -> AbstractContextManager[exits.Deadline]:
@@ -288,6 +307,8 @@ def _open_journal(now: Pass, path: Path, run: str) -> Path | None:
     now.again = f"start again with: {start_again(options, now.seed if is_sample else None)}"
     if not options.has_journal:
         return None
+    if options.is_shared:  # made and ended by who started the instances
+        return Path(os.environ[SHARED_VARIABLE])
     if options.resumed is None and look_at(path):  # of a finished run, or to be begun afresh
         remove_journal(path)
     about = about_run(options, now.batch.name, now.seed, run)
@@ -303,7 +324,7 @@ def _note_end(now: Pass, place: Place) -> None:
     """Note in the journal that nothing is left to go on with."""
     total, tally = now.batch.total, now.tally
     is_whole = total is None or tally.done >= total
-    if place.journal is None or tally.broken is not None or not is_whole:
+    if place.journal is None or tally.broken is not None or not is_whole or now.options.is_shared:
         return
     if place.is_own:
         (place.folder / PARTIAL_NAME).unlink(missing_ok=True)

@@ -31,6 +31,7 @@ class Summary:
 
     Attributes:
         done: Tasks with an outcome.
+        recalled: Those of them that came from the journal: run earlier, or by another instance.
         total: Tasks there were, as far as known.
         timeouts: Tasks that ran out of time.
         without_outcome: Tasks of which nobody knows whether they ran to their end.
@@ -41,6 +42,7 @@ class Summary:
     """
 
     done: int = 0
+    recalled: int = 0
     total: int = 0
     timeouts: int = 0
     without_outcome: int = 0
@@ -52,6 +54,7 @@ class Summary:
     def add(self, tally: Tally, total: int | None, report: RunReport) -> None:
         """Take in a pass."""
         self.done += tally.done
+        self.recalled += report.recalled_tasks
         self.total += tally.done if total is None else total
         self.timeouts += tally.timeouts
         self.without_outcome += tally.without_outcome
@@ -115,7 +118,7 @@ def _cells(line: Line) -> tuple[str, ...]:
     return (
         str(line.number),
         "+".join(one.levels) or "none",
-        f"{one.done}/{one.total}",
+        f"{one.done - one.recalled}/{one.total}",
         str(one.timeouts),
         str(one.degrades),
         f"{one.wall_seconds:.2f} s",
@@ -127,10 +130,13 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 def _sums(lines: Sequence[Line]) -> tuple[str, ...]:
     known = [line.summary for line in lines if line.summary is not None]
+    totals = [one.total for one in known]
+    is_split = any(one.recalled for one in known)
+    total = max(totals) if is_split else sum(totals)
     return (
         "all",
         "",
-        f"{sum(one.done for one in known)}/{sum(one.total for one in known)}",
+        f"{sum(one.done - one.recalled for one in known)}/{total}",
         str(sum(one.timeouts for one in known)),
         str(sum(one.degrades for one in known)),
         f"{max((one.wall_seconds for one in known), default=0.0):.2f} s",

@@ -44,6 +44,7 @@ class State:
         is_resting: Whether the others were told last that there is nothing to do here.
         last_trade: When the last trade was ordered.
         waiting_since: Since when a share of memory is awaited, None while none is.
+        is_wait_told: Whether people were told of the wait.
         is_past_line: Whether the wait has lasted too long, so that the run goes on all the same.
         next_trade: When the next one is due; never while one is under way or the run rests.
         window: Most chunks that memory lets out.
@@ -90,6 +91,7 @@ class State:
         self.last_trade = -FOREVER
         self.waiting_since: float | None = None
         self.is_past_line = False
+        self.is_wait_told = False
         self.next_trade = FOREVER
         self.window = OPEN
         self.live: dict[int, int] = {}

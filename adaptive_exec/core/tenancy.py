@@ -28,6 +28,9 @@ from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.share import Claim, Share
 from adaptive_exec.core.state import FOREVER, State
 
+WAIT_TOLD_SECONDS = 0.5
+"""Seconds that a wait for memory has lasted when people are told: shorter ones are common, since
+those who came before find out what their tasks take."""
 UNKNOWN_PARTS = 4
 """Parts of the memory up to the mark, one of which a chunk is reckoned to take at most while
 nothing is known of it: so many instances at once find out what theirs take, others wait a bit."""
@@ -75,7 +78,7 @@ def take_share(state: State, event: ShareChanged) -> None:
     for roster in state.ranks:
         assign_seats(state, roster)
     _stand_in_line(state, new)
-    if new is not None and _is_news(old, new):
+    if new is not None:
         _tell(state, old, new)
 
 
@@ -139,20 +142,19 @@ def _interval(share: Share) -> float:
     return min(SHARE_SECONDS_MAX, SHARE_SECONDS * max(1.0, share.instances / SHARE_INSTANCES))
 
 
-def _is_news(old: Share | None, new: Share) -> bool:
-    if old is None:
-        return new.instances > 1
-    return (old.instances, old.slots, old.place) != (new.instances, new.slots, new.place)
-
-
 def _tell(state: State, old: Share | None, new: Share) -> None:
-    """Say what changed: to people only where cores did, or a wait begins or ends."""
-    workers, was_waiting = state.rosters["process"].size, old is not None and bool(old.place)
-    word = "waiting" if new.place else "shared"
-    severity = "info"
+    """Say what changed: the cores that are ours, and a wait that lasts, at its begin and end."""
+    workers = state.rosters["process"].size
     if new.place:
-        severity = "debug" if was_waiting else "warning"
-    state.explain(word, severity, "run", new.reason, workers=workers, place=new.place or None)
+        since = state.now if state.waiting_since is None else state.waiting_since
+        if state.now - since >= WAIT_TOLD_SECONDS and not state.is_wait_told:
+            state.is_wait_told = True
+            state.explain("waiting", "warning", "run", new.reason, place=new.place, workers=workers)
+        return
+    was_told, state.is_wait_told = state.is_wait_told, False
+    before = (1, new.slots) if old is None else (old.instances, old.slots)
+    if was_told or before != (new.instances, new.slots):
+        state.explain("shared", "info", "run", new.reason, workers=workers)
 
 
 def _offer(state: State) -> TradeShare:

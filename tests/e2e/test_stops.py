@@ -214,3 +214,30 @@ def test_the_table_also_tells_of_an_instance_that_was_killed(here: Path):
     assert process.returncode == 130
     endings = sorted(line.split()[-1] for line in out.splitlines() if line[:2] in {"1 ", "2 "})
     assert endings == ["130", "SIGKILL"]
+
+
+@pytest.mark.slow
+def test_instances_that_share_a_card_run_each_task_once_and_all_have_every_row(here: Path):
+    (here / "naps.txt").write_text("".join(f"0.1{number:02}\n" for number in range(24)))
+
+    ended = run(here, *NAPS, "-n", "3", "--shared")
+
+    assert ended.returncode == 0, ended.stderr
+    lines = [line.split() for line in ended.stdout.splitlines()]
+    table = {words[0]: words for words in lines if words and words[0] in {"1", "2", "3", "all"}}
+    assert table["all"][1] == "24/24", ended.stdout
+    ran = [int(table[number][2].partition("/")[0]) for number in ("1", "2", "3")]
+    assert sum(ran) == 24
+    tables = sorted(here.glob("runs/work.nap/*/results.csv"))
+    assert len(tables) == 3
+    rows = {tuple(sorted(path.read_text().splitlines())) for path in tables}
+    assert len(rows) == 1
+    assert len(rows.pop()) == 25
+
+
+@pytest.mark.parametrize("words", [["--shared"], ["-n", "2", "--shared", "--no-journal"]])
+def test_tasks_are_shared_among_several_over_a_journal_only(words: list[str], here: Path):
+    ended = run(here, *NAPS, *words)
+
+    assert ended.returncode == 2
+    assert "--shared" in ended.stderr

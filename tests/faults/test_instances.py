@@ -106,14 +106,14 @@ def wait_until(condition) -> None:
 def test_eight_that_start_at_once_all_complete_without_a_kernel_kill(crowd):
     # A worker each would take 8 x 60 MiB beside 8 x 25 MiB of the instances themselves.
     with memory_group(512 * MIB) as group:
-        instances = crowd(group, size_bytes=60 * MIB, tasks=5)
+        instances = crowd(group, size_bytes=60 * MIB, tasks=12)
         for number in range(8):
             instances.start(number)
         ended = [instances.end(number) for number in range(8)]
 
         assert [code for code, _ in ended] == [0] * 8, ended
         assert kernel_kills(group) == 0
-        assert all(sorted(instances.runs(number)) == list(range(5)) for number in range(8))
+        assert all(sorted(instances.runs(number)) == list(range(12)) for number in range(8))
         assert any("waiting: " in err and "place=" in err for _, err in ended)
     assert read_ledger() == []
 
