@@ -60,7 +60,7 @@ def test_termination_is_an_interrupt_with_its_own_code(here: Path):
 
     assert process.returncode == 143
     assert took < STOP_SECONDS
-    assert "resume with: " in err
+    assert " with: adaptive-exec run " in err  # to resume, or to start again before it had begun
 
 
 @pytest.mark.slow
@@ -115,7 +115,6 @@ def test_an_interrupt_reaches_all_instances(here: Path):
     assert "[1] " in err
     assert "[2] " in err
     assert 1 <= err.count("resume with: adaptive-exec run --function work:nap") <= 2
-    assert "-n 2" not in err
 
 
 @pytest.mark.slow
