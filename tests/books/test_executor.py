@@ -246,6 +246,11 @@ def test_a_journal_is_a_path(wrong):
         adaptive_executor(journal=wrong)
 
 
+def slowly(item):
+    time.sleep(0.02)
+    return note_and_square(item)
+
+
 @pytest.mark.parametrize("levels", LEVELS)
 def test_a_disk_that_fills_up_costs_the_journal_and_not_the_run(
     path: Path, levels, caplog, monkeypatch
@@ -253,7 +258,7 @@ def test_a_disk_that_fills_up_costs_the_journal_and_not_the_run(
     written = []
 
     def add_rows(self, rows):
-        if len(written) >= 2:
+        if written:
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode = sqlite3.SQLITE_FULL
             raise error
@@ -262,7 +267,7 @@ def test_a_disk_that_fills_up_costs_the_journal_and_not_the_run(
     monkeypatch.setattr(Store, "add_rows", add_rows)
     events = []
     with adaptive_executor(journal=path, levels=levels, on_event=events.append) as ex:
-        values = list(ex.map(note_and_square, tasks(path.parent, range(30)), chunksize=1))
+        values = list(ex.map(slowly, tasks(path.parent, range(30)), chunksize=1))
 
     assert values == [number * number for number in range(30)]
     assert [one["reason"] for one in events].count("journal_failed") == 1
@@ -299,11 +304,6 @@ def test_a_real_limit_of_the_files_size_costs_the_journal_and_not_the_run(path: 
     assert base.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert base.execute("SELECT count(*) FROM results").fetchone()[0] > 0
     base.close()
-
-
-def slowly(item):
-    time.sleep(0.02)
-    return note_and_square(item)
 
 
 @pytest.mark.parametrize("levels", ["process", "thread"])
