@@ -139,9 +139,22 @@ def refit(state: State) -> None:
         state.chunk_bytes = 0
         return
     state.chunk_bytes = max(peaks.p95_bytes, told or 0, seen)
-    room = _room(state)
-    state.window = fit(before, peaks, room, told_bytes=told, seen_bytes=seen)
+    window = fit(before, peaks, _room(state, 0), told_bytes=told, seen_bytes=seen)
+    kept = _kept_bytes(state, window.chunks)
+    if kept:
+        window = fit(before, peaks, _room(state, kept), told_bytes=told, seen_bytes=seen)
+    state.window = window
     _explain_window(state)
+
+
+def _kept_bytes(state: State, chunks: int) -> int:
+    """Return what those idle workers keep that get no chunk while so many are out.
+
+    Of the others it is part of what their next chunk is expected to take.
+    """
+    roster = state.rosters[ISOLATED_LEVEL]
+    unused = max(0, len(roster.idle) - max(0, chunks - len(roster.busy)))
+    return sum(roster.services[worker].kept_bytes for worker in roster.idle[:unused])
 
 
 def _speaking_peaks(state: State) -> tuple[Peaks, bool]:
@@ -187,12 +200,9 @@ def _excess_bytes(state: State, peaks: Peaks, each_bytes: int) -> float:
     return float(sum(max(0, grown - each_bytes) for grown in live))
 
 
-def _room(state: State) -> Room:
+def _room(state: State, kept: int) -> Room:
     marks = set_marks(state.host, state.config)
-    taken = state.base_bytes + state.excess_bytes
-    roster = state.rosters[ISOLATED_LEVEL]
-    kept = sum(roster.services[worker].kept_bytes for worker in roster.idle)
-    taken += kept
+    taken = state.base_bytes + state.excess_bytes + kept
     target, most = marks.target_bytes - taken, marks.most_bytes - taken
     if state.share is not None and state.share.slot_bytes is not None:
         budget = state.share.slot_bytes - kept

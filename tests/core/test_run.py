@@ -425,3 +425,21 @@ def test_large_results_that_nobody_takes_hold_up_what_is_not_sent_yet():
     world.take(batch, world.books[batch].takeable)
 
     assert len(world.chunks) == 2
+
+
+def test_what_idle_workers_keep_is_no_obstacle_to_their_own_next_chunk():
+    mib = 1024 * 1024
+    host = make_host(limit=1000 * mib, available=700 * mib)
+    world = World(Config(max_workers=4), host)
+    batch = world.open(tasks=40, chunk_tasks=1)
+    widths = []
+    for _ in range(12):
+        if world.books[batch].asked:
+            world.arrive(batch, world.books[batch].asked)
+        for worker in list(world.starting):
+            world.ready(worker)
+        widths.append(len(world.chunks))
+        for chunk in list(world.chunks):
+            world.done(chunk, wall=1.0, span_bytes=90 * mib, kept_bytes=80 * mib)
+
+    assert widths[-1] == 4
