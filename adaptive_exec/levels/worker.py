@@ -141,11 +141,19 @@ class Worker:
                     report.run_one(function, style, item)
                 del item
             del unpacker
-        self._mark(0, timed=False)
+        self._mark_end(start + count, timed=timed)
         arguments_bytes = 0 if frame.lengths else len(frame.body) + sum(map(len, frame.buffers))
         report.weigh(arguments_bytes)
         frame.let_go()  # so that word of it goes along with the last results
         report.finish(self._core_time.read() - cpu_before)
+        self._mark(0, timed=False)
+
+    def _mark_end(self, last: int, *, timed: bool) -> None:
+        """Say that nothing runs; where nothing may run twice, the last task until it is sent."""
+        if self._publish_seconds:
+            self._mark(0, timed=False)
+        else:
+            self._mark(last, timed=timed, grace_ns=UNPACK_GRACE_NS)
 
     def _mark(self, number: int, *, timed: bool, grace_ns: int = 0) -> None:
         in_process.index = number - 1

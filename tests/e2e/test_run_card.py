@@ -141,7 +141,7 @@ def test_a_signal_reaches_the_run(tmp_path: Path):
     assert first.startswith("run folder: ")
     assert process.returncode == 130
     assert time.monotonic() - began < 2
-    assert "resume with: bash run_card.sh" in err
+    assert "with: bash run_card.sh" in err, err  # to resume; to start where nothing had begun
 
 
 @pytest.mark.slow

@@ -26,6 +26,10 @@ def counts_of(log):
     return Counter(line.split()[0] for line in Path(log).read_text().splitlines())
 
 
+LONG_RESULT_BYTES = 200_000_000
+"""Bytes that take a worker a tenth of a second to send, during which it is killed."""
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("how", [*CAUSES, "real segfault", "system exit in a thread"])
 def test_a_task_that_ends_its_worker_once_runs_again_and_nothing_is_lost(level, way, how, tmp_path):
@@ -81,6 +85,20 @@ def test_without_retries_a_killing_task_is_reported_lost_and_nothing_runs_twice(
     assert {type(found[number]) for number in fates} == {WorkerLostError}
     assert [found[number].cause for number in fates] == ["exit 3", "signal 9"]
     assert set(counts_of(log).values()) == {1}
+
+
+def test_without_retries_a_task_whose_result_was_on_its_way_is_not_run_again(level, tmp_path):
+    log = tmp_path / "log"
+    with executor_at(level, retries=0) as executor:
+        found = outcomes_of(executor, "outcomes", _die_while_sending, [str(log)])
+    assert type(found[str(log)]) in (WorkerLostError, bytes)
+    assert len(log.read_text().splitlines()) == 1
+
+
+def _die_while_sending(log):
+    work.note(log, os.getpid())
+    threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return bytes(LONG_RESULT_BYTES)
 
 
 def test_a_batch_of_poison_only_ends_with_an_error_for_each(level, tmp_path):
