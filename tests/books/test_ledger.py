@@ -323,24 +323,27 @@ ledger = Ledger("child")
 claim = Claim("", 0.0, wanted_slots=4, held_slots=0)
 order = TradeShare(claim, 4, 0, Standing("process", 0, 0, 0, None, "normal"))
 share = ledger.trade(order, make_host(cores=4)).share
-if sys.argv[1] == "fork" and os.fork() == 0:
-    os.setsid()
-print(os.getpid(), flush=True)
+if sys.argv[1] == "fork":
+    forked = os.fork()
+    if forked:
+        print(forked, flush=True)
+else:
+    print(os.getpid(), flush=True)
 time.sleep(60)
 """
 
 
-def start_child(mode: str) -> subprocess.Popen:
+def start_child(mode: str) -> tuple[subprocess.Popen, int]:
+    """Start an instance; return it, and its pid or that of the process it forked."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", CHILD, mode]
     child = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
-    child.stdout.readline()
-    return child
+    return child, int(child.stdout.readline())
 
 
 def test_a_killed_instance_loses_its_lease(home, ledgers):
     ledger = ledgers()
-    child = start_child("alone")
+    child, _ = start_child("alone")
     try:
         with_child = ledger.trade(order(), HOST).share.instances
     finally:
@@ -356,7 +359,7 @@ def test_a_killed_instance_loses_its_lease(home, ledgers):
 
 def test_a_stopped_instance_keeps_its_lease(home, ledgers):
     ledger = ledgers()
-    child = start_child("alone")
+    child, _ = start_child("alone")
     try:
         child.send_signal(signal.SIGSTOP)
 
@@ -368,9 +371,7 @@ def test_a_stopped_instance_keeps_its_lease(home, ledgers):
 
 def test_a_lease_that_only_a_forked_child_holds_ends_with_its_owner(home, ledgers):
     ledger = ledgers()
-    child = start_child("fork")
-    other = int(child.stdout.readline())
-    orphans = {other, child.pid} - {child.pid}
+    child, forked = start_child("fork")
     try:
         assert ledger.trade(order(), HOST).share.instances == 2
         child.kill()
@@ -378,8 +379,7 @@ def test_a_lease_that_only_a_forked_child_holds_ends_with_its_owner(home, ledger
 
         assert ledger.trade(order(), HOST).share.instances == 1
     finally:
-        for pid in orphans:
-            os.kill(pid, signal.SIGKILL)
+        os.kill(forked, signal.SIGKILL)
         child.communicate()
 
 
