@@ -44,7 +44,7 @@ PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 """
 MAIN = b"__main__"
 
-FUNCTION, CHUNK, END, TRIM = 1, 2, 3, 7
+FUNCTION, CHUNK, END, TRIM = 1, 2, 3, 10
 """Kinds of frames to a worker."""
 HELLO, RESULTS, UNLOADED = 4, 5, 6
 """Kinds of frames from a worker."""
