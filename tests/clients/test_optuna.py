@@ -93,6 +93,7 @@ def test_a_chosen_worst_score_takes_the_place_of_pruning(worst, settings):
     assert all(trial.user_attrs["emergency_killed"] for trial in study.trials)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_after_ten_brakes_in_a_row_the_study_is_stopped_with_a_message(jobs, caplog):
     study = run_study(make_objective(memory(GIB)), 60, jobs=jobs)
@@ -104,6 +105,7 @@ def test_after_ten_brakes_in_a_row_the_study_is_stopped_with_a_message(jobs, cap
     assert "reason=brakes_in_a_row brakes=10;" in stopped[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_trial_that_ends_well_starts_the_count_afresh(jobs):
     turn, looks = threading.Lock(), []
@@ -132,6 +134,7 @@ def test_the_count_goes_over_all_processes_of_a_storage(tmp_path):
     assert len(study.trials) == BRAKES_MAX
 
 
+@pytest.mark.slow
 def test_in_a_loop_of_ones_own_the_message_comes_with_the_pruning(caplog):
     study = optuna.create_study()
     messages = []
@@ -189,6 +192,7 @@ for trial in study.trials:
 """
 
 
+@pytest.mark.slow
 def test_in_a_real_group_the_large_trials_are_pruned_and_the_study_goes_on():
     with memory_group(300 * MIB) as group:
         done = subprocess.run(

@@ -74,6 +74,7 @@ def shares(child):
     return [one["facts"]["instances"] for one in decisions if one["event"] == "shared"]
 
 
+@pytest.mark.slow
 @needs_two_cores
 def test_an_older_instance_makes_room_and_grows_back_when_the_newer_is_killed(start):
     older = start(3000)
@@ -88,6 +89,7 @@ def test_an_older_instance_makes_room_and_grows_back_when_the_newer_is_killed(st
     wait_until(lambda: workers() == [])
 
 
+@pytest.mark.slow
 @needs_two_cores
 def test_an_instance_that_ends_leaves_its_part_to_the_others_and_no_trace(start, tmp_path):
     first, second = start(150), start(30)

@@ -80,6 +80,7 @@ def test_the_very_command_that_a_stopped_run_says_goes_on_with_it(here: Path, nu
     assert not (folders(ended.stdout)[0] / "partial.csv").exists()
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_next_run_says_how_to_go_on(here: Path):
     process = start(here, *NOTES)
     wait_for(lambda: count_ran(here) >= 6)
@@ -93,6 +94,7 @@ def test_after_a_kill_the_next_run_says_how_to_go_on(here: Path):
     assert folders(ended.stdout) != folders(other.stdout)
 
 
+@pytest.mark.slow
 def test_resume_without_a_name_takes_the_latest_unfinished_run(here: Path):
     begin(here, *NOTES, number=signal.SIGINT)
     finished = run(here, *NOTES, "-c", "1")
@@ -108,6 +110,7 @@ def test_resume_without_a_name_takes_the_latest_unfinished_run(here: Path):
     assert "no run of work.note is unfinished" in none_left.stderr
 
 
+@pytest.mark.slow
 def test_a_sample_is_the_same_when_it_is_gone_on_with(here: Path):
     err = begin(here, *NOTES, "-c", "-30", number=signal.SIGINT)
 
@@ -119,6 +122,7 @@ def test_a_sample_is_the_same_when_it_is_gone_on_with(here: Path):
     assert len(set((here / "ran").read_text().split())) == 30
 
 
+@pytest.mark.slow
 def test_an_output_has_its_journal_beside_it(here: Path):
     arguments = [*NOTES, "--output", "out.csv"]
     err = begin(here, *arguments, number=signal.SIGINT)
@@ -136,6 +140,7 @@ def test_an_output_has_its_journal_beside_it(here: Path):
     assert "journal" not in again.stdout, "a finished run is over; a new one begins anew"
 
 
+@pytest.mark.slow
 def test_failures_run_again_when_asked(here: Path):
     arguments = ["run", "--function", "work:fail_once", "--input", "naps.txt", "-c", "5"]
     first = run(here, *arguments)
@@ -149,6 +154,7 @@ def test_failures_run_again_when_asked(here: Path):
     assert count_ran(here) == 10
 
 
+@pytest.mark.slow
 def test_a_changed_function_is_refused_and_the_message_says_how_to_go_on(here: Path):
     begin(here, *NOTES, number=signal.SIGINT)
     text = (here / "work.py").read_text().replace('{"slept": float(text)}', '{"slept": 0.0}')
@@ -186,6 +192,7 @@ def test_a_foreign_journal_is_refused_and_left_as_it_is(here: Path):
     assert (here / "out.csv.journal").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_the_journal_of_another_card_is_refused(here: Path):
     (here / "one.txt").write_text("1\n")
     begin(here, *NOTES, "--output", "out.csv", number=signal.SIGINT)
@@ -206,6 +213,7 @@ def test_the_journal_of_another_card_is_refused(here: Path):
     assert "journal other card" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_journal_is_shown_and_exported_and_pruned(here: Path):
     arguments = ["run", "--function", "work:odd_fails", "--input", "numbers.txt"]
     (here / "numbers.txt").write_text("".join(f"{number}\n" for number in range(10)))

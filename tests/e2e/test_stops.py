@@ -143,6 +143,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(here: Path):
     assert len(list(here.glob("runs/stdlib/*/results.csv"))) == 1
 
 
+@pytest.mark.slow
 def test_a_deadline_lets_running_tasks_finish_and_begins_no_more(here: Path):
     (here / "naps.txt").write_text("0.1\n" * 3 + "4\n" * 60)
 

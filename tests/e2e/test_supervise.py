@@ -127,6 +127,7 @@ def test_a_mistake_is_one_line_and_starts_nothing(arguments: list[str], said: st
     assert "; " in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_crashed_copy_is_started_again(here: Path):
     ended = run(here, *supervise(), "crash once")
 
@@ -163,6 +164,7 @@ def test_each_check_writes_a_line_per_copy(here: Path):
     assert all(int(match[2]) + int(match[3]) == 3600 for match in found)
 
 
+@pytest.mark.slow
 def test_who_does_not_go_is_killed_when_the_grace_is_over(here: Path):
     process = start(here, *supervise("-n", "2", "--grace", "1.5s"), "stubborn")
     wait_for(lambda: len(ready(here)) == 2)

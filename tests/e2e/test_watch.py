@@ -112,6 +112,7 @@ def test_a_bad_refresh_is_one_line(tmp_path: Path):
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_notebook_can_watch_for_a_while(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     ledger = Ledger("a notebook")
