@@ -27,7 +27,7 @@ for where in sys.argv[2:]:
         break
 else:
     time.sleep(0.2)
-os.write(1, b"ready\n")
+os.write(1, b"ready\\n")
 time.sleep(60)
 """
 
