@@ -83,7 +83,7 @@ def test_memory_stays_under_the_limit_but_for_one_estimate(count: int):
     assert at_work >= min(count, 10)
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 @pytest.mark.timeout(900)
 def test_a_thousand_instances_on_256_cores_get_alike_while_others_come_and_die():
     random = Random(7)
