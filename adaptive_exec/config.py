@@ -113,6 +113,8 @@ SHARE_TURN_SECONDS: Final = 5.0
 that over ten seconds all get alike. A worker more or less costs milliseconds."""
 SHARE_LOOK_SECONDS: Final = 0.05
 """Seconds between two trades of an instance that waits, and at the least between any two."""
+SHARE_LOOK_INSTANCES: Final = 16
+"""Instances up to which one that waits looks at SHARE_LOOK_SECONDS; of more it looks less often."""
 SHARE_WAIT_SECONDS: Final = 30.0
 """Seconds an instance waits for its share of memory at most, as long as CALM_SECONDS; then it goes
 on, one task at a time."""

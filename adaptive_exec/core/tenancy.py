@@ -9,6 +9,7 @@ from math import ceil
 
 from adaptive_exec.config import (
     SHARE_INSTANCES,
+    SHARE_LOOK_INSTANCES,
     SHARE_LOOK_SECONDS,
     SHARE_SECONDS,
     SHARE_SECONDS_MAX,
@@ -138,7 +139,8 @@ def _has_work(state: State) -> bool:
 
 def _interval(share: Share) -> float:
     if share.place:
-        return SHARE_LOOK_SECONDS
+        crowd = max(1.0, share.instances / SHARE_LOOK_INSTANCES)
+        return min(SHARE_SECONDS_MAX, SHARE_LOOK_SECONDS * crowd)
     return min(SHARE_SECONDS_MAX, SHARE_SECONDS * max(1.0, share.instances / SHARE_INSTANCES))
 
 
