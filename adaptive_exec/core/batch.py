@@ -36,6 +36,7 @@ class Batch:
         unmeasured: Chunks in workers of which nothing was measured, while none was.
         is_glutted: True while it waits for its caller to take results.
         kept_each: Bytes by which a worker was seen to grow for good with each task.
+        grown_workers: Workers in a row that grew with each chunk until they were too large.
         is_leaking: True once it was said that its function leaks.
     """
 
@@ -60,6 +61,7 @@ class Batch:
         self.unmeasured = 0
         self.is_glutted = False
         self.kept_each = 0.0
+        self.grown_workers = 0
         self.is_leaking = False
         self.arrived = 0
         self.asked = 0

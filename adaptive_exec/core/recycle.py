@@ -16,6 +16,9 @@ MARKS_KEPT = 8
 """Ends of chunks at which a worker's size is remembered."""
 LEAK_MARKS = 4
 """Ends of chunks in a row at which a worker must have grown before its function is said to leak."""
+LEAK_WORKERS = 2
+"""Workers in a row that grew with each chunk until they were too large, where none lived long
+enough to show by itself that the function leaks."""
 LEAK_BYTES_MIN = 8 * MIB
 """Bytes that such growth must come to. Source: above what allocators keep of small tasks."""
 STEADY_SHARE = 0.5
@@ -113,3 +116,15 @@ def leak_per_task(service: Service) -> int | None:
     if grown < LEAK_BYTES_MIN or sum(steps[half:]) < STEADY_SHARE * sum(steps[:half]):
         return None
     return int(grown / max(1, marks[-1].tasks - marks[0].tasks))
+
+
+def growth_per_task(service: Service) -> int | None:
+    """Say how much a worker grew with each task, where it grew with every chunk it served.
+
+    Returns:
+        Bytes per task, None where it did not or served one chunk only.
+    """
+    marks = service.marks
+    if len(marks) < 2 or any(after.bytes <= before.bytes for before, after in pairwise(marks)):  # noqa: PLR2004  # a step has two ends
+        return None
+    return int((marks[-1].bytes - marks[0].bytes) / max(1, marks[-1].tasks - marks[0].tasks))

@@ -14,8 +14,8 @@ from adaptive_exec.core.moves import degrade
 from adaptive_exec.core.outcomes import INLINE_LEVEL, land
 from adaptive_exec.core.plan import is_isolated, is_short_of_memory
 from adaptive_exec.core.quarantine import explain_death
-from adaptive_exec.core.reason import Code, Fact, because
-from adaptive_exec.core.recycle import Service, suggest_recycle
+from adaptive_exec.core.reason import Code, Fact, Reason, because
+from adaptive_exec.core.recycle import LEAK_WORKERS, Service, growth_per_task, suggest_recycle
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import FOREVER, State
 from adaptive_exec.core.suspects import kill, rerun
@@ -283,11 +283,22 @@ def _recycle(state: State, roster: Roster, worker: int, batch: Batch) -> None:
     )
     if reason is None:
         return
+    if reason.code is Code.WORKER_LARGE:
+        reason = _name_leak(batch, roster.services[worker], reason)
     roster.remove(worker)
     state.orders.append(RetireWorker(roster.level, worker))
     is_news = reason.code is Code.TASKS_LEAK and not batch.is_leaking
     batch.is_leaking |= is_news
     state.explain("recycled", "warning" if is_news else "debug", f"worker {worker}", reason)
+
+
+def _name_leak(batch: Batch, service: Service, reason: Reason) -> Reason:
+    """Say of a worker that is too large that its function leaks, if the one before grew as well."""
+    growth = growth_per_task(service)
+    batch.grown_workers = 0 if growth is None else batch.grown_workers + 1
+    if batch.grown_workers < LEAK_WORKERS:
+        return reason
+    return because(Code.TASKS_LEAK, kept=service.kept_bytes, tasks=service.tasks, leak=growth)
 
 
 def _explain_loss(state: State, event: WorkerLost, flight: Flight | None) -> None:

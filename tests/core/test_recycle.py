@@ -5,7 +5,13 @@ import pytest
 from adaptive_exec.config import GIB, MIB, Config
 from adaptive_exec.core.events import Usage
 from adaptive_exec.core.reason import Code
-from adaptive_exec.core.recycle import Service, leak_per_task, serve, suggest_recycle
+from adaptive_exec.core.recycle import (
+    Service,
+    growth_per_task,
+    leak_per_task,
+    serve,
+    suggest_recycle,
+)
 
 FAIR = 80 * MIB
 
@@ -72,3 +78,17 @@ def test_little_is_never_too_much_however_small_the_part():
 )
 def test_a_leak_is_steady_growth(service, leak):
     assert leak_per_task(service) == leak
+
+
+@pytest.mark.parametrize(
+    ("service", "grown"),
+    [
+        pytest.param(after(5, 15, 35), 15 * MIB, id="with each chunk"),
+        pytest.param(after(5, 25, tasks=4), 5 * MIB, id="by tasks"),
+        pytest.param(after(5, 5, 35), None, id="not with each"),
+        pytest.param(after(90), None, id="one chunk shows nothing"),
+        pytest.param(after(), None, id="no chunk"),
+    ],
+)
+def test_growth_counts_where_it_came_with_every_chunk(service, grown):
+    assert growth_per_task(service) == grown
