@@ -366,12 +366,12 @@ class ProcessRunner:
         filled = slate.filled(member.half)
         if filled <= member.read_bytes:
             return
-        memory = slate.read(member.half, member.read_bytes, filled)
-        member.read_bytes = filled
-        count = 0
-        for frame in read_frames(memory):
-            assert frame.head[1:3] == (order.chunk, member.next), "a half holds one chunk, in order"
-            count += self._take_results(member, frame)
+        count, start, member.read_bytes = 0, member.read_bytes, filled
+        with slate.read(member.half, start, filled) as memory:  # an error's traceback may keep it
+            for frame in read_frames(memory):
+                place = (order.chunk, member.next)
+                assert frame.head[1:3] == place, "a half holds one chunk, in order"
+                count += self._take_results(member, frame)
         if count:
             self._outlet.post(ChunkProgressed(time.monotonic(), order.chunk, count))
 

@@ -114,7 +114,8 @@ def test_an_interrupt_reaches_all_instances(here: Path):
     assert took < STOP_SECONDS
     assert "[1] " in err
     assert "[2] " in err
-    assert 1 <= err.count("resume with: adaptive-exec run --function work:nap") <= 2
+    again = err.count(" with: adaptive-exec run --function work:nap")  # resume, or start again
+    assert 1 <= again <= 3, err
 
 
 @pytest.mark.slow

@@ -95,6 +95,23 @@ def test_without_retries_a_task_whose_result_was_on_its_way_is_not_run_again(lev
     assert len(log.read_text().splitlines()) == 1
 
 
+def test_a_result_that_cannot_be_unpickled_does_not_bind_its_workers_memory(level):
+    with executor_at(level, max_workers=1, retries=0) as executor:
+        kept = list(executor.outcomes(_make_unreadable, range(6), chunksize=6))
+        assert [outcome.error is None for outcome in kept] == [False, *[True] * 5]
+        assert type(executor.submit(os._exit, 3).exception(30)) is WorkerLostError
+        assert list(executor.map(work.same, range(3))) == [0, 1, 2]
+
+
+def _make_unreadable(number):
+    return number or Unreadable()
+
+
+class Unreadable:
+    def __reduce__(self):
+        return int, ("it is no number",)
+
+
 def _die_while_sending(log):
     work.note(log, os.getpid())
     threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()

@@ -4,6 +4,7 @@
 workers take a third of a second each, so its rows are marked slow.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from adaptive_exec.levels.base import Traits
 from adaptive_exec.levels.process import ProcessRunner
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
+from tests.levels.leaks import eventually
 
 TRAITS: Final[dict[str, Traits]] = {
     "process": ProcessRunner.traits,
@@ -82,7 +84,12 @@ def share(level):
         executor = _shared[level] = executor_at(level)
         list(executor.map(_nap, range(8), chunksize=1))
         executor.submit(_nap, 1).result(30)
-    return _shared[level]
+    executor = _shared[level]
+    if level == "loky":  # takes half a second to replace a worker that the last test has ended
+        assert eventually(
+            lambda: len(set(executor.map(_nap, range(4), chunksize=1))) == 2, seconds=30
+        )
+    return executor
 
 
 def close_shared() -> None:
@@ -93,3 +100,4 @@ def close_shared() -> None:
 
 def _nap(_number):
     time.sleep(0.01)
+    return os.getpid()
