@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.faults.doom import WAYS, outcomes_of
-from tests.levels.ladder import ISOLATED, executor_at
+from tests.levels.ladder import executor_at
 from tests.levels.leaks import descendants, eventually, workers, zygotes
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(400)]
@@ -27,7 +27,7 @@ NAP_SECONDS = 0.006
 WORKERS = 4
 SHARES = {"kill": 55, "stop": 10, "pause": 20, "starve": 13, "kill the zygote": 2}
 """How often the outsider does what, of a hundred."""
-TASKS = {"process": 20_000, "loky": 4_000}
+TASKS = {"process": 20_000, "loky": 12_000}
 PACE_SECONDS = {"process": (0.05, 0.3), "loky": (0.4, 1.2)}
 """Least and most time between two of its doings: a worker of loky needs 0.3 s to start."""
 
@@ -79,7 +79,7 @@ def no_dump_of_threads():
     faulthandler.cancel_dump_traceback_later()
 
 
-@pytest.mark.parametrize("level", ISOLATED)
+@pytest.mark.parametrize("level", list(TASKS))
 def test_an_outsider_who_harms_workers_at_random_harms_no_task(level):
     events = []
     share = TASKS[level] // len(WAYS)
