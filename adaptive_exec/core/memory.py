@@ -315,7 +315,10 @@ def _candidates(state: State) -> list[Candidate]:
     flights = [one for one in state.flights.values() if is_isolated(one.level)]
     flights = [one for one in flights if not one.is_doomed]
     ranked = sorted(flights, key=lambda flight: flight.chunk, reverse=True)
-    return [Candidate(one.chunk, state.live.get(one.chunk)) for one in ranked[:-1]]
+    services = state.rosters[ISOLATED_LEVEL].services.values()
+    can_weigh = any(service.birth_bytes is not None for service in services)
+    unseen = 0 if can_weigh else None  # where sizes are read, one without has only just begun
+    return [Candidate(one.chunk, state.live.get(one.chunk, unseen)) for one in ranked[:-1]]
 
 
 def _stop_worker(state: State, flight: Flight, held_bytes: int, marks: Marks) -> None:
