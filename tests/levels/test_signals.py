@@ -38,6 +38,7 @@ def alarm_raises(seconds: float) -> Iterator[None]:
 LOOK_SECONDS = 0.01
 """How often a nap looks whether it is over."""
 
+
 class Naps:
     """Whether all naps are over, which ends those of threads: nothing else can.
 
