@@ -58,6 +58,8 @@ class _Owner:
     And tells the map when nobody will take more.
     """
 
+    is_over = True  # until it is made: an interrupt may leave one half made
+
     def __init__(self, calls: MapCalls) -> None:
         self.calls = calls
         self.has_begun = False

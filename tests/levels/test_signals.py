@@ -1,11 +1,14 @@
 """Signal handlers that raise, as Ctrl-C's does: the work ends, no task and no input is blamed."""
 
+import _weakrefset
 import random
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 
 import pytest
 
@@ -20,7 +23,19 @@ class StopAskedError(KeyboardInterrupt):
     """What a program's own handler raises."""
 
 
-def stop(_number: int, _frame: object) -> None:
+SWALLOWING_FILES = {_weakrefset.__file__, weakref.__file__}
+"""Their code is called back by the interpreter, which only prints what it raises."""
+
+AGAIN_SECONDS = 0.001
+"""Until the alarm strikes again where the interpreter would have swallowed what it raises."""
+
+
+def stop(_number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or frame.f_code.co_filename in SWALLOWING_FILES:
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+            return
+        frame = frame.f_back
     raise StopAskedError
 
 
