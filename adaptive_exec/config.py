@@ -75,7 +75,9 @@ UNKNOWN_TASK_BYTES: Final = 4 * GIB
 """Bytes counted for a chunk of which nothing is known, so that a host with plenty lets all workers
 begin at once. Source: own choice; the labels and trials systems' tasks took 0.4-3 GB."""
 GUESS_SECONDS: Final = 0.5
-"""Seconds that a first chunk must have run before its size so far says something."""
+"""Seconds that a first chunk must have run before its size so far shows its nature."""
+GUESS_LOOK_SECONDS: Final = 0.1
+"""Seconds that it must have run before its size says anything, and between looks until then."""
 SETTLE_SECONDS: Final = 1.0
 """Seconds that memory gets to come back after a worker was killed. Source: an 8 GB worker takes 0.3
 s to free."""
@@ -428,7 +430,8 @@ def _scale(amount: float, unit: str, limit_bytes: int) -> float:
     if unit in _UNITS:
         return amount * _UNITS[unit]
     if unit == "%" or 1 < amount <= _PERCENT:
-        return amount * limit_bytes / _PERCENT
+        whole = int(amount) if amount == int(amount) else amount  # 72 and 72.0 are the same bytes
+        return whole * limit_bytes / _PERCENT
     return amount * limit_bytes if amount <= 1 else amount
 
 

@@ -106,6 +106,7 @@ class AdaptiveExecutor(Executor):
         self._submits: SubmitCalls | None = None
         self._maps: weakref.WeakSet[MapCalls] = weakref.WeakSet()
         self._next_batch = _SUBMITS + 1
+        self._kinds = 1
         self._is_shut = False
         self._opening = threading.Lock()
         self._finalizer = weakref.finalize(self, _let_finish, self._driver)
@@ -348,6 +349,7 @@ class AdaptiveExecutor(Executor):
                 self._driver, work, source, is_easy=is_easy, in_order=in_order, records=records
             )
             self._maps.add(calls)
+            kind = self._kind_of(packed)
             self._preload.clear()
             if packed is not None:
                 self._preload[batch] = packed
@@ -361,6 +363,7 @@ class AdaptiveExecutor(Executor):
                 buffer_tasks=buffersize,
                 portable=packed is not None,
                 recorded=records is not None,
+                kind=kind,
             )
         )
         try:
@@ -369,6 +372,14 @@ class AdaptiveExecutor(Executor):
             calls.drop()
             raise
         return calls
+
+    def _kind_of(self, packed: bytes | None) -> int:
+        """Return the same number for the function of the last `map` and another for any other."""
+        if packed is None:
+            return 0
+        if packed not in self._preload.values():
+            self._kinds += 1
+        return self._kinds
 
 
 def _read_progress(driver: Driver) -> Progress:

@@ -49,6 +49,7 @@ class Batch:
         self.buffer_tasks = opened.buffer_tasks
         self.single = opened.single
         self.portable = opened.portable
+        self.kind = opened.kind
         self.recorded = opened.recorded
         self.level = level
         self.home = home

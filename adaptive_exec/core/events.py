@@ -53,6 +53,7 @@ class BatchOpened(NamedTuple):
         single: True when tasks come one by one from `submit`, each with a caller of its own.
         portable: False when the function cannot be sent to a process.
         recorded: True when its outcomes are written into the journal before they are delivered.
+        kind: A number that batches of one function share, 0 where nothing is known of it.
     """
 
     at: float
@@ -63,6 +64,7 @@ class BatchOpened(NamedTuple):
     single: bool = False
     portable: bool = True
     recorded: bool = False
+    kind: int = 0
 
 
 class TasksArrived(NamedTuple):

@@ -6,7 +6,13 @@ a smaller window, idle workers go, garbage is collected; only at critical, after
 a worker killed, and memory settles before the next verdict on another.
 """
 
-from adaptive_exec.config import GUESS_SECONDS, ROOM_SECONDS, SETTLE_SECONDS, parse_size
+from adaptive_exec.config import (
+    GUESS_LOOK_SECONDS,
+    GUESS_SECONDS,
+    ROOM_SECONDS,
+    SETTLE_SECONDS,
+    parse_size,
+)
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.events import HostSampled, Usage, WorkerLost
 from adaptive_exec.core.governor import (
@@ -27,7 +33,7 @@ from adaptive_exec.core.peaks import NOTHING_KNOWN, Peaks, counts_as_sum, learn_
 from adaptive_exec.core.plan import is_isolated
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
-from adaptive_exec.core.state import State
+from adaptive_exec.core.state import FOREVER, State
 from adaptive_exec.core.suspects import ISOLATED_LEVEL, kill
 from adaptive_exec.core.window import OPEN, Room, fit, guess_chunk_bytes, halve, widen
 
@@ -83,6 +89,14 @@ def look_if_long_ago(state: State) -> None:
     refit(state)
 
 
+def look_at_first_chunks(state: State) -> None:
+    """Look often at chunks of whose kind none was measured, until they have shown their nature."""
+    if not state.is_guessing or not state.flights or state.next_look == FOREVER:
+        return
+    if _live_age(state) < GUESS_SECONDS:
+        state.next_look = min(state.next_look, state.host.taken_at + GUESS_LOOK_SECONDS)
+
+
 def note_done(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
     """Learn what a finished chunk took; its worker's service is entered already."""
     if not is_isolated(flight.level):
@@ -97,6 +111,12 @@ def note_done(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
     if state.verdict.pressure == "normal":
         state.window = widen(state.window)
     refit(state)
+
+
+def remember(state: State, batch: Batch) -> None:
+    """Keep what a batch that is over took, for the next one of the same function."""
+    if batch.kind and batch.peaks.measured:
+        state.familiar = batch.kind, batch.peaks.p95_bytes
 
 
 def note_death(state: State, event: WorkerLost, flight: Flight | None) -> None:
@@ -129,9 +149,10 @@ def refit(state: State) -> None:
     before = state.window
     peaks, is_unknown = _speaking_peaks(state)
     told = _told_bytes(state)
+    state.is_guessing = is_unknown and told is None
     seen = 0
-    if is_unknown and told is None:
-        seen = guess_chunk_bytes(tuple(state.live.values()), is_settled=_is_settled(state))
+    if state.is_guessing:
+        seen = _guess_bytes(state)
     elif not is_unknown:
         seen = state.seen_bytes
     elif not peaks.measured and told is None:
@@ -187,9 +208,18 @@ def _seen_bytes(state: State, peaks: Peaks) -> int:
     return live[max(1, len(live) // CHANGE_SHARE)] if len(live) > 1 else 0
 
 
-def _is_settled(state: State) -> bool:
+def _guess_bytes(state: State) -> int:
+    """Guess what a chunk takes from those that run, or from the last batch of the same function."""
+    live, familiar = tuple(state.live.values()), state.familiar
+    if familiar is not None and all(one.kind == familiar[0] for one in state.batches.values()):
+        return guess_chunk_bytes((*live, familiar[1]), GUESS_SECONDS)
+    return guess_chunk_bytes(live, _live_age(state))
+
+
+def _live_age(state: State) -> float:
+    """Return the seconds that the oldest chunk that was weighed has run."""
     flights = (state.flights.get(chunk) for chunk in state.live)
-    return any(one is not None and state.now - one.since >= GUESS_SECONDS for one in flights)
+    return max((state.now - one.since for one in flights if one is not None), default=0.0)
 
 
 def _excess_bytes(state: State, peaks: Peaks, each_bytes: int) -> float:

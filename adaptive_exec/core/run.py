@@ -46,7 +46,13 @@ from adaptive_exec.core.events import (
 )
 from adaptive_exec.core.governor import Verdict
 from adaptive_exec.core.instructions import Finish, FinishBatch, Instruction, ReadHost, SetTimer
-from adaptive_exec.core.memory import judge_host, look_if_long_ago, note_done
+from adaptive_exec.core.memory import (
+    judge_host,
+    look_at_first_chunks,
+    look_if_long_ago,
+    note_done,
+    remember,
+)
 from adaptive_exec.core.moves import (
     close_drained,
     consider_move,
@@ -180,6 +186,7 @@ class Run:
         staff(state)
         dispatch(state)
         trade(state)
+        look_at_first_chunks(state)
         if state.is_watching and state.now >= state.next_look:
             state.next_look = FOREVER
             state.orders.append(ReadHost())
@@ -217,6 +224,7 @@ def _finish_done(state: State) -> None:
     for batch in tuple(state.batches.values()):
         if batch.is_finished:
             del state.batches[batch.id]
+            remember(state, batch)
             state.orders.append(FinishBatch(batch.id))
 
 

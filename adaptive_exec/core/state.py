@@ -55,6 +55,9 @@ class State:
         excess_bytes: By how much they had outgrown what is reserved for them.
         told_window: The width of the window that people were told last, 0 for none.
         chunk_bytes: What a chunk in a process is reckoned to take, 0 where nothing is.
+        is_guessing: True while that is a guess, since none was measured.
+        familiar: The kind of the last batch that was measured, and the 95th percentile of what its
+            chunks took.
         fair_bytes: A worker's fair part of the room for tasks.
         calm_looks: Readings in a row at which nothing had changed.
         newest_seen: The newest chunk at the last reading.
@@ -100,6 +103,8 @@ class State:
         self.excess_bytes = 0.0
         self.told_window = 0
         self.chunk_bytes = UNKNOWN_TASK_BYTES
+        self.is_guessing = False
+        self.familiar: tuple[int, int] | None = None
         self.fair_bytes = float(host.limit_bytes)
         self.calm_looks = self.newest_seen = 0
         self.is_alarmed = False

@@ -7,7 +7,7 @@ window with its reason. Who gets a chunk is `core/dispatch`.
 
 from typing import NamedTuple
 
-from adaptive_exec.config import UNKNOWN_TASK_BYTES
+from adaptive_exec.config import GUESS_LOOK_SECONDS, GUESS_SECONDS, UNKNOWN_TASK_BYTES
 from adaptive_exec.core.peaks import Peaks, fitting_chunks, spread_of_sum
 from adaptive_exec.core.reason import Code, Reason, because
 
@@ -21,10 +21,8 @@ REGROWTH = 1 / 16
 before after 12 rounds, not after as many as it has chunks."""
 TOLD_SLACK = 1.1
 """How much more than told a task may be measured to take and still be believed."""
-GUESS_FACTOR = 2
-"""How much more than now a chunk is expected to take that runs for the first time."""
 GUESS_EXTRA_BYTES = 64 * 1024 * 1024
-"""Bytes that such a chunk is expected to take beyond that."""
+"""Bytes that a chunk that runs for the first time is expected to take beyond twice what it has."""
 
 
 class Room(NamedTuple):
@@ -77,6 +75,8 @@ def fit(
     """
     count = _count(peaks, room, told_bytes=told_bytes, seen_bytes=seen_bytes)
     growth = before.growth or float(max(1, count))
+    if not (peaks.measured or told_bytes or before.was_halved):
+        growth = max(growth, float(count))  # nothing has finished: what runs may allow more already
     chunks = max(1, min(count, int(growth)))
     code = Code.MEMORY_FITS if count <= growth else Code.WINDOW_GROWS
     facts = {
@@ -120,16 +120,22 @@ def halve(before: Window, out: int) -> Window:
     return Window(min(before.chunks, int(growth)), growth, was_halved=True, reason=reason)
 
 
-def guess_chunk_bytes(live_bytes: tuple[int, ...], *, is_settled: bool) -> int:
+def guess_chunk_bytes(live_bytes: tuple[int, ...], age_seconds: float) -> int:
     """Guess what a chunk takes while none was measured.
+
+    What the running ones take so far shows more of their nature the longer they run: after
+    GUESS_SECONDS they are expected to double and to take a bit more, after a fifth of that six
+    times as much and five times the bit.
 
     Args:
         live_bytes: By how much the workers of running chunks have grown so far.
-        is_settled: True when one of them has run for long enough to show its nature.
+        age_seconds: How long the oldest of them has run.
 
     Returns:
         Bytes; UNKNOWN_TASK_BYTES while nothing can be said.
     """
-    if not (live_bytes and is_settled):
+    if not live_bytes or age_seconds < GUESS_LOOK_SECONDS:
         return UNKNOWN_TASK_BYTES
-    return GUESS_FACTOR * max(live_bytes) + GUESS_EXTRA_BYTES
+    doubt = max(1.0, GUESS_SECONDS / age_seconds)
+    guess = (1.0 + doubt) * max(live_bytes) + doubt * GUESS_EXTRA_BYTES
+    return min(UNKNOWN_TASK_BYTES, int(guess))

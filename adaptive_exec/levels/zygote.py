@@ -17,6 +17,7 @@ from typing import Any
 
 from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES, START_SECONDS, STOPPED_LOOK_SECONDS
 from adaptive_exec.levels.inner import unset_variables
+from adaptive_exec.levels.pages import ask_for_huge_pages
 from adaptive_exec.levels.slate import make_memory_file
 from adaptive_exec.levels.starter import (
     Seat,
@@ -76,7 +77,7 @@ class ZygoteStarter:
         self._became: int | None = None
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._process = _launch(theirs, _settings(functions, terms), cap_inner_threads(1))
+            self._process = _launch(theirs, _settings(functions, terms))
             self._control.settimeout(0)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
@@ -208,9 +209,7 @@ class ZygoteStarter:
         self._events.on_lost(f"signal {-code}" if code < 0 else f"exit {code}")
 
 
-def _launch(
-    control: socket.socket, settings: bytes, environment: Mapping[str, str]
-) -> "subprocess.Popen[bytes]":
+def _launch(control: socket.socket, settings: bytes) -> "subprocess.Popen[bytes]":
     control_fd = control.fileno()
     settings_file = make_memory_file(0)
     try:
@@ -226,7 +225,7 @@ def _launch(
             ],
             stdin=subprocess.DEVNULL,
             pass_fds=(control_fd, settings_file),
-            env={**os.environ, **environment},
+            env={**os.environ, **cap_inner_threads(1), **ask_for_huge_pages()},
             process_group=0,
         )
     finally:
@@ -242,6 +241,7 @@ def _settings(functions: Mapping[int, bytes], terms: Terms) -> bytes:
         "first": terms.first,
         "inner_threads": terms.inner_threads,
         "capped": unset_variables(),
+        "hidden": list(ask_for_huge_pages()),
         "slate_bytes": SLATE_BYTES,
         "publish_seconds": terms.publish_seconds,
         "authkey": _authkey(),

@@ -59,6 +59,8 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
         descriptor: Our end of the control socket.
         settings: What the parent said, see `levels/zygote`.
     """
+    for name in settings["hidden"]:  # ours alone: what a task starts is not to inherit it
+        os.environ.pop(name, None)
     watch_parent = open_pidfd(settings["parent"])
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != settings["parent"]:

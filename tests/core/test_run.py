@@ -2,7 +2,7 @@
 
 import pytest
 
-from adaptive_exec.config import CALM_SECONDS_MAX, GIB, STRIKES_MAX, Config
+from adaptive_exec.config import CALM_SECONDS_MAX, GIB, MIB, STRIKES_MAX, Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.reason import Code
@@ -443,3 +443,44 @@ def test_what_idle_workers_keep_is_no_obstacle_to_their_own_next_chunk():
             world.done(chunk, wall=1.0, span_bytes=90 * mib, kept_bytes=80 * mib)
 
     assert widths[-1] == 4
+
+
+@pytest.mark.parametrize(
+    ("kinds", "out"),
+    [
+        pytest.param((7, 7), 8, id="the function of the batch before: as that one took"),
+        pytest.param((7, 8), 1, id="another function"),
+        pytest.param((0, 0), 1, id="of neither anything is known"),
+    ],
+)
+def test_what_a_function_took_is_known_in_the_next_batch(kinds, out):
+    world = World(Config(), make_host(cores=8, available=6 * GIB, limit=6 * GIB))
+    for kind in kinds:
+        batch = world.open(tasks=8, chunk_tasks=1, kind=kind)
+        world.arrive(batch, 8)
+        world.exhaust(batch)
+        staff(world)
+        if batch == 1:
+            while world.chunks:
+                world.done(next(iter(world.chunks)), span_bytes=5 * MIB, peak_bytes=5 * MIB)
+
+    assert len(world.chunks) == out
+
+
+def test_a_chunk_that_runs_for_long_lets_others_begin_before_it_ends():
+    world = World(Config(), make_host(cores=8, available=6 * GIB, limit=6 * GIB))
+    world.open(tasks=8, chunk_tasks=1)
+    world.arrive(1, 8)
+    staff(world)
+    first = next(iter(world.chunks.values())).order.worker
+    counts = [len(world.chunks)]
+    for _ in range(6):
+        world.wait(0.1)
+        host = make_host(cores=8, available=6 * GIB, limit=6 * GIB, at=world.at)
+        world.reads = max(0, world.reads - 1)
+        world.say(ev.HostSampled(world.at, host, sizes=((first, 5 * MIB),)))
+        staff(world)
+        counts.append(len(world.chunks))
+
+    assert counts[0] == 1
+    assert counts[-1] == 8

@@ -60,6 +60,18 @@ def test_the_window_starts_with_what_fits_and_grows_by_one_for_each_finished_chu
     assert window.reason.code is Code.WINDOW_GROWS
 
 
+def test_until_one_is_finished_it_is_as_wide_as_the_running_ones_allow():
+    room = Room(16 * GIB, 16 * GIB)
+    widths, window = [], OPEN
+    for guess in (UNKNOWN_TASK_BYTES, 2 * GIB, GIB, 4 * GIB):
+        window = fit(window, NOTHING_KNOWN, room, told_bytes=None, seen_bytes=guess)
+        widths.append(window.chunks)
+
+    assert widths == [4, 8, 16, 4]
+    halved = halve(window, out=4)
+    assert fit(halved, NOTHING_KNOWN, room, told_bytes=None, seen_bytes=GIB).chunks == 2
+
+
 def test_after_pressure_it_is_halved_and_grows_by_one_a_round():
     window = halve(Window(chunks=8, growth=8.0), out=8)
     assert (window.chunks, window.reason.code) == (4, Code.WINDOW_HALVED)
@@ -74,16 +86,19 @@ def test_a_window_that_nothing_bounds_stays_open():
 
 
 @pytest.mark.parametrize(
-    ("live", "is_settled", "expected"),
+    ("live", "age", "expected"),
     [
-        pytest.param((), True, UNKNOWN_TASK_BYTES, id="nothing runs"),
-        pytest.param((5 * MIB,), False, UNKNOWN_TASK_BYTES, id="it has only begun"),
-        pytest.param((5 * MIB,), True, 74 * MIB, id="twice what it has, and something"),
-        pytest.param((5 * MIB, 100 * MIB), True, 264 * MIB, id="the largest counts"),
+        pytest.param((), 1.0, UNKNOWN_TASK_BYTES, id="nothing runs"),
+        pytest.param((5 * MIB,), 0.09, UNKNOWN_TASK_BYTES, id="it has only begun"),
+        pytest.param((5 * MIB,), 0.1, 350 * MIB, id="six times what it has, and much more"),
+        pytest.param((5 * MIB,), 0.5, 74 * MIB, id="twice what it has, and something"),
+        pytest.param((5 * MIB,), 60.0, 74 * MIB, id="however long it runs"),
+        pytest.param((5 * MIB, 100 * MIB), 0.5, 264 * MIB, id="the largest counts"),
+        pytest.param((3 * GIB,), 0.5, UNKNOWN_TASK_BYTES, id="never more than unknown"),
     ],
 )
-def test_a_first_chunk_that_runs_for_long_shows_its_nature(live, is_settled, expected):
-    assert guess_chunk_bytes(live, is_settled=is_settled) == expected
+def test_the_longer_a_first_chunk_runs_the_more_it_shows_of_its_nature(live, age, expected):
+    assert guess_chunk_bytes(live, age) == expected
 
 
 SIZES = st.lists(st.integers(0, 4 * GIB), max_size=80)
