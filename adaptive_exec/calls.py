@@ -4,11 +4,13 @@ Pulls lazily, from its caller's thread where the input is the caller's own code.
 pulls when asked and delivers when told.
 """
 
+import binascii
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any
 
 from adaptive_exec.config import INLINE_SECONDS, LISTEN_SECONDS
@@ -31,6 +33,20 @@ SLOW_PULL_SECONDS = 0.001
 
 An input slower than this is told of item by item, so that tasks that are here need not wait for it.
 """
+
+
+def number_function(function: Callable[..., Any]) -> int:
+    """Return a number that a function has in every run of its program, never 0.
+
+    Two functions of one name and file share it; it is good for guesses only.
+    """
+    while isinstance(function, partial):
+        function = function.func
+    kind = type(function)
+    module = getattr(function, "__module__", kind.__module__)
+    name = getattr(function, "__qualname__", kind.__qualname__)
+    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    return binascii.crc32(f"{file}:{module}:{name}".encode(errors="replace")) or 1
 
 
 class MapCalls:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from adaptive_exec.calls import MapCalls
+from adaptive_exec.calls import MapCalls, number_function
 from adaptive_exec.config import Config, make_config
 from adaptive_exec.core.events import BatchOpened, JournalOpened
 from adaptive_exec.core.trace import RunReport
@@ -106,7 +106,6 @@ class AdaptiveExecutor(Executor):
         self._submits: SubmitCalls | None = None
         self._maps: weakref.WeakSet[MapCalls] = weakref.WeakSet()
         self._next_batch = _SUBMITS + 1
-        self._kinds = 1
         self._is_shut = False
         self._opening = threading.Lock()
         self._finalizer = weakref.finalize(self, _let_finish, self._driver)
@@ -349,7 +348,6 @@ class AdaptiveExecutor(Executor):
                 self._driver, work, source, is_easy=is_easy, in_order=in_order, records=records
             )
             self._maps.add(calls)
-            kind = self._kind_of(packed)
             self._preload.clear()
             if packed is not None:
                 self._preload[batch] = packed
@@ -363,7 +361,7 @@ class AdaptiveExecutor(Executor):
                 buffer_tasks=buffersize,
                 portable=packed is not None,
                 recorded=records is not None,
-                kind=kind,
+                kind=number_function(fn),
             )
         )
         try:
@@ -372,14 +370,6 @@ class AdaptiveExecutor(Executor):
             calls.drop()
             raise
         return calls
-
-    def _kind_of(self, packed: bytes | None) -> int:
-        """Return the same number for the function of the last `map` and another for any other."""
-        if packed is None:
-            return 0
-        if packed not in self._preload.values():
-            self._kinds += 1
-        return self._kinds
 
 
 def _read_progress(driver: Driver) -> Progress:

@@ -35,7 +35,7 @@ from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import FOREVER, State
 from adaptive_exec.core.suspects import ISOLATED_LEVEL, kill
-from adaptive_exec.core.window import OPEN, Room, fit, guess_chunk_bytes, halve, widen
+from adaptive_exec.core.window import OPEN, TOLD_SLACK, Room, fit, guess_chunk_bytes, halve, widen
 
 UNMEASURED_MAX = 3
 """Chunks without a measurement after which none is expected any more; then pressure alone holds."""
@@ -209,11 +209,13 @@ def _seen_bytes(state: State, peaks: Peaks) -> int:
 
 
 def _guess_bytes(state: State) -> int:
-    """Guess what a chunk takes from those that run, or from the last batch of the same function."""
+    """Guess what a chunk takes: as those of its function did, unless the running ones differ."""
     live, familiar = tuple(state.live.values()), state.familiar
-    if familiar is not None and all(one.kind == familiar[0] for one in state.batches.values()):
-        return guess_chunk_bytes((*live, familiar[1]), GUESS_SECONDS)
-    return guess_chunk_bytes(live, _live_age(state))
+    if familiar is None or any(one.kind != familiar[0] for one in state.batches.values()):
+        return guess_chunk_bytes(live, _live_age(state))
+    if max(live, default=0) <= TOLD_SLACK * familiar[1]:
+        return familiar[1]
+    return guess_chunk_bytes(live, GUESS_SECONDS)
 
 
 def _live_age(state: State) -> float:

@@ -51,6 +51,7 @@ from adaptive_exec.core.memory import (
     look_at_first_chunks,
     look_if_long_ago,
     note_done,
+    refit,
     remember,
 )
 from adaptive_exec.core.moves import (
@@ -285,6 +286,7 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             judge_host(state, event)
         case ShareChanged():
             take_share(state, event)
+            refit(state)
         case TimerFired():
             state.timer_at = None
         case StopRequested():

@@ -27,6 +27,8 @@ class Claim(NamedTuple):
         used_bytes: How much of that is in use.
         shares_cores: Whether it counts against the same cores as the one who asks.
         shares_memory: Whether it counts against the same memory limit.
+        kind: A number that batches of one function share, 0 where nothing is known of it.
+        is_guess: Whether `unit_bytes` is a guess, since nothing of its tasks was measured yet.
     """
 
     name: str
@@ -39,6 +41,12 @@ class Claim(NamedTuple):
     used_bytes: int = 0
     shares_cores: bool = True
     shares_memory: bool = True
+    kind: int = 0
+    is_guess: bool = False
+
+
+NO_CLAIM = Claim("", 0.0)
+"""What an instance claims that has nothing to do."""
 
 
 class Share(NamedTuple):
@@ -51,6 +59,7 @@ class Share(NamedTuple):
         instances: How many share, itself included.
         place: Its place in the line of those who wait for memory, 0 while it need not wait.
         reason: Why.
+        kin_bytes: What others measured a chunk of the same function to take, 0 where none did.
     """
 
     slots: int
@@ -58,6 +67,7 @@ class Share(NamedTuple):
     instances: int
     place: int
     reason: Reason
+    kin_bytes: int = 0
 
 
 def apportion(
@@ -88,7 +98,7 @@ def apportion(
     if place:
         code = Code.SHARE_AWAITED
     reason = because(code, instances=instances, slots=slots, cores=cores, share=slot_bytes)
-    return Share(slots, slot_bytes, instances, place, reason)
+    return Share(slots, slot_bytes, instances, place, reason, _kin_bytes(own, others))
 
 
 def promise(own: Claim, share: Share, *, room_bytes: int) -> Claim:
@@ -129,6 +139,11 @@ def level_out(total: int, wants: Sequence[int]) -> list[int]:
 
 def _counts(claim: Claim) -> bool:
     return bool(claim.wanted_bytes or claim.held_bytes)
+
+
+def _kin_bytes(own: Claim, others: Iterable[Claim]) -> int:
+    kin = (other for other in others if other.kind == own.kind and not other.is_guess)
+    return max((other.unit_bytes for other in kin), default=0) if own.kind else 0
 
 
 def _in_line(own: Claim, others: Iterable[Claim]) -> list[Claim]:

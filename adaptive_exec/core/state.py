@@ -12,7 +12,7 @@ from adaptive_exec.core.governor import CALM, Verdict, Victim
 from adaptive_exec.core.instructions import Explain, Instruction
 from adaptive_exec.core.reason import Decision, Fact, Reason
 from adaptive_exec.core.roster import Flight, Roster
-from adaptive_exec.core.share import Share
+from adaptive_exec.core.share import NO_CLAIM, Share
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.window import OPEN
 
@@ -43,6 +43,7 @@ class State:
         is_trading: True from a trade's order to its answer.
         is_resting: Whether the others were told last that there is nothing to do here.
         last_trade: When the last trade was ordered.
+        offered: What was claimed then.
         waiting_since: Since when a share of memory is awaited, None while none is.
         is_wait_told: Whether people were told of the wait.
         is_past_line: Whether the wait has lasted too long, so that the run goes on all the same.
@@ -56,8 +57,8 @@ class State:
         told_window: The width of the window that people were told last, 0 for none.
         chunk_bytes: What a chunk in a process is reckoned to take, 0 where nothing is.
         is_guessing: True while that is a guess, since none was measured.
-        familiar: The kind of the last batch that was measured, and the 95th percentile of what its
-            chunks took.
+        familiar: The kind of a batch that was measured, here before or by a neighbour, and what its
+            chunks took (95th percentile).
         fair_bytes: A worker's fair part of the room for tasks.
         calm_looks: Readings in a row at which nothing had changed.
         newest_seen: The newest chunk at the last reading.
@@ -92,6 +93,7 @@ class State:
         self.is_trading = False
         self.is_resting = True
         self.last_trade = -FOREVER
+        self.offered = NO_CLAIM
         self.waiting_since: float | None = None
         self.is_past_line = False
         self.is_wait_told = False

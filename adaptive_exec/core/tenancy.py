@@ -56,6 +56,9 @@ def trade(state: State) -> None:
         state.is_resting = False
         soon = max(state.last_trade, state.now if state.share is None else 0.0)
         state.next_trade = min(state.next_trade, soon + SHARE_LOOK_SECONDS)
+    if state.share is not None and 2 * _unit_bytes(state) <= state.offered.unit_bytes:
+        soon = state.last_trade + SHARE_LOOK_SECONDS  # others may wait for what turned out too much
+        state.next_trade = min(state.next_trade, soon)
     if state.now < state.next_trade or not _is_host_fresh(state):
         return
     state.is_trading = True
@@ -75,7 +78,11 @@ def take_share(state: State, event: ShareChanged) -> None:
     if new is None:
         state.is_sharing = False
     elif not state.is_resting:
-        state.next_trade = state.now + _interval(new)
+        is_less = new.slot_bytes is not None and new.slot_bytes < state.offered.held_bytes
+        interval = SHARE_LOOK_SECONDS if is_less else _interval(new)  # the rest is others'
+        state.next_trade = state.now + interval
+    if new is not None and new.kin_bytes and state.is_guessing:
+        state.familiar = _kind(state), new.kin_bytes
     for roster in state.ranks:
         assign_seats(state, roster)
     _stand_in_line(state, new)
@@ -171,17 +178,24 @@ def _offer(state: State) -> TradeShare:
     marks = set_marks(state.host, state.config)
     room_bytes = marks.most_bytes - state.host.used_bytes
     claim = Claim("", 0.0, wanted_slots=wanted, held_slots=held)
-    claim = _claim_memory(state, claim, marks.most_bytes)
-    return TradeShare(claim, state.host.usable_cores, room_bytes, _standing(state))
+    state.offered = _claim_memory(state, claim, _unit_bytes(state))
+    return TradeShare(state.offered, state.host.usable_cores, room_bytes, _standing(state))
 
 
-def _claim_memory(state: State, claim: Claim, most_bytes: int) -> Claim:
+def _unit_bytes(state: State) -> int:
+    """Return what one chunk is reckoned to take, so that several can find out at once."""
+    if state.chunk_bytes != UNKNOWN_TASK_BYTES:
+        return state.chunk_bytes
+    most_bytes = set_marks(state.host, state.config).most_bytes
+    return min(UNKNOWN_TASK_BYTES, max(1, most_bytes // UNKNOWN_PARTS))
+
+
+def _claim_memory(state: State, claim: Claim, each: int) -> Claim:
     """Add what its chunks in processes take and would take; of no other is anything measured."""
     roster = state.rosters["process"]
-    each = min(state.chunk_bytes, max(1, most_bytes // UNKNOWN_PARTS))
-    if state.chunk_bytes != UNKNOWN_TASK_BYTES:
-        each = state.chunk_bytes
     wanted = _most_wanted(state, roster)
+    if state.is_guessing:  # one finds out for all
+        wanted = min(wanted, max(1, len(roster.busy)))
     if roster.seats is not None:
         wanted = min(wanted, roster.seats)
     granted = 0 if state.share is None else state.share.slot_bytes
@@ -193,7 +207,15 @@ def _claim_memory(state: State, claim: Claim, most_bytes: int) -> Claim:
         wanted_bytes=each * wanted,
         held_bytes=max(kept, each * len(roster.busy)),
         used_bytes=sum(state.live.values()),
+        kind=_kind(state),
+        is_guess=state.is_guessing,
     )
+
+
+def _kind(state: State) -> int:
+    """Return the function's number where all that is to do is calls of one, else 0."""
+    kinds = {batch.kind for batch in state.batches.values()}
+    return kinds.pop() if len(kinds) == 1 else 0
 
 
 def _most_wanted(state: State, roster: Roster) -> int:

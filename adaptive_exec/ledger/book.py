@@ -216,8 +216,8 @@ def _read_one(path: str) -> Record | str | None:
     """Return a living instance's record, what is wrong with it, or None where nobody holds it."""
     try:
         content = _read_living(path)
-        if content is None or not path.endswith(SUFFIX):
-            return None
+        if not content or not path.endswith(SUFFIX):
+            return None  # nobody's, or one that is being made
         record = read_record(content)
     except RecordError as error:
         return str(error)
