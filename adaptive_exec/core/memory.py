@@ -43,6 +43,9 @@ TOLD_SHARE = 8
 """Part of the window by which it must change before people are told again."""
 CHANGE_SHARE = 7
 """One in so many running chunks beyond the 95th percentile is three times what chance makes."""
+SHARE_SLACK = 0.05
+"""Share by which what others left us may be exceeded. It is dealt out in whole chunks, which must
+not fail to fit for a page or for the little that idle workers keep. Source: own choice."""
 CALM_LOOKS = 3
 """Looks in a row at which nothing had changed before the next ones are further apart."""
 CALM_LOOK_SECONDS = 0.25
@@ -237,7 +240,7 @@ def _room(state: State, kept: int) -> Room:
     taken = state.base_bytes + state.excess_bytes + kept
     target, most = marks.target_bytes - taken, marks.most_bytes - taken
     if state.share is not None and state.share.slot_bytes is not None:
-        budget = state.share.slot_bytes - kept
+        budget = (1.0 + SHARE_SLACK) * state.share.slot_bytes - kept
         return Room(min(target, budget), min(most, budget))
     return Room(target, most)
 

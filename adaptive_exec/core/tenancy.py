@@ -32,7 +32,7 @@ from adaptive_exec.core.state import FOREVER, State
 WAIT_TOLD_SECONDS = 0.5
 """Seconds that a wait for memory has lasted when people are told: shorter ones are common, since
 those who came before find out what their tasks take."""
-UNKNOWN_PARTS = 4
+UNKNOWN_PARTS = 6
 """Parts of the memory up to the mark, one of which a chunk is reckoned to take at most while
 nothing is known of it: so many instances at once find out what theirs take, others wait a bit."""
 
