@@ -241,7 +241,7 @@ def test_a_record_that_would_be_too_long_leaves_out_what_is_for_people(ledgers):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"another program's", GOOD[:-5], GOOD.replace(b"ledger 1", b"ledger 9")]
+    "content", [b"another program's", GOOD[:-5], GOOD.replace(b"ledger 1", b"ledger 9")]
 )
 def test_an_odd_record_that_is_held_is_left_out_and_said_once(ledgers, content):
     ledger = ledgers()
@@ -258,6 +258,19 @@ def test_an_odd_record_that_is_held_is_left_out_and_said_once(ledgers, content):
     assert odd.name in first.trouble
     assert second.trouble == ""
     assert odd.exists()
+
+
+def test_a_record_that_is_being_made_is_not_odd(ledgers):
+    ledger = ledgers()
+    ledger.trade(order(), HOST)
+    new = Path(folder_path()) / f"999-1{SUFFIX}"
+    new.write_bytes(b"")
+
+    with new.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        share, trouble = ledger.trade(order(), HOST)
+
+    assert (share.instances, trouble) == (1, "")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")

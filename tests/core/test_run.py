@@ -6,6 +6,7 @@ from adaptive_exec.config import CALM_SECONDS_MAX, GIB, MIB, STRIKES_MAX, Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.reason import Code
+from adaptive_exec.core.share import Claim
 from tests.core.world import World, make_host
 
 
@@ -484,3 +485,33 @@ def test_a_chunk_that_runs_for_long_lets_others_begin_before_it_ends():
 
     assert counts[0] == 1
     assert counts[-1] == 8
+
+
+def test_a_run_that_knows_nothing_claims_memory_for_one_chunk_and_gives_back_what_is_too_much():
+    world = World(Config(), make_host(cores=4, available=GIB, limit=GIB))
+    world.neighbours = [Claim("other", -1.0, 4, 1, 50 * MIB, 200 * MIB, 50 * MIB)]
+    world.open(tasks=8, chunk_tasks=1, kind=7)
+    world.arrive(1, 8)
+    staff(world)
+    first = world.offers[-1].claim
+    assert first.is_guess
+    assert first.wanted_bytes == first.unit_bytes > 100 * MIB
+
+    world.wait(0.06)
+    world.done(next(iter(world.chunks)), span_bytes=40 * MIB, peak_bytes=40 * MIB)
+    world.sample(GIB)
+    second = world.offers[-1].claim
+    assert (second.unit_bytes, second.kind, second.is_guess) == (40 * MIB, 7, False)
+
+
+def test_what_a_neighbour_measured_of_the_function_is_reckoned_with():
+    world = World(Config(), make_host(cores=4, available=GIB, limit=GIB))
+    world.neighbours = [Claim("other", -1.0, 4, 1, 50 * MIB, 200 * MIB, 50 * MIB, kind=7)]
+    world.open(tasks=8, chunk_tasks=1, kind=7)
+    world.arrive(1, 8)
+    staff(world)
+    world.wait(0.06)
+    world.sample(GIB)
+
+    assert world.offers[0].claim.unit_bytes > 100 * MIB
+    assert world.offers[-1].claim.unit_bytes == 50 * MIB

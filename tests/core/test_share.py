@@ -220,3 +220,24 @@ def test_who_waits_is_told_a_place_and_no_two_the_same(claims, memory):
 
     waiting = sorted(place for place in places if place)
     assert waiting == sorted(set(waiting))
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "kin"),
+    [
+        pytest.param(
+            (7, True), [(7, False, 6), (7, False, 9), (8, False, 10)], 9, id="the most"
+        ),
+        pytest.param((7, True), [(7, True, 60), (8, False, 60)], 0, id="guesses do not count"),
+        pytest.param((0, True), [(0, False, 60)], 0, id="no function in particular"),
+    ],
+)
+def test_what_others_measured_of_the_same_function_is_told(own, others, kin):
+    kind, is_guess = own
+    beside = [
+        Claim(f"other {number}", -1.0, 1, 1, size, size, size, kind=kind, is_guess=is_guess)
+        for number, (kind, is_guess, size) in enumerate(others)
+    ]
+    mine = Claim("own", 0.0, 1, 0, 199, 199, kind=kind, is_guess=is_guess)
+
+    assert apportion(mine, beside, cores=2, room_bytes=10**6).kin_bytes == kin
