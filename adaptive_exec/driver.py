@@ -338,15 +338,15 @@ class Driver:
         """
         if not self._inbox:
             self.waiter.wait(min(seconds, self._until_tick()))
-        self._fire_timer()
         self._tend_alone()
         self.pump()
 
     def _tend_alone(self) -> None:
-        """Look after the journal from a caller's thread."""
+        """Look after the timer and the journal from a caller's thread, unless another one does."""
         if self._may_drive() and self._lock.acquire(blocking=False):
             try:
                 with hold_interrupts():
+                    self._fire_timer()
                     self._tick_at = self._tend()
             finally:
                 self._lock.release()
@@ -403,9 +403,10 @@ class Driver:
         return max(0.0, min(self._until_timer(), self._tick_at - time.monotonic()))
 
     def _until_timer(self) -> float:
-        if self._timer_at is None:
+        at = self._timer_at  # another thread may set it meanwhile
+        if at is None:
             return IDLE_WAIT_SECONDS
-        return min(IDLE_WAIT_SECONDS, max(0.0, self._timer_at - time.monotonic()))
+        return min(IDLE_WAIT_SECONDS, max(0.0, at - time.monotonic()))
 
     def _fire_timer(self) -> None:
         if self._timer_at is not None and time.monotonic() >= self._timer_at:

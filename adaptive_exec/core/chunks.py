@@ -20,6 +20,10 @@ from adaptive_exec.core.costs import Costs
 
 SHARE_CHUNK_SECONDS = 0.005
 """Seconds of work in a chunk where a message costs next to nothing: threads."""
+SINGLE_CHUNK_SECONDS = 0.001
+"""Seconds of work in a group of submitted calls, three times what a message costs."""
+SINGLE_TASKS_MAX = 64
+"""Submitted calls in a group; they can be cancelled no more once it is sent."""
 CHUNKS_LEFT_PER_WORKER = 2
 """Chunks that each worker should still find when one is cut. Source: guided self-scheduling
 (Polychronopoulos 1987)."""
@@ -67,6 +71,26 @@ def chunk_tasks(
     if left is not None and workers > 1:
         count = min(count, ceil(left / (CHUNKS_LEFT_PER_WORKER * workers)))
     return count or 1
+
+
+def single_tasks(costs: Costs, pending: int, workers: int) -> int:
+    """Choose how many submitted calls go together.
+
+    One may wait for what a later one does, so they go alone unless those before were tiny; what
+    stands behind one that runs for long after all is taken back (`TasksUnbegun`).
+
+    Args:
+        costs: What is known of the calls before.
+        pending: Calls that wait to be sent.
+        workers: Workers that share them.
+
+    Returns:
+        Tasks, 1 to SINGLE_TASKS_MAX.
+    """
+    if 2 * costs.wall_seconds > SINGLE_CHUNK_SECONDS:
+        return 1
+    count = chunk_tasks(costs, pending, workers, seconds=SINGLE_CHUNK_SECONDS)
+    return min(count, SINGLE_TASKS_MAX)
 
 
 def pull_tasks(

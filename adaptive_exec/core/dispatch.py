@@ -6,7 +6,13 @@ that the run never stands still. Not to pull is the only back-pressure.
 
 from adaptive_exec.config import ASIDE_TASKS_MAX
 from adaptive_exec.core.batch import Batch
-from adaptive_exec.core.chunks import chunk_tasks, holds_too_much, pull_tasks, target_seconds
+from adaptive_exec.core.chunks import (
+    chunk_tasks,
+    holds_too_much,
+    pull_tasks,
+    single_tasks,
+    target_seconds,
+)
 from adaptive_exec.core.instructions import Pull
 from adaptive_exec.core.outcomes import INLINE_LEVEL, launch
 from adaptive_exec.core.plan import is_isolated
@@ -88,13 +94,16 @@ def _find_seat(state: State, batch: Batch) -> Roster | None:
 
 
 def _chunk_size(state: State, batch: Batch, roster: Roster) -> int:
-    if roster.on_trial or batch.single:
-        return 1  # a submitted call may wait for what a later one does: none sits behind another
+    if roster.on_trial or (batch.single and not is_isolated(roster.level)):
+        return 1
     if batch.chunk_tasks is not None:
         return batch.chunk_tasks
-    seconds = target_seconds(roster.level)
-    may_jump = roster.level == INLINE_LEVEL
-    count = chunk_tasks(batch.costs, batch.left, roster.cap, seconds=seconds, may_jump=may_jump)
+    if batch.single:
+        count = single_tasks(batch.costs, batch.pending, roster.cap)
+    else:
+        seconds = target_seconds(roster.level)
+        may_jump = roster.level == INLINE_LEVEL
+        count = chunk_tasks(batch.costs, batch.left, roster.cap, seconds=seconds, may_jump=may_jump)
     if batch.kept_each:  # a chunk of a function that leaks must not leak a worker's whole part
         count = min(count, int(KEPT_SHARE * state.fair_bytes / batch.kept_each) or 1)
     limit = state.config.max_tasks_per_worker

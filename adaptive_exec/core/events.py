@@ -232,6 +232,14 @@ class ChunkDone(NamedTuple):
     usage: Usage
 
 
+class TasksUnbegun(NamedTuple):
+    """Of a chunk that is out the tasks from `stop` on have not begun and will not there."""
+
+    at: float
+    chunk: int
+    stop: int
+
+
 class FunctionRefused(NamedTuple):
     """A worker cannot load or receive the function of a chunk; none of its tasks began.
 
@@ -366,6 +374,7 @@ Event = (
     | InitializerFailed
     | ChunkProgressed
     | ChunkDone
+    | TasksUnbegun
     | FunctionRefused
     | TaskOverdue
     | WorkerStalled

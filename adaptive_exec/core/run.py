@@ -38,6 +38,7 @@ from adaptive_exec.core.events import (
     TasksFreed,
     TasksRecalled,
     TasksSetAside,
+    TasksUnbegun,
     TimerFired,
     Usage,
     WorkerLost,
@@ -103,6 +104,7 @@ GraveEvent = (
     | TasksFreed
     | TasksRecalled
     | TasksSetAside
+    | TasksUnbegun
     | TimerFired
     | WorkerLost
     | WorkerReady
@@ -251,6 +253,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
     match event:
         case ChunkDone():
             _end_chunk(state, event)
+        case TasksUnbegun():
+            _take_back(state, event)
         case TasksArrived():
             _admit(state, event)
         case TasksSetAside() | TasksRecalled() | TasksFreed():
@@ -378,6 +382,16 @@ def _end_chunk(state: State, event: ChunkDone) -> None:
             return
     if not flight.is_suspect:
         consider_move(state, batch)
+
+
+def _take_back(state: State, event: TasksUnbegun) -> None:
+    """Let tasks go elsewhere that stand behind one which runs for long."""
+    flight = state.flights.get(event.chunk)
+    if flight is None or not flight.next < event.stop < flight.stop:
+        return
+    batch = state.batches[flight.batch]
+    give_back(state, batch, event.stop, flight.stop, executions=flight.attempt - 1)
+    flight.stop = event.stop
 
 
 def _refuse_function(state: State, event: FunctionRefused) -> None:

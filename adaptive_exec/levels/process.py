@@ -29,6 +29,7 @@ from adaptive_exec.core.events import (
     LevelClosed,
     StartRefused,
     TaskOverdue,
+    TasksUnbegun,
     Usage,
     WorkerLost,
     WorkerReady,
@@ -39,7 +40,7 @@ from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failur
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import pack_items, unpack_results
 from adaptive_exec.levels.loky import LokyStarter, load_context
-from adaptive_exec.levels.slate import Slate
+from adaptive_exec.levels.slate import CUT_SECONDS, Slate
 from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped, read_size
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import (
@@ -87,6 +88,8 @@ class Member:
         self.is_killed = False
         self.look_at = 0.0
         self.is_overdue = False
+        self.sent_at = 0.0
+        self.cut_at: float | None = None
         self.wants_write = False
 
 
@@ -143,11 +146,16 @@ class ProcessRunner:
                 self.on_refused(worker, f"{type(error).__name__}: {error}")
 
     def send(self, order: ChunkOrder) -> None:
-        """Give a chunk to an idle worker."""
+        """Give a chunk to an idle worker.
+
+        Of submitted calls that cannot be taken back only the first goes; the others never begin.
+        """
         member = self._members.get(order.worker)
         if member is None:
             return  # its WorkerLost is under way and brings the chunk back
         before = time.perf_counter()
+        if order.work.style == FULL and member.slate is None:
+            order = order._replace(items=order.items[:1])
         member.order = order
         member.next = order.start
         member.half ^= 1
@@ -155,7 +163,9 @@ class ProcessRunner:
             member.slate.clear(member.half)
         member.read_bytes = member.result_bytes = 0
         member.is_overdue = False
-        member.look_at = time.monotonic() + STOPPED_LOOK_SECONDS
+        member.sent_at = time.monotonic()
+        member.cut_at = None
+        member.look_at = member.sent_at + STOPPED_LOOK_SECONDS
         packed, member.refused = pack_items(order)
         work = order.work
         if work.style != FULL and work.batch not in member.functions:
@@ -241,7 +251,7 @@ class ProcessRunner:
             if member.order is not None:
                 self._read_slate(member)
                 self._look_for_overdue(member)
-                again.append(now + TICK_SECONDS)
+                again.append(self._take_back(member, now))
             self._look_for_stopped(member, now)
             if member.is_gone:
                 again.append(self._wait_for_end(member, now))
@@ -455,6 +465,29 @@ class ProcessRunner:
             return
         member.is_overdue = True
         self._outlet.post(TaskOverdue(time.monotonic(), order.chunk, index, ran_seconds))
+
+    def _take_back(self, member: Member, now: float) -> float:
+        """Take submitted calls back that stand behind one which runs for long.
+
+        It may be that it waits for them.
+
+        Returns:
+            When to look at this worker again.
+        """
+        order, slate = member.order, member.slate
+        if order is None or slate is None or order.work.style != FULL or len(order.items) == 1:
+            return now + TICK_SECONDS
+        if member.cut_at is None:
+            if now < member.sent_at + TICK_SECONDS:
+                return now + TICK_SECONDS
+            slate.cut()
+            member.cut_at = now
+        if now < member.cut_at + CUT_SECONDS:
+            return member.cut_at + CUT_SECONDS
+        running = slate.running()
+        if running is not None:  # else it is between two, and about to say that it is through
+            self._outlet.post(TasksUnbegun(time.monotonic(), order.chunk, running + 1))
+        return now + TICK_SECONDS
 
     def _look_for_stopped(self, member: Member, now: float) -> None:
         """Notice, once a second, a worker that was stopped by a signal, busy or not yet so."""

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 HEADER_BYTES = 64
 """Bytes before the two halves: eight numbers of 8 bytes, a cache line."""
-_RUNNING, _SINCE, _FILLED = 0, 1, 2
+CUT_SECONDS = 0.002
+"""Seconds after which one process sees for sure what the other has written; it takes less than a
+microsecond."""
+_RUNNING, _SINCE, _FILLED, _CUT = 0, 1, 2, 4
 
 
 class Slate:
@@ -49,7 +52,18 @@ class Slate:
 
         So that nobody reads what is old).
         """
-        self.numbers[_FILLED + half] = 0
+        self.numbers[_FILLED + half] = self.numbers[_CUT] = 0
+
+    def cut(self) -> None:
+        """Ask that no more tasks of the chunk begin (parent).
+
+        Who reads `running` CUT_SECONDS later knows the last that began.
+        """
+        self.numbers[_CUT] = 1
+
+    def is_cut(self) -> bool:
+        """Say whether no more tasks shall begin (worker, after it wrote which one would)."""
+        return bool(self.numbers[_CUT])
 
     def publish(self, half: int, parts: "list[Buffer]") -> bool:
         """Lay a frame into a half (worker); False when it does not fit."""

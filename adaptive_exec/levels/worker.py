@@ -77,6 +77,7 @@ class Worker:
         self._publish_seconds = publish_seconds
         self._half = 0
         self._overflowed = False
+        self._may_be_cut = False
         self.meter = MemoryMeter(self._channel.mapped_bytes)
         self._core_time = CoreTime()
 
@@ -115,7 +116,7 @@ class Worker:
             self._unloaded[number] = describe_traceback(error)
 
     def _run(self, frame: Frame) -> None:
-        _, chunk, number, style, detailed, start, timed, count, lengths, counts, *more = frame.head
+        _, chunk, number, style, detailed, start, timed, count, _, _, *more = frame.head
         in_process.place = Place(more[0], more[1], number, start, more[2])
         self._half ^= 1
         self._overflowed = False
@@ -123,30 +124,35 @@ class Worker:
             why = self._unloaded.get(number, "the function did not arrive")
             self._send((UNLOADED, chunk, why))
             return
+        self._may_be_cut = style == FULL and count > 1
         report = _Report(self, chunk, range(start, start + count), detailed=detailed)
-        function = self._functions.get(number)
         cpu_before = self._core_time.read()
-        if lengths is None:
-            items = loads(frame.body)
-            for index, item in enumerate(items, start + 1):
-                self._mark(index, timed=timed)
-                report.run_one(function, style, item)
-        else:
-            unpacker = Unpacker(lengths, counts, frame)
-            for offset in range(count):
-                self._mark(start + offset + 1, timed=timed, grace_ns=UNPACK_GRACE_NS)
-                item = report.unpack(unpacker, lengths[offset])
-                if item is not NOTHING:
-                    self._mark(start + offset + 1, timed=timed)
-                    report.run_one(function, style, item)
-                del item
-            del unpacker
-        self._mark_end(start + count, timed=timed)
+        self._run_tasks(report, frame)
+        self._mark_end(report.stop(), timed=timed)
         arguments_bytes = 0 if frame.lengths else len(frame.body) + sum(map(len, frame.buffers))
         report.weigh(arguments_bytes)
         frame.let_go()  # so that word of it goes along with the last results
         report.finish(self._core_time.read() - cpu_before)
         self._mark(0, timed=False)
+
+    def _run_tasks(self, report: "_Report", frame: Frame) -> None:
+        _, _, number, style, _, start, timed, _, lengths, counts, *_ = frame.head
+        function = self._functions.get(number)
+        if lengths is None:
+            for index, item in enumerate(loads(frame.body), start + 1):
+                if not self._mark(index, timed=timed):
+                    return
+                report.run_one(function, style, item)
+            return
+        unpacker = Unpacker(lengths, counts, frame)
+        for index, length in enumerate(lengths, start + 1):
+            if not self._mark(index, timed=timed, grace_ns=UNPACK_GRACE_NS):
+                return
+            item = report.unpack(unpacker, length)
+            if item is not NOTHING:
+                self._mark(index, timed=timed)
+                report.run_one(function, style, item)
+            del item
 
     def _mark_end(self, last: int, *, timed: bool) -> None:
         """Say that nothing runs; where nothing may run twice, the last task until it is sent."""
@@ -155,14 +161,16 @@ class Worker:
         else:
             self._mark(last, timed=timed, grace_ns=UNPACK_GRACE_NS)
 
-    def _mark(self, number: int, *, timed: bool, grace_ns: int = 0) -> None:
+    def _mark(self, number: int, *, timed: bool, grace_ns: int = 0) -> bool:
+        """Write down which task begins, 0 for none; return whether it may: none in a cut chunk."""
         in_process.index = number - 1
         slate = self._slate
         if slate is None:
-            return
+            return True
         if timed:
             slate.numbers[1] = monotonic_ns() + grace_ns
         slate.numbers[0] = number
+        return not (self._may_be_cut and slate.is_cut())
 
     def publish(self, head: "tuple[Any, ...]", packed: Packed, *, in_slate: bool) -> None:
         """Make finished results known: in shared memory, else over the socket."""
@@ -177,9 +185,9 @@ class Worker:
         self._channel.put(head, packed)
         self._channel.flush()
 
-    def publish_seconds(self) -> float:
-        """Return how long finished results may be held back."""
-        return self._publish_seconds
+    def hold_seconds(self) -> float:
+        """Return how long finished results may be held back; those of submitted calls never."""
+        return 0.0 if self._may_be_cut else self._publish_seconds
 
     def _send(self, head: "tuple[Any, ...]") -> None:
         self._channel.put(head)
@@ -197,7 +205,7 @@ class _Report:
         self._total = len(tasks)
         self._publish_at = 1  # then at 2, 4, 8: what is held is never more than what was published
         self._detailed = detailed
-        self._hold_seconds = worker.publish_seconds()
+        self._hold_seconds = worker.hold_seconds()
         self._count = 0
         self._failed = 0
         self._wall = 0.0
@@ -207,6 +215,10 @@ class _Report:
         self._is_measuring = self._was_measured = False
         self._now = self._last = perf_counter()
         self._group = _Group()
+
+    def stop(self) -> int:
+        """Return the number of the task after the last one that has an outcome."""
+        return self._next + len(self._group.statuses or self._group.plain or ())
 
     def unpack(self, unpacker: Unpacker, length: int) -> "Any":
         """Unpack the next task's arguments; NOTHING where there are none, which is its outcome."""

@@ -3,7 +3,14 @@
 import pytest
 
 from adaptive_exec.config import HELD_BYTES_MAX, HELD_TASKS_MAX, MIB
-from adaptive_exec.core.chunks import chunk_tasks, holds_too_much, pull_tasks, target_seconds
+from adaptive_exec.core.chunks import (
+    SINGLE_TASKS_MAX,
+    chunk_tasks,
+    holds_too_much,
+    pull_tasks,
+    single_tasks,
+    target_seconds,
+)
 from adaptive_exec.core.costs import Costs
 
 
@@ -81,3 +88,18 @@ def test_results_that_nobody_takes_stop_the_input(tasks, each, expected):
 )
 def test_a_full_chunk_is_as_long_as_its_level_can_bear(level, expected):
     assert target_seconds(level) == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "pending", "workers", "expected"),
+    [
+        pytest.param(Costs(), 100, 2, 1, id="nothing known: alone"),
+        pytest.param(costs(0.0006, 8), 100, 2, 1, id="not tiny: alone"),
+        pytest.param(costs(1e-5, 8), 1000, 2, 16, id="tiny ones together, twice as many as before"),
+        pytest.param(costs(0.0001, 64), 1000, 2, 10, id="a millisecond of work"),
+        pytest.param(costs(1e-7, 64), 10_000, 2, SINGLE_TASKS_MAX, id="not more than so many"),
+        pytest.param(costs(1e-5, 64), 4, 2, 1, id="few left: each worker its part"),
+    ],
+)
+def test_submitted_calls_go_together_where_they_are_tiny(known, pending, workers, expected):
+    assert single_tasks(known, pending, workers) == expected

@@ -515,3 +515,25 @@ def test_what_a_neighbour_measured_of_the_function_is_reckoned_with():
 
     assert world.offers[0].claim.unit_bytes > 100 * MIB
     assert world.offers[-1].claim.unit_bytes == 50 * MIB
+
+
+def test_what_stands_behind_a_long_submitted_call_goes_to_another_worker():
+    world = begin(cores=2)
+    world.open(tasks=None, single=True)
+    world.arrive(1, 40)
+    staff(world)
+    for _ in range(10):
+        world.done(next(iter(world.chunks)), wall=1e-5)
+    long, chunk = max(world.chunks.items(), key=lambda item: item[1].left)
+    first, length = chunk.order, chunk.left
+    while len(world.chunks) > 1:
+        world.done(next(number for number in world.chunks if number != long), wall=1e-5)
+    assert length > 1
+
+    world.take_back(long)
+
+    again = sent(world)[-1]
+    assert (again.start, again.attempt) == (first.start + 1, 1)
+    assert again.worker != first.worker
+    world.done(long, wall=1e-5)
+    assert first.start in world.books[1].outcomes

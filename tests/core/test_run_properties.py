@@ -246,6 +246,14 @@ class AnyOrder(RuleBasedStateMachine):
         usage = {"transport_seconds": 0.001, "cpu_seconds": cpu, "result_bytes": result} | memory
         self.world.done(chunk, wall=wall, **usage)
 
+    @action(2, when=lambda self: self.long_chunks, which=PICK)
+    def what_stands_behind_a_long_task_is_taken_back(self, which):
+        self.world.take_back(self.one(self.long_chunks, which))
+
+    @property
+    def long_chunks(self):
+        return [n for n, one in self.world.chunks.items() if one.left > 1]
+
     @action(6, when=lambda self: self.world.chunks, wall=[1e-6, 0.01], rounds=range(1, 5))
     def all_chunks_end(self, wall, rounds):
         for _ in range(rounds):

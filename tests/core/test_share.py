@@ -225,9 +225,7 @@ def test_who_waits_is_told_a_place_and_no_two_the_same(claims, memory):
 @pytest.mark.parametrize(
     ("own", "others", "kin"),
     [
-        pytest.param(
-            (7, True), [(7, False, 6), (7, False, 9), (8, False, 10)], 9, id="the most"
-        ),
+        pytest.param((7, True), [(7, False, 6), (7, False, 9), (8, False, 10)], 9, id="the most"),
         pytest.param((7, True), [(7, True, 60), (8, False, 60)], 0, id="guesses do not count"),
         pytest.param((0, True), [(0, False, 60)], 0, id="no function in particular"),
     ],

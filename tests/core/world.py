@@ -159,6 +159,12 @@ class World:
         self._finish_tasks(self.chunks[chunk], count)
         self.say(ev.ChunkProgressed(self.at, chunk, count))
 
+    def take_back(self, chunk: int) -> None:
+        """Take back what stands behind the task that runs now."""
+        flight = self.chunks[chunk]
+        flight.order = flight.order._replace(stop=flight.next + 1)
+        self.say(ev.TasksUnbegun(self.at, chunk, flight.next + 1))
+
     def done(self, chunk: int, count: int | None = None, wall: float = 0.01, **usage) -> None:
         flight = self.chunks[chunk]
         count = flight.left if count is None else count

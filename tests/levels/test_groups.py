@@ -1,0 +1,156 @@
+"""Tiny submitted calls travel together, and nothing of it can be noticed but the speed."""
+
+import os
+import signal
+import time
+from concurrent.futures import TimeoutError as WaitTimeoutError
+from concurrent.futures import as_completed, wait
+
+import pytest
+
+from adaptive_exec import PoisonTaskError, TaskTimeoutError, WorkerLostError
+from tests.levels import work
+from tests.levels.ladder import ISOLATED, executor_at
+
+WAIT_SECONDS = 30.0
+
+
+def group_chunks(executor) -> tuple[int, int]:
+    """Return how many tasks and chunks there were."""
+    words = str(executor.report).splitlines()[0].split()
+    return int(words[0]), int(words[words.index("chunks") - 1])
+
+
+def warm_up(executor) -> None:
+    """Let the run learn that calls are tiny."""
+    wait([executor.submit(work.same, item) for item in range(400)], timeout=WAIT_SECONDS)
+
+
+def touch(path) -> str:
+    path.touch()
+    return path.name
+
+
+def die_once(path) -> str:
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return "again"
+    os.kill(os.getpid(), signal.SIGKILL)
+    return "never"
+
+
+def note_and_die(path, item):
+    work.note(path, item)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+def test_tiny_calls_travel_together(row):
+    with executor_at(row) as executor:
+        warm_up(executor)
+        futures = [executor.submit(work.square, item) for item in range(2000)]
+        assert [one.result(WAIT_SECONDS) for one in futures] == [item**2 for item in range(2000)]
+        tasks, chunks = group_chunks(executor)
+    assert tasks == 2400
+    assert chunks < 1200
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+def test_a_call_may_wait_for_any_that_was_submitted_later(row, tmp_path):
+    with executor_at(row) as executor:
+        warm_up(executor)
+        for turn in range(10):
+            gate = tmp_path / str(turn)
+            early = [executor.submit(work.same, item) for item in range(50)]
+            waits = executor.submit(work.wait_for, gate)
+            late = [executor.submit(work.same, item) for item in range(turn)]
+            opens = executor.submit(touch, gate)
+            last = [executor.submit(work.same, item) for item in range(50)]
+            assert opens.result(WAIT_SECONDS) == gate.name
+            waits.result(WAIT_SECONDS)
+            found = [one.result(WAIT_SECONDS) for one in early + late + last]
+            assert found == [*range(50), *range(turn), *range(50)]
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+@pytest.mark.parametrize(
+    ("retries", "error", "most"), [(0, WorkerLostError, 1), (2, PoisonTaskError, 4)]
+)
+def test_a_worker_that_dies_in_a_group_costs_the_call_that_ran(row, retries, error, most, tmp_path):
+    notes = tmp_path / "notes"
+    with executor_at(row, retries=retries) as executor:
+        warm_up(executor)
+        futures = [executor.submit(work.note, notes, item) for item in range(60)]
+        deadly = executor.submit(note_and_die, notes, "deadly")
+        futures += [executor.submit(work.note, notes, item) for item in range(60, 120)]
+        with pytest.raises(error):
+            deadly.result(WAIT_SECONDS)
+        wait(futures, timeout=WAIT_SECONDS)
+        assert all(one.exception() is None for one in futures)
+    assert all(work.executions(notes, item) == 1 for item in range(120))
+    assert 1 <= work.executions(notes, "deadly") <= most
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+def test_a_call_that_died_once_in_a_group_runs_again(row, tmp_path):
+    with executor_at(row) as executor:
+        warm_up(executor)
+        futures = [executor.submit(work.same, item) for item in range(60)]
+        again = executor.submit(die_once, tmp_path / "once")
+        futures += [executor.submit(work.same, item) for item in range(60, 120)]
+        assert again.result(WAIT_SECONDS) == "again"
+        assert [one.result(WAIT_SECONDS) for one in futures] == list(range(120))
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+def test_a_call_without_end_in_a_group_is_ended_by_its_time_out(row, tmp_path):
+    with executor_at(row, task_timeout=0.5, retries=0) as executor:
+        warm_up(executor)
+        futures = [executor.submit(work.same, item) for item in range(60)]
+        endless = executor.submit(work.wait_for, tmp_path / "never")
+        futures += [executor.submit(work.same, item) for item in range(60, 120)]
+        assert [one.result(WAIT_SECONDS) for one in futures] == list(range(120))
+        with pytest.raises(TaskTimeoutError):
+            endless.result(WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+def test_calls_behind_a_long_one_end_long_before_it(row, tmp_path):
+    gate = tmp_path / "gate"
+    with executor_at(row) as executor:
+        warm_up(executor)
+        long = executor.submit(work.wait_for, gate)
+        futures = [executor.submit(work.same, item) for item in range(300)]
+        assert len(list(as_completed(futures, timeout=WAIT_SECONDS))) == 300
+        with pytest.raises(WaitTimeoutError):
+            long.result(0.01)
+        gate.touch()
+        long.result(WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+def test_calls_that_fail_or_cannot_travel_keep_to_themselves_in_a_group(row):
+    with executor_at(row) as executor:
+        warm_up(executor)
+        futures = [executor.submit(work.invert, item % 10) for item in range(400)]
+        strange = executor.submit(work.same, (item for item in ()))
+        futures += [executor.submit(work.invert, item % 10) for item in range(400)]
+        wait([*futures, strange], timeout=WAIT_SECONDS)
+        for item, future in enumerate(futures):
+            if item % 10:
+                assert future.result() == 1 / (item % 10)
+            else:
+                assert isinstance(future.exception(), ZeroDivisionError)
+        assert isinstance(strange.exception(), TypeError)
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+def test_calls_that_wait_can_be_cancelled_and_the_others_end(row):
+    with executor_at(row) as executor:
+        warm_up(executor)
+        futures = [executor.submit(time.sleep, 0.0002) for _ in range(1000)]
+        cancelled = [one.cancel() for one in futures]
+        wait(futures, timeout=WAIT_SECONDS)
+        assert any(cancelled)
+        assert all(one.cancelled() == was for one, was in zip(futures, cancelled, strict=True))
