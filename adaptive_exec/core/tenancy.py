@@ -56,7 +56,8 @@ def trade(state: State) -> None:
         state.is_resting = False
         soon = max(state.last_trade, state.now if state.share is None else 0.0)
         state.next_trade = min(state.next_trade, soon + SHARE_LOOK_SECONDS)
-    if state.share is not None and 2 * _unit_bytes(state) <= state.offered.unit_bytes:
+    offered = state.offered.unit_bytes
+    if state.share is not None and offered and 2 * _unit_bytes(state) <= offered:
         soon = state.last_trade + SHARE_LOOK_SECONDS  # others may wait for what turned out too much
         state.next_trade = min(state.next_trade, soon)
     if state.now < state.next_trade or not _is_host_fresh(state):
@@ -78,8 +79,7 @@ def take_share(state: State, event: ShareChanged) -> None:
     if new is None:
         state.is_sharing = False
     elif not state.is_resting:
-        is_less = new.slot_bytes is not None and new.slot_bytes < state.offered.held_bytes
-        interval = SHARE_LOOK_SECONDS if is_less else _interval(new)  # the rest is others'
+        interval = SHARE_LOOK_SECONDS if _can_give_back(state, new) else _interval(state, new)
         state.next_trade = state.now + interval
     if new is not None and new.kin_bytes and state.is_guessing:
         state.familiar = _kind(state), new.kin_bytes
@@ -88,6 +88,13 @@ def take_share(state: State, event: ShareChanged) -> None:
     _stand_in_line(state, new)
     if new is not None:
         _tell(state, old, new)
+
+
+def _can_give_back(state: State, share: Share) -> bool:
+    """Say whether more was claimed than is ours and than running chunks take."""
+    offered = state.offered
+    busy_bytes = offered.unit_bytes * len(state.rosters["process"].busy)
+    return share.slot_bytes is not None and max(share.slot_bytes, busy_bytes) < offered.held_bytes
 
 
 def next_trade_at(state: State) -> float:
@@ -144,8 +151,8 @@ def _has_work(state: State) -> bool:
     )
 
 
-def _interval(share: Share) -> float:
-    if share.place:
+def _interval(state: State, share: Share) -> float:
+    if share.place and not state.is_past_line:
         crowd = max(1.0, share.instances / SHARE_LOOK_INSTANCES)
         return min(SHARE_SECONDS_MAX, SHARE_LOOK_SECONDS * crowd)
     return min(SHARE_SECONDS_MAX, SHARE_SECONDS * max(1.0, share.instances / SHARE_INSTANCES))

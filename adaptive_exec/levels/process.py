@@ -251,7 +251,7 @@ class ProcessRunner:
             if member.order is not None:
                 self._read_slate(member)
                 self._look_for_overdue(member)
-                again.append(self._take_back(member, now))
+                again.append(self._look_again_at(member, now))
             self._look_for_stopped(member, now)
             if member.is_gone:
                 again.append(self._wait_for_end(member, now))
@@ -466,7 +466,17 @@ class ProcessRunner:
         member.is_overdue = True
         self._outlet.post(TaskOverdue(time.monotonic(), order.chunk, index, ran_seconds))
 
-    def _take_back(self, member: Member, now: float) -> float:
+    def _look_again_at(self, member: Member, now: float) -> float:
+        """Say when to look at a busy worker again; of a single task there is nothing to read."""
+        order = member.order
+        if order is None:
+            return now + STOPPED_LOOK_SECONDS
+        if len(order.items) > 1 and order.work.style == FULL and member.slate is not None:
+            return self._take_back(member, order, member.slate, now)
+        is_single = len(order.items) == 1 and order.work.timeout_seconds is None
+        return now + (STOPPED_LOOK_SECONDS if is_single else TICK_SECONDS)
+
+    def _take_back(self, member: Member, order: ChunkOrder, slate: Slate, now: float) -> float:
         """Take submitted calls back that stand behind one which runs for long.
 
         It may be that it waits for them.
@@ -474,9 +484,6 @@ class ProcessRunner:
         Returns:
             When to look at this worker again.
         """
-        order, slate = member.order, member.slate
-        if order is None or slate is None or order.work.style != FULL or len(order.items) == 1:
-            return now + TICK_SECONDS
         if member.cut_at is None:
             if now < member.sent_at + TICK_SECONDS:
                 return now + TICK_SECONDS

@@ -31,6 +31,13 @@ def is_chunk(order: ins.Instruction) -> bool:
     return isinstance(order, ins.SendChunk)
 
 
+def look(world: World, available: int, **sizes) -> None:
+    """Read the host: one with GIB in all."""
+    world.reads = max(0, world.reads - 1)
+    host = make_host(cores=4, available=available, limit=GIB, at=world.at)
+    world.say(ev.HostSampled(world.at, host, **sizes))
+
+
 def outcomes(world: World, batch: int = 1) -> set[str]:
     return set(world.books[batch].outcomes.values())
 
@@ -499,7 +506,7 @@ def test_a_run_that_knows_nothing_claims_memory_for_one_chunk_and_gives_back_wha
 
     world.wait(0.06)
     world.done(next(iter(world.chunks)), span_bytes=40 * MIB, peak_bytes=40 * MIB)
-    world.sample(GIB)
+    look(world, GIB)
     second = world.offers[-1].claim
     assert (second.unit_bytes, second.kind, second.is_guess) == (40 * MIB, 7, False)
 
@@ -511,7 +518,7 @@ def test_what_a_neighbour_measured_of_the_function_is_reckoned_with():
     world.arrive(1, 8)
     staff(world)
     world.wait(0.06)
-    world.sample(GIB)
+    look(world, GIB)
 
     assert world.offers[0].claim.unit_bytes > 100 * MIB
     assert world.offers[-1].claim.unit_bytes == 50 * MIB
@@ -537,3 +544,44 @@ def test_what_stands_behind_a_long_submitted_call_goes_to_another_worker():
     assert again.worker != first.worker
     world.done(long, wall=1e-5)
     assert first.start in world.books[1].outcomes
+
+
+@pytest.mark.parametrize("size", [0, 40 * MIB])
+def test_a_run_that_rests_does_not_trade(size):
+    world = World(Config(), make_host(cores=4, available=GIB, limit=GIB))
+    world.open(tasks=None, single=True)
+    world.arrive(1, 1)
+    staff(world)
+    world.done(next(iter(world.chunks)), span_bytes=size, peak_bytes=size)
+    world.wait(2.0)
+    before = len(world.offers)
+    for _ in range(100):
+        world.wait(0.1)
+        look(world, GIB)
+
+    assert len(world.offers) <= before + 1
+
+
+def test_long_chunks_that_take_more_than_their_share_do_not_make_the_run_trade_all_the_time():
+    world = World(Config(), make_host(cores=4, available=GIB, limit=GIB))
+    world.open(tasks=None, single=True)
+    world.arrive(1, 9)
+    staff(world)
+    for _ in range(4):
+        world.done(next(iter(world.chunks)), span_bytes=100 * MIB, peak_bytes=100 * MIB)
+        staff(world)
+    assert len(world.chunks) == 4
+    world.neighbours = [
+        Claim(f"other {number}", -1.0, 4, 1, 100 * MIB, 400 * MIB, 100 * MIB, 100 * MIB)
+        for number in range(2)
+    ]
+    world.wait(1.0)
+    before = len(world.offers)
+    for _ in range(100):
+        world.wait(0.1)
+        look(world, 700 * MIB)
+    shares = [event.share for event, _ in world.history if isinstance(event, ev.ShareChanged)]
+
+    assert shares[-1].place == 0
+    assert shares[-1].slot_bytes < world.offers[-1].claim.held_bytes
+    assert len(world.offers) - before <= 25
