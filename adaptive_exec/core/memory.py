@@ -96,7 +96,7 @@ def look_at_first_chunks(state: State) -> None:
     """Look often at chunks of whose kind none was measured, until they have shown their nature."""
     if not state.is_guessing or not state.flights or state.next_look == FOREVER:
         return
-    if _live_age(state) < GUESS_SECONDS:
+    if state.live_seconds < GUESS_SECONDS:
         state.next_look = min(state.next_look, state.host.taken_at + GUESS_LOOK_SECONDS)
 
 
@@ -215,16 +215,10 @@ def _guess_bytes(state: State) -> int:
     """Guess what a chunk takes: as those of its function did, unless the running ones differ."""
     live, familiar = tuple(state.live.values()), state.familiar
     if familiar is None or any(one.kind != familiar[0] for one in state.batches.values()):
-        return guess_chunk_bytes(live, _live_age(state))
+        return guess_chunk_bytes(live, state.live_seconds)
     if max(live, default=0) <= TOLD_SLACK * familiar[1]:
         return familiar[1]
     return guess_chunk_bytes(live, GUESS_SECONDS)
-
-
-def _live_age(state: State) -> float:
-    """Return the seconds that the oldest chunk that was weighed has run."""
-    flights = (state.flights.get(chunk) for chunk in state.live)
-    return max((state.now - one.since for one in flights if one is not None), default=0.0)
 
 
 def _excess_bytes(state: State, peaks: Peaks, each_bytes: int) -> float:

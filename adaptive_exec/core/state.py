@@ -134,6 +134,12 @@ class State:
         return since is not None and self.now < since + SHARE_WAIT_SECONDS
 
     @property
+    def live_seconds(self) -> float:
+        """How long the oldest running chunk that was weighed has run, 0 while none was."""
+        flights = (self.flights.get(chunk) for chunk in self.live)
+        return max((self.now - one.since for one in flights if one is not None), default=0.0)
+
+    @property
     def shut_levels(self) -> frozenset[str]:
         """Levels that failed and are not to be tried now."""
         return frozenset(level for level in self.ailing if self.rosters[level].is_shut)

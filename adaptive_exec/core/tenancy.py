@@ -8,6 +8,7 @@ Nothing here waits: a run without a share does what it would do alone.
 from math import ceil
 
 from adaptive_exec.config import (
+    GUESS_SECONDS,
     SHARE_INSTANCES,
     SHARE_LOOK_INSTANCES,
     SHARE_LOOK_SECONDS,
@@ -82,7 +83,7 @@ def take_share(state: State, event: ShareChanged) -> None:
         interval = SHARE_LOOK_SECONDS if _can_give_back(state, new) else _interval(state, new)
         state.next_trade = state.now + interval
     if new is not None and new.kin_bytes and state.is_guessing:
-        state.familiar = _kind(state), new.kin_bytes
+        state.familiar = state.offered.kind, new.kin_bytes
     for roster in state.ranks:
         assign_seats(state, roster)
     _stand_in_line(state, new)
@@ -201,7 +202,7 @@ def _claim_memory(state: State, claim: Claim, each: int) -> Claim:
     """Add what its chunks in processes take and would take; of no other is anything measured."""
     roster = state.rosters["process"]
     wanted = _most_wanted(state, roster)
-    if state.is_guessing:  # one finds out for all
+    if state.is_guessing and state.live_seconds < GUESS_SECONDS:  # one finds out for all
         wanted = min(wanted, max(1, len(roster.busy)))
     if roster.seats is not None:
         wanted = min(wanted, roster.seats)

@@ -585,3 +585,55 @@ def test_long_chunks_that_take_more_than_their_share_do_not_make_the_run_trade_a
     assert shares[-1].place == 0
     assert shares[-1].slot_bytes < world.offers[-1].claim.held_bytes
     assert len(world.offers) - before <= 25
+
+
+def process_sizes(world: World, grown: int) -> tuple[tuple[int, int], ...]:
+    """Return worker sizes as they are when each has grown by so much since its birth."""
+    services = world.run.rosters["process"].services
+    return tuple((worker, (one.birth_bytes or 0) + grown) for worker, one in services.items())
+
+
+def go_on(world: World, seconds: float, available: int) -> None:
+    """Let time pass; workers start and the host is read as asked, no chunk ends."""
+    for _ in range(round(seconds / 0.05)):
+        staff(world)
+        if world.reads:
+            world.reads = 0
+            host = make_host(cores=16, available=available, at=world.at)
+            world.say(ev.HostSampled(world.at, host, process_sizes(world, 100 * MIB)))
+        world.wait(0.05)
+
+
+def test_beside_a_neighbour_more_chunks_begin_once_the_first_has_shown_its_nature():
+    world = begin(cores=16)
+    world.neighbours = [Claim("other", -1.0, 8, 8, GIB, 8 * GIB, 8 * GIB, 8 * GIB)]
+    world.open(tasks=100, chunk_tasks=1)
+    world.arrive(1, 100)
+    staff(world)
+    assert len(world.chunks) <= 2
+
+    go_on(world, 3.0, available=20 * GIB)
+
+    assert len(world.chunks) == 8
+
+
+def test_what_a_neighbour_measured_is_not_taken_for_another_function_that_came_meanwhile():
+    world = World(Config(), make_host(cores=4, available=8 * GIB, limit=8 * GIB))
+    kin = Claim("other", -1.0, 4, 1, 50 * MIB, 200 * MIB, 50 * MIB, kind=7)
+    world.open(tasks=8, chunk_tasks=1, kind=7)
+    world.arrive(1, 8)
+    staff(world)
+    world.neighbours = None
+    world.wait(0.6)
+    world.sample(8 * GIB)
+    assert world.is_trading
+    world.drop(1)
+    for worker in [chunk.order.worker for chunk in world.chunks.values()]:
+        world.lose(worker, offset=0, blameless=True)
+    world.open(tasks=8, chunk_tasks=1, kind=8)
+    world.arrive(2, 8)
+
+    world.neighbours = [kin]
+    world.share()
+
+    assert world.run._state.familiar != (8, 50 * MIB)
