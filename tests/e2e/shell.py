@@ -3,10 +3,12 @@
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +70,15 @@ def wait_for(what: Callable[[], object], *, seconds: float = 20) -> None:
     while not what():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
+
+
+def has_results(folder: Path) -> bool:
+    """Say whether the journal of a run has a result."""
+    try:
+        with closing(sqlite3.connect(f"file:{folder}/run.journal?mode=ro", uri=True)) as base:
+            return base.execute("SELECT 1 FROM results LIMIT 1").fetchone() is not None
+    except sqlite3.OperationalError:
+        return False  # it is not there yet, or being made
 
 
 def folders(text: str) -> list[Path]:

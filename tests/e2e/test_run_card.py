@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.shell import ROOT, folders
+from tests.e2e.shell import ROOT, folders, has_results, wait_for
 
 SETUP_SECONDS = 300
 CLONED = ("adaptive_exec", "pyproject.toml", "README.md", "LICENSE", "run_card.sh")
@@ -133,6 +133,8 @@ def test_a_signal_reaches_the_run(tmp_path: Path):
     )
     assert process.stdout is not None
     first = process.stdout.readline()
+    folder = Path(first.removeprefix("run folder: ").strip())
+    wait_for(lambda: has_results(folder))
 
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -141,7 +143,7 @@ def test_a_signal_reaches_the_run(tmp_path: Path):
     assert first.startswith("run folder: ")
     assert process.returncode == 130
     assert time.monotonic() - began < 2
-    assert "with: bash run_card.sh" in err, err  # to resume; to start where nothing had begun
+    assert "resume with: bash run_card.sh" in err, err
 
 
 @pytest.mark.slow
