@@ -104,6 +104,7 @@ def test_equal_tasks_run_each_and_are_recalled_each(path: Path):
     assert report.recalled_tasks == 3
 
 
+@pytest.mark.slow
 def test_a_failure_is_delivered_again_until_failures_are_to_be_retried(path: Path):
     for settings in ({}, {}, {"retry_failed": True}):
         journal = Journal(str(path), **settings)
@@ -306,6 +307,7 @@ def test_a_real_limit_of_the_files_size_costs_the_journal_and_not_the_run(path: 
     base.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", ["process", "thread"])
 def test_two_executors_on_one_journal_run_each_task_once(path: Path, levels):
     numbers = list(range(40))

@@ -31,6 +31,7 @@ def test_an_example_is_short(path: Path):
     assert len(path.read_text(encoding="utf-8").splitlines()) < LINES_MAX
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_says_what_it_shows(path: Path, tmp_path: Path):
     done = subprocess.run(

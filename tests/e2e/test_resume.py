@@ -62,6 +62,7 @@ def begin(here: Path, *arguments: str, number: signal.Signals, done: int = 6) ->
     return err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "termination"]
 )
@@ -169,6 +170,7 @@ def test_a_changed_function_is_refused_and_the_message_says_how_to_go_on(here: P
     assert " of them from the journal" in accepted.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [["--resume", "-i"], ["--resume", "-n", "2"], ["--resume", "--no-journal"]],
@@ -181,6 +183,7 @@ def test_what_contradicts_a_resume_is_refused(here: Path, more):
     assert "leave one of them out" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_foreign_journal_is_refused_and_left_as_it_is(here: Path):
     (here / "out.csv.journal").write_text("precious")
 
@@ -236,6 +239,7 @@ def test_a_journal_is_shown_and_exported_and_pruned(here: Path):
     assert not folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["absent"], [], ["--prune", "soon"]], ids=repr)
 def test_the_command_journal_says_what_is_wrong(here: Path, arguments):
     refused = run(here, "journal", *arguments)
@@ -244,6 +248,7 @@ def test_the_command_journal_says_what_is_wrong(here: Path, arguments):
     assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_can_do_without_a_journal(here: Path):
     ended = run(here, *NOTES, "-c", "2", "--no-journal")
 

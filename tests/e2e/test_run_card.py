@@ -71,6 +71,7 @@ def bare_python() -> str:
     return str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
 
 
+@pytest.mark.slow
 def test_a_python_that_has_everything_is_used_without_a_set_up_from_any_folder(tmp_path: Path):
     script = clone(tmp_path)
 

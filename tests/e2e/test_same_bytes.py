@@ -33,6 +33,7 @@ def digests(folder: Path, count: int, ways: list[tuple[str, str, str]]) -> list[
     return found
 
 
+@pytest.mark.slow
 def test_a_sample_gives_the_same_bytes_with_processes_threads_and_one_by_one(tmp_path: Path):
     for level in ("process", "thread", "sequential"):
         ended = run(

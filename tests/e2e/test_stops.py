@@ -33,6 +33,7 @@ def groups_alive(process_group: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["process", pytest.param("thread", marks=pytest.mark.slow)])
 def test_an_interrupt_says_how_far_the_run_came_and_how_to_start_again(level: str, here: Path):
     process = start(here, *NAPS, "--levels", level, "-T")
@@ -235,6 +236,7 @@ def test_instances_that_share_a_card_run_each_task_once_and_all_have_every_row(h
     assert len(rows.pop()) == 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--shared"], ["-n", "2", "--shared", "--no-journal"]])
 def test_tasks_are_shared_among_several_over_a_journal_only(words: list[str], here: Path):
     ended = run(here, *NAPS, *words)

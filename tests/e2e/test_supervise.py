@@ -105,6 +105,7 @@ def test_a_failure_of_its_own_is_not_repeated_and_is_the_exit_code(here: Path):
     assert "failed: worker 1 reason=copy_failed exit=7\n" in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -136,6 +137,7 @@ def test_a_crashed_copy_is_started_again(here: Path):
     assert "ended: worker 1 reason=copy_signalled signal=9 wait=1.0s strikes=1\n" in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_ends_all_copies_and_says_its_code(number: signal.Signals, here: Path):
     process = start(here, *supervise("-n", "2"), "nap")

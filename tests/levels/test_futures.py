@@ -399,6 +399,7 @@ def test_an_initializer_that_ends_the_process_ends_in_an_error_not_in_a_wait(lev
 # nesting
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", LEVELS)
 def test_a_task_may_use_an_executor_of_its_own(level, inner):
     with executor_at(level) as executor:

@@ -56,6 +56,7 @@ def test_tiny_calls_travel_together(row):
     assert chunks < 1200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ISOLATED)
 def test_a_call_may_wait_for_any_that_was_submitted_later(row, tmp_path):
     with executor_at(row) as executor:
@@ -73,6 +74,7 @@ def test_a_call_may_wait_for_any_that_was_submitted_later(row, tmp_path):
             assert found == [*range(50), *range(turn), *range(50)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ISOLATED)
 @pytest.mark.parametrize(
     ("retries", "error", "most"), [(0, WorkerLostError, 1), (2, PoisonTaskError, 4)]
@@ -92,6 +94,7 @@ def test_a_worker_that_dies_in_a_group_costs_the_call_that_ran(row, retries, err
     assert 1 <= work.executions(notes, "deadly") <= most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ISOLATED)
 def test_a_call_that_died_once_in_a_group_runs_again(row, tmp_path):
     with executor_at(row) as executor:
@@ -103,6 +106,7 @@ def test_a_call_that_died_once_in_a_group_runs_again(row, tmp_path):
         assert [one.result(WAIT_SECONDS) for one in futures] == list(range(120))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ISOLATED)
 def test_a_call_without_end_in_a_group_is_ended_by_its_time_out(row, tmp_path):
     with executor_at(row, task_timeout=0.5, retries=0) as executor:
@@ -129,6 +133,7 @@ def test_calls_behind_a_long_one_end_long_before_it(row, tmp_path):
         long.result(WAIT_SECONDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ISOLATED)
 def test_calls_that_fail_or_cannot_travel_keep_to_themselves_in_a_group(row):
     with executor_at(row) as executor:

@@ -48,6 +48,7 @@ def test_an_endless_input_is_pulled_only_as_far_as_results_are_taken(level):
     assert source.pulled <= HELD_TASKS + 100
 
 
+@pytest.mark.slow
 def test_a_long_input_is_never_held_as_a_whole(level):
     source = Source(400_000)
     ahead = 0
@@ -143,6 +144,7 @@ def test_a_map_whose_results_nobody_takes_goes_on_to_its_end(level):
         assert eventually(lambda: executor.progress_now().done == 3 * HELD_TASKS, seconds=60)
 
 
+@pytest.mark.slow
 def test_a_dropped_iterator_cancels_what_has_not_begun(level):
     source = Source()
     with executor_at(level) as executor:

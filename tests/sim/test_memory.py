@@ -76,6 +76,7 @@ def test_a_host_that_fits_one_task_runs_one_at_a_time_without_a_death():
     assert (result.memory_deaths, result.most_bytes) == (0, 5 * GIB)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.6, 0.999])
 @pytest.mark.parametrize("period", [10.0, 90.0])
 def test_a_neighbour_that_comes_and_goes_makes_the_level_change_at_most_twice_a_period(

@@ -37,6 +37,7 @@ def test_20_000_tasks_on_256_cores_are_simulated_within_a_second():
     assert ends(result) == {"value": 20_000}
 
 
+@pytest.mark.slow
 def test_heavy_tails_cost_at_most_15_percent_over_the_lower_bound():
     batches = [heavy_tailed(20_000, seed=seed) for seed in range(3)]
 
@@ -48,6 +49,7 @@ def test_heavy_tails_cost_at_most_15_percent_over_the_lower_bound():
     assert median(ratios) <= 1.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_no_worker_idles_while_there_is_work(seed: int):
     durations = heavy_tailed(4_000, sigma=1.2, seed=seed)
@@ -82,6 +84,7 @@ def test_another_seed_gives_another_run():
     assert first.seconds != second.seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_deaths_at_random_lose_no_task_and_double_none(seed: int):
     host = SimHost(cores=16, deaths_per_chunk=0.03, seed=seed)
@@ -150,6 +153,7 @@ def test_tiny_tasks_end_in_the_callers_thread():
     assert result.seconds < 0.5
 
 
+@pytest.mark.slow
 def test_hours_of_trouble_pass_in_a_moment():
     host = SimHost(cores=32, refused_until=3600.0)
 
