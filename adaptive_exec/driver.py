@@ -343,11 +343,14 @@ class Driver:
 
     def _tend_alone(self) -> None:
         """Look after the timer and the journal from a caller's thread, unless another one does."""
-        if self._may_drive() and self._lock.acquire(blocking=False):
+        if not self._may_drive():
+            return
+        with hold_interrupts():  # also round the lock: who is interrupted would keep it
+            if not self._lock.acquire(blocking=False):
+                return
             try:
-                with hold_interrupts():
-                    self._fire_timer()
-                    self._tick_at = self._tend()
+                self._fire_timer()
+                self._tick_at = self._tend()
             finally:
                 self._lock.release()
 

@@ -90,6 +90,7 @@ class Member:
         self.is_overdue = False
         self.sent_at = 0.0
         self.cut_at: float | None = None
+        self.told_stop = 0
         self.wants_write = False
 
 
@@ -154,8 +155,9 @@ class ProcessRunner:
         if member is None:
             return  # its WorkerLost is under way and brings the chunk back
         before = time.perf_counter()
-        if order.work.style == FULL and member.slate is None:
+        if order.work.style == FULL and member.slate is None and len(order.items) > 1:
             order = order._replace(items=order.items[:1])
+            self._outlet.post(TasksUnbegun(time.monotonic(), order.chunk, order.start + 1))
         member.order = order
         member.next = order.start
         member.half ^= 1
@@ -164,7 +166,7 @@ class ProcessRunner:
         member.read_bytes = member.result_bytes = 0
         member.is_overdue = False
         member.sent_at = time.monotonic()
-        member.cut_at = None
+        member.cut_at, member.told_stop = None, 0
         member.look_at = member.sent_at + STOPPED_LOOK_SECONDS
         packed, member.refused = pack_items(order)
         work = order.work
@@ -325,12 +327,15 @@ class ProcessRunner:
         for worker, member in members.items():
             self._read_all(member)
             running = None if member.slate is None else member.slate.running()
+            known = member.slate is not None or member.order is None
             self._release(member)
             now = time.monotonic()
             if member.has_started:
                 text = f"its starter was lost ({cause})"
                 self._outlet.post(
-                    WorkerLost(now, LEVEL, worker, text, running=running, blameless=True)
+                    WorkerLost(
+                        now, LEVEL, worker, text, running=running, known=known, blameless=True
+                    )
                 )
             else:
                 self._outlet.post(
@@ -416,20 +421,21 @@ class ProcessRunner:
             return
         tasks, wall, cpu, transport, failed, memory = usage
         member.order = None
+        refused = sum(index < member.next for index in member.refused)  # others wait for their turn
         self._outlet.post(
             ChunkDone(
                 time.monotonic(),
                 order.chunk,
                 count,
                 Usage(
-                    tasks=tasks + len(member.refused),
+                    tasks=tasks + refused,
                     wall_seconds=wall,
                     cpu_seconds=cpu,
                     transport_seconds=member.transport_seconds + transport,
                     sent_bytes=member.sent_bytes,
                     result_bytes=member.result_bytes,
                     peak_bytes=memory[0],
-                    failed_tasks=failed + len(member.refused),
+                    failed_tasks=failed + refused,
                     span_bytes=memory[1],
                     kept_bytes=memory[2],
                     birth_bytes=memory[3],
@@ -488,11 +494,12 @@ class ProcessRunner:
             if now < member.sent_at + TICK_SECONDS:
                 return now + TICK_SECONDS
             slate.cut()
-            member.cut_at = now
+            member.cut_at = time.monotonic()
         if now < member.cut_at + CUT_SECONDS:
             return member.cut_at + CUT_SECONDS
-        running = slate.running()
-        if running is not None:  # else it is between two, and about to say that it is through
+        running = slate.running()  # None where it has not begun, or is about to say it is through
+        if running is not None and running + 1 != member.told_stop:
+            member.told_stop = running + 1
             self._outlet.post(TasksUnbegun(time.monotonic(), order.chunk, running + 1))
         return now + TICK_SECONDS
 

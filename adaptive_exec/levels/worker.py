@@ -140,13 +140,13 @@ class Worker:
         function = self._functions.get(number)
         if lengths is None:
             for index, item in enumerate(loads(frame.body), start + 1):
-                if not self._mark(index, timed=timed):
-                    return
+                self._mark(index, timed=timed)
                 report.run_one(function, style, item)
             return
         unpacker = Unpacker(lengths, counts, frame)
         for index, length in enumerate(lengths, start + 1):
-            if not self._mark(index, timed=timed, grace_ns=UNPACK_GRACE_NS):
+            may_begin = self._mark(index, timed=timed, grace_ns=UNPACK_GRACE_NS)
+            if not may_begin and index > start + 1:  # the first begins always: a chunk gets on
                 return
             item = report.unpack(unpacker, length)
             if item is not NOTHING:
@@ -225,19 +225,24 @@ class _Report:
         if length < 0:
             unpacker.skip()
             self._add(SKIPPED, None)
-            self._group.details.append((0.0, None, None))
+            self._note_lack()
             return NOTHING
         try:
             item = unpacker.take()
         except BaseException as error:  # noqa: BLE001  # an argument's own unpickling may raise anything
             self._add_error(error)
-            self._group.details.append((0.0, None, None))
             self._count += 1
+            self._note_lack()
             return NOTHING
         now = perf_counter()
         self._transport += now - self._now
         self._now = now
         return item
+
+    def _note_lack(self) -> None:
+        """Publish the outcome of a task without arguments, which waits for no other either."""
+        self._group.details.append((0.0, None, None))
+        self._publish_group()
 
     def run_one(self, function: "Any", style: int, item: "Any") -> None:
         """Run the next task and keep its outcome."""

@@ -9,6 +9,9 @@ from concurrent.futures import as_completed, wait
 import pytest
 
 from adaptive_exec import PoisonTaskError, TaskTimeoutError, WorkerLostError
+from adaptive_exec.core.events import TasksUnbegun
+from adaptive_exec.levels import loky, process, zygote
+from adaptive_exec.levels.slate import Slate
 from tests.levels import work
 from tests.levels.ladder import ISOLATED, executor_at
 
@@ -159,3 +162,100 @@ def test_calls_that_wait_can_be_cancelled_and_the_others_end(row):
         wait(futures, timeout=WAIT_SECONDS)
         assert any(cancelled)
         assert all(one.cancelled() == was for one, was in zip(futures, cancelled, strict=True))
+
+
+class Breaks:
+    """Can be packed and not unpacked."""
+
+    def __reduce__(self):
+        return (int, ("no number",))
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+@pytest.mark.parametrize(
+    ("item", "error"), [((one for one in ()), TypeError), (Breaks(), ValueError)]
+)
+def test_a_call_that_cannot_travel_ends_before_a_long_one_behind_it(row, item, error, tmp_path):
+    gate = tmp_path / "gate"
+    with executor_at(row) as executor:
+        warm_up(executor)
+        busy = [executor.submit(time.sleep, 0.2) for _ in range(2)]
+        strange = [executor.submit(work.same, item)]
+        long = [executor.submit(work.wait_for, gate)]
+        strange += [executor.submit(work.same, item) for _ in range(3)]
+        try:
+            assert {type(one.exception(WAIT_SECONDS / 3)) for one in strange} == {error}
+        finally:
+            gate.touch()
+        wait(busy + long, timeout=WAIT_SECONDS)
+        assert long[0].exception() is None
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+def test_calls_that_cannot_travel_are_counted_once_though_their_group_was_cut(row, tmp_path):
+    gate = tmp_path / "gate"
+    with executor_at(row) as executor:
+        warm_up(executor)
+        futures = []
+        for _ in range(4):
+            futures.append(executor.submit(work.wait_for, gate))
+            futures += [executor.submit(work.same, (one for one in ())) for _ in range(10)]
+        time.sleep(0.3)  # until groups are cut
+        gate.touch()
+        wait(futures, timeout=WAIT_SECONDS)
+        report = executor.report
+    assert (report.tasks, report.failed_tasks) == (444, 40)
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+def test_a_group_that_is_cut_before_it_has_begun_gets_on_all_the_same(row, monkeypatch):
+    def clear(slate, half):
+        slate.numbers[2 + half] = 0
+        slate.cut()
+
+    with executor_at(row) as executor:
+        warm_up(executor)
+        monkeypatch.setattr(Slate, "clear", clear)
+        futures = [executor.submit(work.same, item) for item in range(100)]
+        assert [one.result(WAIT_SECONDS) for one in futures] == list(range(100))
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+def test_what_is_taken_back_is_told_once(row, tmp_path, monkeypatch):
+    told = []
+
+    def tell(at, chunk, stop):
+        told.append((chunk, stop))
+        return TasksUnbegun(at, chunk, stop)
+
+    monkeypatch.setattr(process, "TasksUnbegun", tell)
+    gate = tmp_path / "gate"
+    with executor_at(row) as executor:
+        warm_up(executor)
+        futures = [executor.submit(work.same, item) for item in range(60)]
+        long = executor.submit(work.wait_for, gate)
+        futures += [executor.submit(work.same, item) for item in range(300)]
+        wait(futures, timeout=WAIT_SECONDS)
+        time.sleep(0.5)
+        gate.touch()
+        long.result(WAIT_SECONDS)
+    assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_without_shared_memory_a_death_costs_the_one_call_that_was_sent(
+    row, retries, tmp_path, monkeypatch
+):
+    for starter in (loky, zygote):
+        monkeypatch.setattr(starter, "make_slate", lambda: (-1, None))
+    notes = tmp_path / "notes"
+    with executor_at(row, retries=retries) as executor:
+        warm_up(executor)
+        futures = [executor.submit(work.note, notes, item) for item in range(60)]
+        deadly = executor.submit(note_and_die, notes, "deadly")
+        futures += [executor.submit(work.note, notes, item) for item in range(60, 120)]
+        assert isinstance(deadly.exception(WAIT_SECONDS), WorkerLostError | PoisonTaskError)
+        wait(futures, timeout=WAIT_SECONDS)
+        assert all(one.exception() is None for one in futures)
+    assert all(work.executions(notes, item) == 1 for item in range(120))

@@ -136,6 +136,34 @@ def test_wherever_a_handler_raises_the_executor_can_be_used_again(level: str):
         assert time.monotonic() - began < END_SECONDS
 
 
+class StruckLock:
+    """A lock in whose taking a signal comes."""
+
+    def __init__(self, inner) -> None:
+        self.inner = inner
+
+    def acquire(self, *, blocking: bool) -> bool:
+        is_taken = self.inner.acquire(blocking=blocking)
+        signal.raise_signal(signal.SIGALRM)
+        return is_taken
+
+    def release(self) -> None:
+        self.inner.release()
+
+
+def test_a_handler_that_raises_as_a_caller_looks_around_leaves_no_lock_taken():
+    with executor_at("sequential") as executor:
+        driver = executor._driver
+        lock = driver._lock
+        with alarm_raises(0):
+            driver._lock = StruckLock(lock)
+            with pytest.raises(StopAskedError):
+                driver._tend_alone()
+            driver._lock = lock
+        assert not lock.locked()
+        assert list(executor.map(abs, range(20))) == list(range(20))
+
+
 def test_a_bell_rung_before_the_wait_ends_it_once():
     bell = Bell()
     bell.ring()
