@@ -9,6 +9,7 @@ bounded patience. Nothing here asserts anything.
 import itertools
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,10 @@ REMOVE_SECONDS: Final = 10.0
 per 30 GB)."""
 REMOVE_POLL_SECONDS: Final = 0.01
 """Seconds between two tries to remove a group."""
+
+PROJECT: Final = Path(__file__).parents[1]
+CHILD_SECONDS: Final = 50
+"""Seconds that a child may take; a test has 60."""
 
 _numbers = itertools.count(1)
 
@@ -60,6 +65,24 @@ class RealGroup:
     def python(self, code: str) -> list[str]:
         """Return a command that runs Python code with this interpreter inside the group."""
         return self.command([sys.executable, "-c", code])
+
+    def run_python(self, code: str) -> "subprocess.CompletedProcess[str]":
+        """Run Python code inside the group to its end, with this project on its path."""
+        return subprocess.run(
+            self.python(code),
+            cwd=PROJECT,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            timeout=CHILD_SECONDS,
+            check=False,
+        )
+
+    def kernel_kills(self) -> int:
+        """Return how many of the group's processes the kernel has killed for want of memory."""
+        text = self.read("memory.oom_control" if self.version == 1 else "memory.events")
+        counts = dict(line.split() for line in text.splitlines())
+        return int(counts["oom_kill"])
 
     def read(self, name: str) -> str:
         """Return the text of one of the group's files, e.g. `"memory.oom_control"`."""

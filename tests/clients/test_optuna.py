@@ -1,11 +1,7 @@
 """The brake in real Optuna studies: attributes, pruning or a worst score, the end after ten."""
 
 import logging
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -18,8 +14,6 @@ optuna = pytest.importorskip("optuna", reason="needs optuna: pip install 'adapti
 
 from adaptive_exec.clients.optuna import TrialGuard, brakes_in_a_row  # noqa: E402  # it needs optuna
 
-PROJECT = Path(__file__).parents[2]
-CHILD_SECONDS = 55
 PRUNED, COMPLETE = optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.COMPLETE
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -195,15 +189,7 @@ for trial in study.trials:
 @pytest.mark.slow
 def test_in_a_real_group_the_large_trials_are_pruned_and_the_study_goes_on():
     with memory_group(300 * MIB) as group:
-        done = subprocess.run(
-            group.command([sys.executable, "-c", STUDY]),
-            cwd=PROJECT,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            capture_output=True,
-            text=True,
-            timeout=CHILD_SECONDS,
-            check=False,
-        )
+        done = group.run_python(STUDY)
 
     assert done.returncode == 0, done.stderr
     states = [line.split()[0] for line in done.stdout.splitlines()]

@@ -90,12 +90,6 @@ def crowd(tmp_path, monkeypatch):
         one.close()
 
 
-def kernel_kills(group: RealGroup) -> int:
-    name = "memory.oom_control" if group.version == 1 else "memory.events"
-    lines = dict(line.split() for line in group.read(name).splitlines())
-    return int(lines["oom_kill"])
-
-
 def wait_until(condition) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
@@ -112,7 +106,7 @@ def test_eight_that_start_at_once_all_complete_without_a_kernel_kill(crowd):
         ended = [instances.end(number) for number in range(8)]
 
         assert [code for code, _ in ended] == [0] * 8, ended
-        assert kernel_kills(group) == 0
+        assert group.kernel_kills() == 0
         assert all(sorted(instances.runs(number)) == list(range(12)) for number in range(8))
         assert any("waiting: " in err and "place=" in err for _, err in ended)
     assert read_ledger() == []
@@ -136,7 +130,7 @@ def test_killed_instances_resume_from_their_journals_and_the_others_go_on(crowd)
         assert killed == [-signal.SIGKILL] * 2
         assert [code for code, _ in survivors] == [0] * 3, survivors
         assert [code for code, _ in resumed] == [0] * 2, resumed
-        assert kernel_kills(group) == 0
+        assert group.kernel_kills() == 0
         for number in (1, 2):
             runs = instances.runs(number)
             assert sorted(set(runs)) == list(range(16))

@@ -45,11 +45,6 @@ def used_bytes(group):
     return int(rss) + int(found.get("total_shmem", found.get("shmem", "0")))
 
 
-def count_kills(group):
-    text = group.read("memory.oom_control" if group.version == 1 else "memory.events")
-    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill "))
-
-
 def run(way, tasks, *, limit_bytes=LIMIT_BYTES, neighbour=None, **settings):
     settings = {"max_workers": 4} | settings
     words = [str(SCRIPT), way, json.dumps(tasks), json.dumps(settings)]
@@ -76,7 +71,7 @@ def run(way, tasks, *, limit_bytes=LIMIT_BYTES, neighbour=None, **settings):
             assert beside.poll() in {None, 0}, "the kernel killed the neighbour"
             beside.kill()
             beside.wait()
-        kills = count_kills(group)
+        kills = group.kernel_kills()
     assert batch.returncode == 0, log
     return Ran(json.loads(out.splitlines()[-1]), log, kills, peak / limit_bytes)
 

@@ -1,8 +1,6 @@
 """A guard for loops of one's own: one warning in a while, an exception before memory is gone."""
 
 import logging
-import os
-import subprocess
 import threading
 import timeit
 from pathlib import Path
@@ -14,9 +12,6 @@ from adaptive_exec.config import GIB, GUARD_LINE_SECONDS, MIB
 from adaptive_exec.host.snapshot import HostProbe
 from tests.cgroups import memory_group
 from tests.core.world import make_host
-
-PROJECT = Path(__file__).parents[2]
-CHILD_SECONDS = 50
 
 
 class Host:
@@ -198,15 +193,7 @@ print(guard.wait_for_room("50MiB", 5))
 
 def test_in_a_real_group_a_loop_that_eats_memory_is_stopped_before_the_kernel_does():
     with memory_group(256 * MIB) as group:
-        done = subprocess.run(
-            group.python(EATER),
-            cwd=PROJECT,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            capture_output=True,
-            text=True,
-            timeout=CHILD_SECONDS,
-            check=False,
-        )
+        done = group.run_python(EATER)
 
     assert done.returncode == 0, done.stderr
     steps, available, limit, _ = (float(word) for word in done.stdout.split())
