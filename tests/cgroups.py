@@ -28,7 +28,7 @@ REMOVE_POLL_SECONDS: Final = 0.01
 
 PROJECT: Final = Path(__file__).parents[1]
 CHILD_SECONDS: Final = 50
-"""Seconds that a child may take; a test has 60."""
+"""Seconds that a child may take."""
 
 _numbers = itertools.count(1)
 

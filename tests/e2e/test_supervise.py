@@ -267,9 +267,8 @@ def test_in_a_real_group_the_largest_goes_first_when_the_host_runs_low(here: Pat
     )
     with memory_group(300 * MIB) as group:
         command = ["supervise", "-n", "2", "--min-available", "100MiB", "--check-every", "1h"]
-        code, err = run_in(
-            group, here, [*MAIN, *command, "--", sys.executable, "one.py", "leak once"]
-        )
+        command += ["--", sys.executable, "one.py", "leak once"]
+        code, err = run_in(group, here, [*MAIN, *command])
         kills = group.kernel_kills()
 
     assert code == 0, err
