@@ -7,12 +7,12 @@ process. Decides nothing.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from adaptive_exec.config import LISTEN_SECONDS
 from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived
-from adaptive_exec.core.reason import Reason
+from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.levels.base import Block, Failure, Results, Unportable, Work
 from adaptive_exec.levels.interrupts import hold_interrupts
@@ -149,9 +149,11 @@ class SubmitCalls:
         return self._records is not None and self._records.look_aside()
 
     def fail(self, start: int, stop: int, reason: Reason) -> None:
-        """End tasks with one of our errors."""
+        """End tasks with one of our errors, or as cancelled where they never began."""
+        is_cancelled = reason.code is Code.STOP_ASKED and reason.fact("executions") == 0
         for index in range(start, stop):
-            self._end(self._entries.pop(index), make_error(index, reason))
+            error = CancelledError() if is_cancelled else make_error(index, reason)
+            self._end(self._entries.pop(index), error)
 
     def finish(self) -> None:
         """Every task has its outcome; what is left was cancelled."""

@@ -3,8 +3,8 @@
 import os
 import signal
 import time
+from concurrent.futures import CancelledError, as_completed, wait
 from concurrent.futures import TimeoutError as WaitTimeoutError
-from concurrent.futures import as_completed, wait
 
 import pytest
 
@@ -259,3 +259,23 @@ def test_without_shared_memory_a_death_costs_the_one_call_that_was_sent(
         wait(futures, timeout=WAIT_SECONDS)
         assert all(one.exception() is None for one in futures)
     assert all(work.executions(notes, item) == 1 for item in range(120))
+
+
+@pytest.mark.parametrize("row", ISOLATED)
+def test_calls_taken_back_that_never_began_end_as_cancelled_with_the_rest(row, tmp_path):
+    gate, notes = tmp_path / "gate", tmp_path / "notes"
+    with executor_at(row) as executor:
+        warm_up(executor)
+        futures = [executor.submit(work.same, item) for item in range(60)]
+        futures += [executor.submit(work.wait_for, gate) for _ in range(2)]
+        late = [executor.submit(work.note, notes, item) for item in range(500)]
+        time.sleep(0.3)  # until both workers are at a long one
+        executor.shutdown(wait=False, cancel_futures=True)
+        gate.touch()
+        wait(futures + late, timeout=WAIT_SECONDS)
+    for item, future in enumerate(late):
+        if work.executions(notes, item):
+            assert future.result() == item
+        else:
+            with pytest.raises(CancelledError):
+                future.result()
