@@ -483,27 +483,27 @@ class Incoming:
         """Read once; return how many bytes came, and whether no more are there now."""
         target = self._targets[0]
         if target.nbytes >= SCRATCH_BYTES:
-            count = self._read_into(target, flags)
-            is_drained = count < target.nbytes
+            count, is_drained = self._read_into(target, flags)
             self._fill(count)
             return count, is_drained
-        count = self._read_into(self._scratch, flags)
+        count, is_drained = self._read_into(self._scratch, flags)
         came = self._scratch[:count]
         while came.nbytes:
             size = min(came.nbytes, self._targets[0].nbytes)
             self._targets[0][:size] = came[:size]
             self._fill(size)
             came = came[size:]
-        return count, count < SCRATCH_BYTES
+        return count, is_drained
 
-    def _read_into(self, target: memoryview, flags: int) -> int:
+    def _read_into(self, target: memoryview, flags: int) -> "tuple[int, bool]":
         count, ancillary, came, _ = self._link.recvmsg_into(
             [target], _RIGHTS_BYTES, flags | _CLOSE_ON_EXEC
         )
         if ancillary or came & _socket.MSG_CTRUNC:
             found = read_rights(ancillary)
             self._descriptors.append(found[0] if found else -1)  # -1: this process may have no more
-        return count
+            return count, False  # a read ends behind a descriptor, whatever follows
+        return count, count < target.nbytes
 
     def _fill(self, count: int) -> None:
         """Note that `count` bytes of the first target are filled."""

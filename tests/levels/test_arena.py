@@ -147,6 +147,14 @@ def test_what_comes_is_what_was_sent(pair, kind, way):
     assert bool(pair.arenas[0].held_bytes) == (way == "beside" and kind != "no bytes")
 
 
+def test_one_look_finds_all_that_came_also_behind_pieces(pair):
+    for value in (1, filled(2), 3, filled(4), filled(5), 6):
+        pair.send(value)
+    assert pair.left.flush()
+
+    assert len(pair.right.read()[0]) == 6
+
+
 def test_a_piece_is_used_again_once_no_view_is_left(pair):
     for number in range(20):
         came = pair.carry(filled(number))
