@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from functools import partial
 from typing import Any
 
 from adaptive_exec.config import INLINE_SECONDS, LISTEN_SECONDS
@@ -35,18 +34,23 @@ An input slower than this is told of item by item, so that tasks that are here n
 """
 
 
-def number_function(function: Callable[..., Any]) -> int:
-    """Return a number that a function has in every run of its program, never 0.
+def number_function(function: Callable[..., Any], packed: bytes | None) -> int:
+    """Return a number that a function has in every run of its program, 0 for none.
 
-    Two functions of one name and file share it; it is good for guesses only.
+    What holds data of its own (a closure, a partial, a method, another object that can be called)
+    is the same function only where that is the same.
+
+    Args:
+        function: What tasks call.
+        packed: The same as it travels to processes, None where it cannot.
     """
-    while isinstance(function, partial):
-        function = function.func
-    kind = type(function)
-    module = getattr(function, "__module__", kind.__module__)
-    name = getattr(function, "__qualname__", kind.__qualname__)
-    file = getattr(getattr(function, "__code__", None), "co_filename", "")
-    return binascii.crc32(f"{file}:{module}:{name}".encode(errors="replace")) or 1
+    if packed is None:
+        return 0
+    code = getattr(function, "__code__", None)
+    if code is None or function.__closure__ or hasattr(function, "__self__"):
+        return binascii.crc32(packed) or 1
+    name = f"{code.co_filename}:{code.co_firstlineno}:{function.__module__}.{function.__qualname__}"
+    return binascii.crc32(name.encode(errors="replace")) or 1
 
 
 class MapCalls:

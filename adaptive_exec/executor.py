@@ -361,7 +361,7 @@ class AdaptiveExecutor(Executor):
                 buffer_tasks=buffersize,
                 portable=packed is not None,
                 recorded=records is not None,
-                kind=number_function(fn),
+                kind=number_function(fn, packed),
             )
         )
         try:
