@@ -243,7 +243,8 @@ class SimDriver:
     def _send(self, order: ins.SendChunk) -> None:
         batch = self._batches[order.batch]
         running = len(self._run.rosters[order.level].busy) - 1 + self._beside()
-        fits = self._memory.take(order, self.clock.now)
+        needed = self._host.chunk_bytes(order.start, order.stop)
+        fits = self._memory.take(order, needed, self.clock.now)
         course = run_chunk(
             self._host, self._random, order, batch.durations, running=running, fits=fits
         )
@@ -251,7 +252,7 @@ class SimDriver:
             batch.executions[index] += 1
         at = self.clock.now + course.seconds
         if course.killer is None:
-            usage = self._measure(order, batch, course)
+            usage = self._measure(order, batch, course, needed)
             self.clock.schedule(ev.ChunkDone(at, order.chunk, course.finished, usage))
             return
         batch.executions[course.killer] += 1
@@ -268,15 +269,16 @@ class SimDriver:
             )
         )
 
-    def _measure(self, order: ins.SendChunk, batch: SimBatch, course: Course) -> ev.Usage:
+    def _measure(
+        self, order: ins.SendChunk, batch: SimBatch, course: Course, peak_bytes: int
+    ) -> ev.Usage:
         stop = order.start + course.finished
-        peak = self._host.chunk_bytes(order.start, max(stop, order.start + 1))
         return ev.Usage(
             course.finished,
             sum(batch.durations[order.start : stop]),
             transport_seconds=self._host.message_seconds,
-            peak_bytes=peak,
-            span_bytes=peak,
+            peak_bytes=peak_bytes,
+            span_bytes=peak_bytes,
             kept_bytes=0,
         )
 

@@ -25,9 +25,8 @@ class SimMemory:
         self.most_bytes = 0
         self.deaths = 0
 
-    def take(self, order: SendChunk, at: float) -> bool:
-        """Let a chunk take its memory; return whether there was enough."""
-        needed = self._host.chunk_bytes(order.start, order.stop)
+    def take(self, order: SendChunk, needed: int, at: float) -> bool:
+        """Let a chunk take so many bytes; return whether there was enough."""
         room = self._host.room_bytes(at)
         self._workers[order.chunk] = order.worker
         self._by_worker[order.worker] = needed
