@@ -29,6 +29,9 @@ LOOK_MAX_SECONDS = 1.0
 """Seconds between two looks when there is plenty. Source: earlyoom sleeps 0.1 to 1 s."""
 FILL_BYTES_PER_SECOND = 6 * 10**9
 """Bytes per second; the fastest that memory was seen to fill. Source: earlyoom's 6000 MiB/s."""
+FILL_BYTES_PER_CORE = 2.7 * 10**9
+"""Bytes per second that one core fills; of many cores all together are faster than the former.
+Source: measured, 60 MB of fresh pages in 22 ms."""
 
 _CODES = {"normal": Code.MEMORY_NORMAL, "warn": Code.MEMORY_WARN, "critical": Code.MEMORY_CRITICAL}
 _ORDER = ("normal", "warn", "critical")
@@ -136,7 +139,8 @@ def judge_memory(before: Verdict, host: HostSnapshot, config: Config) -> Verdict
         eased = _pressure(available / HYSTERESIS, marks)
         pressure = min(before.pressure, eased, key=_ORDER.index)
     headroom = max(0, host.available_bytes - marks.critical_bytes)
-    look = min(LOOK_MAX_SECONDS, max(LOOK_MIN_SECONDS, headroom / FILL_BYTES_PER_SECOND))
+    rate = max(FILL_BYTES_PER_SECOND, host.usable_cores * FILL_BYTES_PER_CORE)
+    look = min(LOOK_MAX_SECONDS, max(LOOK_MIN_SECONDS, headroom / rate))
     reason = because(
         _CODES[pressure],
         available=host.available_bytes,

@@ -35,7 +35,16 @@ from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import FOREVER, State
 from adaptive_exec.core.suspects import ISOLATED_LEVEL, kill
-from adaptive_exec.core.window import OPEN, TOLD_SLACK, Room, fit, guess_chunk_bytes, halve, widen
+from adaptive_exec.core.window import (
+    OPEN,
+    TOLD_SLACK,
+    Room,
+    fit,
+    guess_chunk_bytes,
+    halve,
+    shrink,
+    widen,
+)
 
 UNMEASURED_MAX = 3
 """Chunks without a measurement after which none is expected any more; then pressure alone holds."""
@@ -107,7 +116,7 @@ def note_done(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
     if usage.span_bytes is None:
         batch.unmeasured += not batch.peaks.measured
         return
-    batch.peaks = learn_peak(batch.peaks, usage.span_bytes)
+    batch.peaks = learn_peak(batch.peaks, usage.span_bytes, state.now - flight.since)
     if usage.kept_bytes is not None and usage.tasks:
         grown = (usage.kept_bytes - flight.kept_bytes) / usage.tasks
         batch.kept_each = (batch.kept_each + max(0.0, grown)) / 2
@@ -132,7 +141,7 @@ def note_death(state: State, event: WorkerLost, flight: Flight | None) -> None:
     state.next_look = min(state.next_look, state.now)
     if flight.is_alone:
         return  # no window is smaller, and what runs alone from now on is no measure for others
-    state.window = halve(state.window, state.out)
+    state.window = shrink(state.window, state.out, sent_at=flight.since, now=state.now)
     if event.peak_bytes is not None:
         _learn_from_the_dead(state, flight, event.peak_bytes - (flight.birth_bytes or 0))
     refit(state)
@@ -141,7 +150,7 @@ def note_death(state: State, event: WorkerLost, flight: Flight | None) -> None:
 def _learn_from_the_dead(state: State, flight: Flight, peak_bytes: int) -> None:
     batch = state.batches.get(flight.batch)
     if batch is not None and peak_bytes > 0:
-        batch.peaks = learn_peak(batch.peaks, peak_bytes)
+        batch.peaks = learn_peak(batch.peaks, peak_bytes, state.now - flight.since)
 
 
 # how many chunks fit

@@ -1,12 +1,15 @@
 """What chunks of a batch were measured to take of memory: quantile, mean, spread, and their sum.
 
 The newest measurements count, fewer for the quantile than for mean and deviation, so that tasks
-that change are seen soon and the sum of many is known well. Pure; how many chunks are let out with
-it is `core/window`.
+that change are seen soon and the sum of many is known well. Mean and deviation are those of the
+chunks that one finds running: one that takes ten times as long is met ten times as often. Pure;
+how many chunks are let out with it is `core/window`.
 """
 
 from bisect import insort
-from math import ceil, sqrt
+from collections.abc import Sequence
+from math import sqrt
+from operator import itemgetter
 from typing import NamedTuple
 
 PEAKS_KEPT = 64
@@ -28,15 +31,27 @@ class Peaks(NamedTuple):
 
     Attributes:
         recent: At most SUMS_KEPT measurements, oldest first.
-        ordered: The newest PEAKS_KEPT of them, smallest first.
-        total: Sum of `recent`.
-        squares: Sum of their squares.
+        weights: How long each of them took, in microseconds, so that sums stay exact.
+        ordered: The newest PEAKS_KEPT of them with their weights, smallest first.
+        p95_bytes: The 95th percentile of these, 0 while there is none.
+        weight: Sum of `weights`.
+        weight_squares: Sum of their squares.
+        total: Sum of `recent`, each times its weight.
+        squares: Sum of their squares, each times its weight.
+        mean_bytes: The mean of those that run at once, 0 while there is none.
+        deviation_bytes: Its standard deviation, 0 while there is none.
     """
 
     recent: tuple[int, ...] = ()
-    ordered: tuple[int, ...] = ()
+    weights: tuple[int, ...] = ()
+    ordered: tuple[tuple[int, int], ...] = ()
+    p95_bytes: int = 0
+    weight: int = 0
+    weight_squares: int = 0
     total: int = 0
     squares: int = 0
+    mean_bytes: float = 0.0
+    deviation_bytes: float = 0.0
 
     @property
     def measured(self) -> int:
@@ -44,47 +59,73 @@ class Peaks(NamedTuple):
         return len(self.recent)
 
     @property
-    def p95_bytes(self) -> int:
-        """The 95th percentile, 0 while there is none."""
-        return self.ordered[ceil(QUANTILE * len(self.ordered)) - 1] if self.ordered else 0
-
-    @property
-    def mean_bytes(self) -> float:
-        """The mean, 0 while there is none."""
-        return self.total / max(1, len(self.recent))
-
-    @property
-    def deviation_bytes(self) -> float:
-        """The standard deviation, 0 while there is none."""
-        count = max(1, len(self.recent))
-        return sqrt(max(0, count * self.squares - self.total * self.total)) / count
+    def counted(self) -> float:
+        """By how many alike they are worth as much: fewer where a few took most of the time."""
+        return self.weight**2 / max(1, self.weight_squares)
 
 
 NOTHING_KNOWN = Peaks()
 
 
-def learn_peak(before: Peaks, peak_bytes: int) -> Peaks:
+def learn_peak(before: Peaks, peak_bytes: int, seconds: float = 1.0) -> Peaks:
     """Take a measurement in; the oldest goes when there are too many.
+
+    Args:
+        before: What was known.
+        peak_bytes: What a chunk took.
+        seconds: How long it took it.
+
+    Returns:
+        The new measurements.
 
     >>> learn_peak(learn_peak(NOTHING_KNOWN, 10), 30).p95_bytes
     30
+    >>> learn_peak(learn_peak(NOTHING_KNOWN, 10, 3.0), 30, 1.0).mean_bytes
+    15.0
     """
-    recent, ordered = before.recent, list(before.ordered)
-    total, squares = before.total + peak_bytes, before.squares + peak_bytes * peak_bytes
+    recent, weights, ordered = before.recent, before.weights, list(before.ordered)
+    new = max(1, int(1e6 * seconds))
     if len(ordered) >= PEAKS_KEPT:
-        ordered.remove(recent[-PEAKS_KEPT])
-    insort(ordered, peak_bytes)
+        ordered.remove((recent[-PEAKS_KEPT], weights[-PEAKS_KEPT]))
+    insort(ordered, (peak_bytes, new))
+    weight, weight_squares = before.weight + new, before.weight_squares + new * new
+    total, squares = before.total + new * peak_bytes, before.squares + new * peak_bytes**2
     if len(recent) >= SUMS_KEPT:
-        total, squares = total - recent[0], squares - recent[0] * recent[0]
-        recent = recent[1:]
-    return Peaks((*recent, peak_bytes), tuple(ordered), total, squares)
+        oldest, old = recent[0], weights[0]
+        weight, weight_squares = weight - old, weight_squares - old * old
+        total, squares = total - old * oldest, squares - old * oldest**2
+        recent, weights = recent[1:], weights[1:]
+    deviation = sqrt(max(0, weight * squares - total * total)) / weight
+    return Peaks(
+        (*recent, peak_bytes),
+        (*weights, new),
+        tuple(ordered),
+        _quantile(ordered),
+        weight,
+        weight_squares,
+        total,
+        squares,
+        total / weight,
+        deviation,
+    )
+
+
+def _quantile(ordered: Sequence[tuple[int, int]]) -> int:
+    """Return what all but a twentieth of those that run at once stay within."""
+    beyond = (1.0 - QUANTILE) * sum(map(itemgetter(1), ordered))
+    for peak_bytes, weight in reversed(ordered):
+        beyond -= weight
+        if beyond < 0.0:
+            return peak_bytes
+    return ordered[0][0]
 
 
 def reserve_bytes(peaks: Peaks, chunks: int) -> float:
     """Say how much memory so many chunks may take together.
 
-    Each its 95th percentile; or, once that is less, the mean of all with four deviations of the
-    sum, since many chunks are not at their highest at once. The mean itself is known only so well.
+    Each its 95th percentile, at least the mean; or, once that is less, the mean of all with four
+    deviations of the sum, since many chunks are not at their highest at once. The mean itself is
+    known only so well.
 
     Args:
         peaks: What was measured, at least once.
@@ -93,7 +134,7 @@ def reserve_bytes(peaks: Peaks, chunks: int) -> float:
     Returns:
         Bytes.
     """
-    most = float(chunks * peaks.p95_bytes)
+    most = chunks * _each_bytes(peaks)
     if peaks.measured < MANY_PEAKS:
         return most
     return min(most, _sum_bytes(peaks, chunks))
@@ -102,11 +143,16 @@ def reserve_bytes(peaks: Peaks, chunks: int) -> float:
 def counts_as_sum(peaks: Peaks, chunks: int) -> bool:
     """Say whether so many chunks are reserved for together, not each by itself."""
     is_sure = peaks.measured >= MANY_PEAKS
-    return is_sure and _sum_bytes(peaks, chunks) < chunks * peaks.p95_bytes
+    return is_sure and _sum_bytes(peaks, chunks) < chunks * _each_bytes(peaks)
+
+
+def _each_bytes(peaks: Peaks) -> float:
+    """Return what one of many takes at most; the newest may all be short ones, and small."""
+    return max(float(peaks.p95_bytes), peaks.mean_bytes)
 
 
 def _sum_bytes(peaks: Peaks, chunks: int) -> float:
-    variance = chunks * (1.0 + chunks / max(1, peaks.measured))
+    variance = chunks * (1.0 + chunks / max(1.0, peaks.counted))
     return chunks * peaks.mean_bytes + SUM_DEVIATIONS * peaks.deviation_bytes * sqrt(variance)
 
 
@@ -114,10 +160,10 @@ def fitting_chunks(peaks: Peaks, room_bytes: float, most: int) -> int:
     """Say how many chunks fit into a room, 0 to `most`; the inverse of `reserve_bytes`."""
     if room_bytes <= 0:
         return 0
-    each = max(1, peaks.p95_bytes)
+    each = max(1.0, _each_bytes(peaks))
     count = int(room_bytes / each)
     if peaks.measured >= MANY_PEAKS:
-        count = max(count, _fitting_sum(peaks, min(room_bytes, float(most * each))))
+        count = max(count, _fitting_sum(peaks, min(room_bytes, most * each)))
     return min(most, count)
 
 
@@ -138,9 +184,10 @@ SURE_PEAKS = 3
 
 
 def _fitting_sum(peaks: Peaks, room_bytes: float) -> int:
-    """Find the most chunks whose sum fits, by halving; it grows with their number."""
-    low, high = 0, int(room_bytes / max(1.0, peaks.mean_bytes)) + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _sum_bytes(peaks, middle) <= room_bytes else (low, middle)
-    return low
+    """Find the most chunks whose sum fits: where `_sum_bytes` meets the room, a quadratic."""
+    mean = max(1.0, peaks.mean_bytes)
+    doubt = (SUM_DEVIATIONS * peaks.deviation_bytes) ** 2
+    middle = 2.0 * mean * room_bytes + doubt
+    slack = doubt * (middle + 2.0 * mean * room_bytes + 4.0 * room_bytes**2 / peaks.counted)
+    count = int(2.0 * room_bytes**2 / (middle + sqrt(slack)))
+    return count + 1 if _sum_bytes(peaks, count + 1) <= room_bytes else count

@@ -5,6 +5,7 @@ the window grows by one at a time and is halved under pressure. Pure: (window be
 window with its reason. Who gets a chunk is `core/dispatch`.
 """
 
+from math import inf
 from typing import NamedTuple
 
 from adaptive_exec.config import GUESS_LOOK_SECONDS, GUESS_SECONDS, UNKNOWN_TASK_BYTES
@@ -15,10 +16,14 @@ CHUNKS_MAX = 1 << 20
 """Chunks; more than any host has workers."""
 LITTLE_SPREAD = 0.25
 """Share of their mean that chunks in flight may exceed together, so that the window may grow past
-the target. Source: own choice, a quarter."""
+the target as far as it ever may; at twice that it stays at the target, between them it goes part
+of the way, since a step makes it swing. Source: own choice, a quarter."""
 REGROWTH = 1 / 16
 """Chunks by which a wide window that was halved grows with each finished one: it is as wide as
 before after 12 rounds, not after as many as it has chunks."""
+WIDE_CHUNKS = 16
+"""Chunks from which a window is wide: that many may die at once before the first death is heard of.
+Source: own choice, as many as REGROWTH takes rounds for."""
 TOLD_SLACK = 1.1
 """How much more than told a task may be measured to take and still be believed."""
 GUESS_EXTRA_BYTES = 64 * 1024 * 1024
@@ -44,12 +49,14 @@ class Window(NamedTuple):
         chunks: So many, at least 1.
         growth: What the rule of growth allows, a fraction of a chunk included.
         was_halved: True once pressure has halved it; from then on it grows by one a round.
+        halved_at: When it was halved last for a death, monotonic seconds.
         reason: What bounds it, and the numbers behind it.
     """
 
     chunks: int = CHUNKS_MAX
     growth: float = 0.0
     was_halved: bool = False
+    halved_at: float = -inf
     reason: Reason = because(Code.MEMORY_UNBOUND)
 
 
@@ -84,7 +91,7 @@ def fit(
         "measured": peaks.measured,
     }
     reason = because(code, **facts, room=int(room.target_bytes), chunks=chunks)
-    return Window(chunks, growth, before.was_halved, reason)
+    return Window(chunks, growth, before.was_halved, before.halved_at, reason)
 
 
 def _count(peaks: Peaks, room: Room, *, told_bytes: int | None, seen_bytes: int) -> int:
@@ -92,10 +99,12 @@ def _count(peaks: Peaks, room: Room, *, told_bytes: int | None, seen_bytes: int)
         return _divide(room.most_bytes, max(told_bytes, peaks.p95_bytes))
     if seen_bytes > peaks.p95_bytes or not peaks.measured:
         return _divide(room.target_bytes, max(seen_bytes, told_bytes or 0))
-    count = fitting_chunks(peaks, room.target_bytes, CHUNKS_MAX)
-    if spread_of_sum(peaks, max(1, count)) <= LITTLE_SPREAD:
-        return fitting_chunks(peaks, room.most_bytes, CHUNKS_MAX)
-    return count
+    most = fitting_chunks(peaks, room.most_bytes, CHUNKS_MAX)
+    doubt = spread_of_sum(peaks, max(1, most)) / LITTLE_SPREAD - 1.0
+    if doubt <= 0.0:
+        return most
+    room_bytes = room.most_bytes - min(1.0, doubt) * (room.most_bytes - room.target_bytes)
+    return fitting_chunks(peaks, room_bytes, CHUNKS_MAX)
 
 
 def _divide(room_bytes: float, each_bytes: int) -> int:
@@ -117,7 +126,29 @@ def halve(before: Window, out: int) -> Window:
     """Halve the window, since memory got tight with so many chunks out."""
     growth = float(max(1, min(out, before.chunks) // 2))
     reason = because(Code.WINDOW_HALVED, out=out)
-    return Window(min(before.chunks, int(growth)), growth, was_halved=True, reason=reason)
+    chunks = min(before.chunks, int(growth))
+    return before._replace(chunks=chunks, growth=growth, was_halved=True, reason=reason)
+
+
+def shrink(before: Window, out: int, *, sent_at: float, now: float) -> Window:
+    """Halve the window for a chunk that died for memory, a wide one once for all that fell at once.
+
+    Args:
+        before: The window so far.
+        out: Chunks that were out.
+        sent_at: When the dead one was sent, monotonic seconds.
+        now: When it died.
+
+    Returns:
+        The new window; the same where it is wide, and was narrower already than when this one
+        was sent.
+
+    Source:
+        TCP's one reduction for each window of data, RFC 6582.
+    """
+    if sent_at < before.halved_at and before.chunks >= WIDE_CHUNKS:
+        return before
+    return halve(before, out)._replace(halved_at=now)
 
 
 def guess_chunk_bytes(live_bytes: tuple[int, ...], age_seconds: float) -> int:

@@ -65,12 +65,20 @@ def test_pressure_rises_at_once_and_falls_with_hysteresis(
     ("available", "expected"),
     [
         pytest.param(32 * GIB, LOOK_MAX_SECONDS, id="plenty is looked at every second"),
-        pytest.param(2 * GIB + 600_000_000, 0.1, id="as often as it could be filled"),
+        pytest.param(2 * GIB + 1_080_000_000, 0.1, id="as often as it could be filled"),
         pytest.param(GIB, LOOK_MIN_SECONDS, id="none at all is looked at 20 times a second"),
     ],
 )
 def test_the_next_look_comes_before_memory_can_be_gone(available, expected):
     assert judge(available).look_again_seconds == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 0.9), (4, 0.5), (256, LOOK_MIN_SECONDS)])
+def test_many_cores_fill_memory_faster_than_one(cores, expected):
+    available = 2 * GIB + 5_400_000_000
+    host = make_host(available=available, cores=cores)
+
+    assert judge_memory(CALM, host, Config()).look_again_seconds == pytest.approx(expected)
 
 
 @given(available=st.integers(0, 32 * GIB), before=st.sampled_from(sorted(CODES)))

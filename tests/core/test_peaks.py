@@ -35,10 +35,34 @@ def test_mean_deviation_and_quantile_are_those_of_the_newest(sizes):
     peaks, newest = learned(sizes), sizes[-PEAKS_KEPT:]
 
     assert peaks.recent == tuple(sizes)
-    assert peaks.ordered == tuple(sorted(newest))
+    assert [size for size, _ in peaks.ordered] == sorted(newest)
     assert peaks.mean_bytes == pytest.approx(fmean(sizes))
     assert peaks.deviation_bytes == pytest.approx(pstdev(sizes), rel=1e-6, abs=1)
     assert sum(size <= peaks.p95_bytes for size in newest) >= 0.95 * len(newest)
+
+
+def test_a_chunk_that_runs_ten_times_as_long_is_met_ten_times_as_often():
+    once, ten_times = NOTHING_KNOWN, NOTHING_KNOWN
+    for _ in range(MANY_PEAKS):
+        once = learn_peak(learn_peak(once, 10 * MIB, 0.1), 100 * MIB, 1.0)
+        for size in (10 * MIB, *[100 * MIB] * 10):
+            ten_times = learn_peak(ten_times, size, 0.1)
+
+    assert once.mean_bytes == pytest.approx(ten_times.mean_bytes)
+    assert once.deviation_bytes == pytest.approx(ten_times.deviation_bytes)
+    assert once.p95_bytes == ten_times.p95_bytes == 100 * MIB
+    assert once.counted < once.measured, "of which few took most of the time is known less well"
+
+
+def test_many_chunks_take_at_least_their_mean_though_the_newest_are_all_short_and_small():
+    peaks = NOTHING_KNOWN
+    for _ in range(200):
+        peaks = learn_peak(peaks, 1000 * MIB, 10.0)
+    for _ in range(PEAKS_KEPT):
+        peaks = learn_peak(peaks, MIB, 0.01)
+
+    assert peaks.p95_bytes == MIB
+    assert reserve_bytes(peaks, 100) >= 100 * 0.99 * 1000 * MIB
 
 
 def test_the_oldest_are_forgotten():

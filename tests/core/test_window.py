@@ -1,13 +1,24 @@
 """How many chunks memory lets out: by what they were measured to take, growing slowly."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptive_exec.config import GIB, MIB, UNKNOWN_TASK_BYTES
-from adaptive_exec.core.peaks import NOTHING_KNOWN, learn_peak
+from adaptive_exec.core.peaks import NOTHING_KNOWN, learn_peak, reserve_bytes
 from adaptive_exec.core.reason import Code
-from adaptive_exec.core.window import OPEN, Room, Window, fit, guess_chunk_bytes, halve, widen
+from adaptive_exec.core.window import (
+    OPEN,
+    Room,
+    Window,
+    fit,
+    guess_chunk_bytes,
+    halve,
+    shrink,
+    widen,
+)
 
 
 def measured(*sizes):
@@ -79,6 +90,28 @@ def test_after_pressure_it_is_halved_and_grows_by_one_a_round():
     for _ in range(4):
         window = widen(window)
     assert 4.9 < window.growth < 5.0
+
+
+def test_between_little_spread_and_twice_that_it_goes_part_of_the_way_to_the_warn_mark():
+    room, widths = Room(700 * GIB, 1000 * GIB), []
+    for large in (2, 4, 6, 7, 8, 10, 12, 15, 20, 40):
+        peaks = measured(*[GIB, large * GIB] * 200)
+        count = fit(WIDE, peaks, room, told_bytes=None, seen_bytes=0).chunks
+        widths.append(reserve_bytes(peaks, count) / GIB)
+
+    assert widths[0] > 990
+    assert widths[-1] <= 700
+    assert all(-5 < before - after < 150 for before, after in pairwise(widths)), widths
+
+
+def test_many_that_die_at_once_halve_a_wide_window_once_and_a_narrow_one_each_time():
+    window = shrink(Window(chunks=200, growth=500.0), out=200, sent_at=1.0, now=2.0)
+    assert (window.chunks, window.reason.code) == (100, Code.WINDOW_HALVED)
+
+    assert shrink(window, out=199, sent_at=1.5, now=2.1) == window
+    assert shrink(window, out=100, sent_at=2.0, now=3.0).chunks == 50
+    narrow = shrink(Window(chunks=4, growth=4.0), out=4, sent_at=1.0, now=2.0)
+    assert shrink(narrow, out=3, sent_at=1.5, now=2.1).chunks == 1
 
 
 def test_a_window_that_nothing_bounds_stays_open():

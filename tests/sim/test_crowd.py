@@ -84,6 +84,28 @@ def test_memory_stays_under_the_limit_but_for_one_estimate(count: int):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("task_bytes", "least"), [(2 * GIB, 256), (8 * GIB, 100)])
+def test_a_thousand_instances_on_256_cores_keep_the_limit_but_for_one_estimate(
+    task_bytes: int, least: int
+):
+    random, limit_bytes, until = Random(7), 1024 * GIB, 8.0
+    tasks = [1.0] * 100
+    stays = [Stay(random.uniform(0.0, 1.0), tasks) for _ in range(900)]
+    for _ in range(100):
+        arrives = random.uniform(1.0, 5.0)
+        killed = arrives + random.uniform(1.0, 5.0) if random.random() < 0.5 else None
+        stays.append(Stay(arrives, tasks, killed))
+    host = SimHost(cores=256, memory_bytes=limit_bytes, task_bytes=task_bytes)
+
+    found = simulate_crowd(CONFIG, host, stays, until=until)
+
+    assert max(found.running.values()) * task_bytes <= limit_bytes + task_bytes
+    at_work = sum(bool(work_between(found, number, 0, int(until))) for number in range(1000))
+    assert at_work >= least
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_thousand_instances_on_256_cores_get_alike_while_others_come_and_die():
     random = Random(7)
