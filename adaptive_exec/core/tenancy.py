@@ -229,8 +229,15 @@ def _kind(state: State) -> int:
 def _most_wanted(state: State, roster: Roster) -> int:
     """Count the workers that a level would have work for if it were alone."""
     users = [batch for batch in state.batches.values() if batch.level == roster.level]
-    chunks = sum(batch.left if batch.left is not None else roster.goal for batch in users)
+    chunks = sum(_chunks_left(batch, roster) for batch in users)
     return min(roster.goal, len(roster.busy) + chunks)
+
+
+def _chunks_left(batch: Batch, roster: Roster) -> int:
+    """Count what a batch has left; of submitted calls only those that are here already."""
+    if batch.single:
+        return batch.pending
+    return roster.goal if batch.left is None else batch.left
 
 
 def _weight(state: State, roster: Roster) -> float:

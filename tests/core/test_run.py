@@ -637,3 +637,19 @@ def test_what_a_neighbour_measured_is_not_taken_for_another_function_that_came_m
     world.share()
 
     assert world.run._state.familiar != (8, 50 * MIB)
+
+
+def test_an_executor_that_waits_for_more_submitted_calls_wants_nothing_of_the_host():
+    world = World(Config(), make_host(cores=2))
+    world.open(tasks=None, single=True)
+    world.arrive(1, 3)
+    staff(world)
+    assert world.offers[-1].claim.wanted_slots == 2
+    while world.chunks:
+        world.done(next(iter(world.chunks)))
+    for _ in range(20):
+        world.wait(0.1)
+        world.sample(32 * GIB)
+
+    rests = world.offers[-1].claim
+    assert (rests.wanted_slots, rests.wanted_bytes, rests.held_bytes) == (0, 0, 0)
