@@ -61,12 +61,20 @@ def trade(state: State) -> None:
     if state.share is not None and offered and 2 * _unit_bytes(state) <= offered:
         soon = state.last_trade + SHARE_LOOK_SECONDS  # others may wait for what turned out too much
         state.next_trade = min(state.next_trade, soon)
-    if state.now < state.next_trade or not _is_host_fresh(state):
+    is_done = not is_active and _is_inline_only(state)  # it may be that nobody drives any more
+    if not is_done and (state.now < state.next_trade or not _is_host_fresh(state)):
         return
     state.is_trading = True
     state.is_resting = not is_active
     state.last_trade, state.next_trade = state.now, FOREVER
     state.orders.append(_offer(state))
+
+
+def _is_inline_only(state: State) -> bool:
+    """Say whether a run that others count as active has no worker that could do anything later."""
+    others = (roster for roster in state.ranks if roster.level != INLINE_LEVEL)
+    is_counted = state.share is not None and not state.is_resting
+    return is_counted and not any(roster.size for roster in others)
 
 
 def take_share(state: State, event: ShareChanged) -> None:
@@ -146,10 +154,11 @@ def _stand_in_line(state: State, share: Share | None) -> None:
 
 
 def _has_work(state: State) -> bool:
-    return any(
-        batch.pending or batch.line or not (batch.exhausted or batch.single)
-        for batch in state.batches.values()
-    )
+    return any(_has_more(batch) for batch in state.batches.values())
+
+
+def _has_more(batch: Batch) -> bool:
+    return bool(batch.pending or batch.line or not (batch.exhausted or batch.single))
 
 
 def _interval(state: State, share: Share) -> float:
@@ -177,7 +186,10 @@ def _tell(state: State, old: Share | None, new: Share) -> None:
 def _offer(state: State) -> TradeShare:
     """Say what this run wants and holds now."""
     rosters = [roster for roster in state.ranks if roster.level != INLINE_LEVEL]
-    inline = sum(batch.level == INLINE_LEVEL for batch in state.batches.values())
+    inline = sum(
+        batch.level == INLINE_LEVEL and (_has_more(batch) or bool(batch.out))
+        for batch in state.batches.values()
+    )
     wanted = held = inline
     for roster in rosters:
         weight = _weight(state, roster)

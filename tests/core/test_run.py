@@ -653,3 +653,19 @@ def test_an_executor_that_waits_for_more_submitted_calls_wants_nothing_of_the_ho
 
     rests = world.offers[-1].claim
     assert (rests.wanted_slots, rests.wanted_bytes, rests.held_bytes) == (0, 0, 0)
+
+
+def test_a_run_that_only_its_caller_drives_says_at_once_that_it_is_done():
+    world = begin(cores=2, levels=("sequential",))
+    world.open(tasks=3)
+    world.arrive(1, 3)
+    world.exhaust(1)
+    staff(world)
+    world.wait(0.6)
+    world.sample(32 * GIB)
+    for _ in range(3):
+        if world.chunks:
+            world.done(next(iter(world.chunks)))
+
+    assert any(offer.claim.wanted_slots for offer in world.offers)
+    assert world.offers[-1].claim.wanted_slots == 0
