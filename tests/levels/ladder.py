@@ -81,7 +81,7 @@ def shared_at(level) -> Iterator[object]:
 def share(level):
     """Return the shared executor of a level, with all that it will ever hold."""
     if level not in _shared:
-        executor = _shared[level] = executor_at(level)
+        executor = _shared[level] = executor_at(level, share_host=False)
         list(executor.map(_nap, range(8), chunksize=1))
         executor.submit(_nap, 1).result(30)
     executor = _shared[level]
