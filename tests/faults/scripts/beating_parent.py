@@ -81,5 +81,5 @@ def say_when_it_runs(executor):
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
-    executor = adaptive_executor(levels=("process",), max_workers=2, start=START)
+    executor = adaptive_executor(levels=("process",), share_host=False, max_workers=2, start=START)
     exec(sys.argv[3])
