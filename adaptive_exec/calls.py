@@ -169,7 +169,9 @@ class MapCalls:
         self._wake()
 
     def abort(self, error: BaseException) -> None:
-        """End every open task with this error."""
+        """End every open task with this error; from any thread, more than once."""
+        if self._is_finished:
+            return
         self._end = error
         self._is_finished = True
         self._wake()
@@ -214,6 +216,7 @@ class MapCalls:
 
         Raises:
             TimeoutError: The deadline has passed.
+            RuntimeError: This process was forked from the one whose map it is.
         """
         self._has_begun = True
         while True:
@@ -223,6 +226,8 @@ class MapCalls:
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError
             if not self.serve():
+                if self._driver.is_foreign:
+                    self._driver.gate.check()  # raises: who would bring results is not here
                 self._wait(deadline)
 
     def taken(self, count: int) -> None:

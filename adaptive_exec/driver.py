@@ -23,6 +23,7 @@ from adaptive_exec.config import (
     Config,
 )
 from adaptive_exec.core.events import (
+    BatchOpened,
     ChunkDone,
     Event,
     FunctionRefused,
@@ -58,11 +59,13 @@ from adaptive_exec.core.instructions import (
     TradeShare,
     TrimMemory,
 )
+from adaptive_exec.core.lifecycle import ExecutorEvent
 from adaptive_exec.core.reason import Reason
 from adaptive_exec.core.run import Run
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.trace import Trace
 from adaptive_exec.errors import DriverError
+from adaptive_exec.gate import Gate
 from adaptive_exec.ledger.facts import Facts, Traded
 from adaptive_exec.levels.base import (
     Block,
@@ -125,8 +128,11 @@ class Calls(Protocol):
     def finish(self) -> None:
         """Every task has its outcome."""
 
+    def cancel(self) -> None:
+        """What has not begun by now never will."""
+
     def abort(self, error: BaseException) -> None:
-        """End every open task with this error."""
+        """End every open task with this error; from any thread, more than once."""
 
     def end_input(self, *, at_exit: bool) -> None:
         """No more calls will come from outside.
@@ -182,7 +188,7 @@ class Driver:
         self.waiter = Waiter()
         self.finished = threading.Event()
         self.attention = Bell()
-        self.failure: DriverError | None = None
+        self.gate = Gate()
         self.trace = Trace()
         self._read_host = read_host
         self._make = runners
@@ -205,11 +211,11 @@ class Driver:
         self._recorder = Recorder(journal, self._inbox.append)
         self._deferred: deque[tuple[str, Sequence[int]]] = deque()
         self._lock = threading.Lock()
+        self._driving, self._is_told_to_end, self._has_ended = 0, False, False
         self._timer_at: float | None = None
         self._tick_at = FOREVER
         self._thread: threading.Thread | None = None
         self._alone_since: str | None = None
-        self._pid = os.getpid()
         enter(self)
 
     # what callers and runners say
@@ -227,16 +233,34 @@ class Driver:
     @property
     def is_foreign(self) -> bool:
         """True in a process that was forked from the one that made this driver."""
-        return self._pid != os.getpid()
+        return self.gate.is_foreign
 
-    def enter(self, batch: int, calls: Calls, *, is_recorded: bool = False) -> None:
-        """Know a batch; its BatchOpened event follows."""
-        self._batches[batch] = calls
-        if is_recorded:
-            self._recorder.enter(batch)
+    @property
+    def is_driving(self) -> bool:
+        """True in a thread that drives just now: a callback, say, which nobody may wait for."""
+        return self._driving == threading.get_ident()
+
+    def admit(self, opened: BatchOpened, calls: Calls, *, is_inner: bool = False) -> None:
+        """Let a batch in, and tell of it.
+
+        Args:
+            opened: What is told.
+            calls: Its callers' side, which has an end from here on.
+            is_inner: True for one that holds calls which were let in before.
+
+        Raises:
+            RuntimeError: Nothing is let in any more.
+        """
+        with hold_interrupts(), self.gate.inner if is_inner else self.gate.outer:
+            self._batches[opened.batch] = calls
+            if opened.recorded:
+                self._recorder.enter(opened.batch)
+            self.post(opened)
 
     def post(self, event: Event) -> None:
         """Report an event; safe from any thread, never waits."""
+        if self._has_ended:
+            return
         self._inbox.append(event)
         self.waiter.wake()
 
@@ -271,7 +295,7 @@ class Driver:
 
     def wait_finished(self) -> None:
         """Drive or wait until everything is done, serving what nobody else takes care of."""
-        if self._thread is threading.current_thread():
+        if self.is_driving:
             return  # a callback shuts the executor down: the loop ends by itself
         while not self.finished.is_set():
             served = [calls.serve() for calls in list(self._batches.values())]
@@ -285,34 +309,67 @@ class Driver:
             self._thread.join(CLOSE_SECONDS)
 
     def stop(self, *, cancel: bool, at_exit: bool = False) -> None:
-        """Ask for the end; `finished` is set when it has come."""
+        """Let nothing in any more and ask for the end; `finished` is set when it has come."""
+        self.gate.see("shut down")
+        if cancel:
+            self._cancel_calls()
         self._end_inputs(at_exit=at_exit)
         self.say(StopRequested(time.monotonic(), cancel))
 
     def terminate(self) -> None:
         """End everything now.
 
-        What has not begun is cancelled, what runs is killed where it can be.
+        What has not begun is cancelled, what runs is killed where it can be. Whoever drives does
+        it; should he be stuck (in a callback, in a file system), the calls are ended without him,
+        and his part follows when he comes back.
         """
-        if self.finished.is_set():
-            return
-        is_held = self._lock.acquire(timeout=CLOSE_SECONDS)
-        try:
-            error = DriverError("the executor was told to end at once; this call was not finished")
-            self._end_now(error)
-        finally:
-            if is_held:
-                self._lock.release()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(CLOSE_SECONDS)
+        self.gate.see("told to end at once")
+        self._cancel_calls()
+        self._is_told_to_end = True
+        self.waiter.wake()
+        if self.is_driving:
+            return  # a callback: the loop sees it when the callback is through
+        end = time.monotonic() + CLOSE_SECONDS
+        self._end_or_wait(CLOSE_SECONDS)
+        if not self.finished.is_set():
+            self._end_without_driver()
+        elif self._thread is not None:
+            self._thread.join(max(0.0, end - time.monotonic()))
+
+    def _end_or_wait(self, seconds: float) -> None:
+        """End here where no thread of ours drives, else wait until that has done so."""
+        end = time.monotonic() + seconds
+        while self._thread is None and not self.finished.is_set():
+            if not self._take_wheel(max(0.0, end - time.monotonic())):
+                return
+            try:
+                if self._thread is None:
+                    self._end_if_told()
+            finally:
+                self._give_wheel()
+        self.finished.wait(max(0.0, end - time.monotonic()))
+
+    def _end_without_driver(self) -> None:
+        """End the calls and kill the processes beside who drives, and touch nothing of his."""
+        self._end_calls(self._make_last_error())
+        for runner in list(self._runners.values()):
+            runner.strike()
+        self.finished.set()
+        self.attention.ring()
+        leave(self)
 
     def post_stop(self) -> None:
         """Ask for the end once all is done.
 
-        From a place that may not wait or drive (a finalizer).
+        From a place that may not wait, drive or take a lock (a finalizer, which may run at any
+        line of any thread). The gate is left alone: who could come to it is gone.
         """
         self._end_inputs(at_exit=False)
         self.post(StopRequested(time.monotonic()))
+
+    def _cancel_calls(self) -> None:
+        for calls in list(self._batches.values()):
+            calls.cancel()
 
     def _end_inputs(self, *, at_exit: bool) -> None:
         for calls in list(self._batches.values()):
@@ -322,14 +379,28 @@ class Driver:
 
     def pump(self) -> None:
         """Handle everything in the inbox, unless somebody else does so now."""
-        while self._inbox and self._may_drive() and not self.finished.is_set():
+        while self._has_to_do() and self._may_drive():
             with hold_interrupts():  # also round the lock: who is interrupted would keep it
-                if not self._lock.acquire(blocking=False):
+                if not self._take_wheel():
                     return
                 try:
                     self._drain()
                 finally:
-                    self._lock.release()
+                    self._give_wheel()
+
+    def _has_to_do(self) -> bool:
+        return bool(self._inbox or self._is_told_to_end) and not self._has_ended
+
+    def _take_wheel(self, seconds: float = 0.0) -> bool:
+        """Become the one who drives, within so long; all that touches runners happens so."""
+        if not self._lock.acquire(timeout=seconds):
+            return False
+        self._driving = threading.get_ident()
+        return True
+
+    def _give_wheel(self) -> None:
+        self._driving = 0
+        self._lock.release()
 
     def step(self, seconds: float) -> None:
         """Drive once from a caller's thread, for where no thread does.
@@ -346,13 +417,13 @@ class Driver:
         if not self._may_drive():
             return
         with hold_interrupts():  # also round the lock: who is interrupted would keep it
-            if not self._lock.acquire(blocking=False):
+            if not self._take_wheel():
                 return
             try:
                 self._fire_timer()
                 self._tick_at = self._tend()
             finally:
-                self._lock.release()
+                self._give_wheel()
 
     def _tend(self) -> float:
         """Look after the journal; return when to do so again."""
@@ -361,7 +432,7 @@ class Driver:
 
     def _drive(self) -> None:
         """The thread's loop."""
-        while not self.finished.is_set():
+        while not self._has_ended:
             try:
                 self._drive_once()
             except Exception:  # noqa: BLE001  # no memory even to fail: some may be free a moment later
@@ -370,13 +441,14 @@ class Driver:
 
     def _drive_once(self) -> None:
         due = self.waiter.wait(0.0 if self._inbox else self._until_tick())
-        with self._lock:
-            if self.finished.is_set():
-                return  # terminated from another thread while we slept: start nothing more
-            try:
+        self._take_wheel(-1)
+        try:
+            if not self._end_if_told():
                 self._look_around(due)
-            except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever
-                self._crash(error)
+        except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever
+            self._crash(error)
+        finally:
+            self._give_wheel()
         self.pump()
 
     def _look_around(self, due: list[tuple[Callable[[int], None], int]]) -> None:
@@ -418,17 +490,23 @@ class Driver:
 
     def _drain(self) -> None:
         try:
-            while self._inbox and self._may_drive():
+            while self._inbox and self._may_drive() and not self._end_if_told():
                 event = self._add_kills(self._next_event())
-                instructions = self._run.handle(event)
-                self.trace.see(event, instructions, len(self._run.flights), self._workers(event))
-                for instruction in instructions:
-                    self._perform(instruction)
+                self._handle(event)
                 self._forget(event)
                 due = self._recorder.flush_if_due(may_wait=self._thread is not None)
                 self._tick_at = min(self._tick_at, due)
+            self._end_if_told()
         except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever
             self._crash(error)
+
+    def _handle(self, event: Event) -> None:
+        instructions = self._run.handle(event)
+        self.trace.see(event, instructions, len(self._run.flights), self._workers(event))
+        for instruction in instructions:
+            if self._is_told_to_end:
+                break
+            self._perform(instruction)
 
     def _may_drive(self) -> bool:
         """Once there is a thread, it alone drives.
@@ -511,7 +589,7 @@ class Driver:
             case TrimMemory():
                 self._trim()
             case Finish():
-                self._finish()
+                self._finish("driver finished")
             case _:
                 assert_never(instruction)
 
@@ -659,13 +737,21 @@ class Driver:
             raise
         self._alone_since = None
 
-    def _finish(self) -> None:
+    def _finish(self, event: ExecutorEvent, error: DriverError | None = None) -> None:
+        """Close the gate for good, free everything, and end what has come in and has no end yet."""
+        if self._has_ended:
+            return
+        self.gate.see(event)
+        self._has_ended = True
         self._runners.clear()
         if self._book is not None:
             self._book.close()
         with contextlib.suppress(Exception):  # a crash may have left anything behind
             self._recorder.close()
         self.folders.close()
+        self._end_calls(error or DriverError("the executor ended before this call was begun"))
+        self._batches.clear()
+        self._inbox.clear()
         self.finished.set()
         self.attention.ring()
         leave(self)
@@ -681,23 +767,39 @@ class Driver:
                 f"the executor's loop failed ({type(error).__name__}: {error}); please report this"
             )
         failure.__cause__ = error
-        self.failure = failure
-        self._end_now(failure)
+        self.gate.failure = failure
+        self._end_now(failure, "driver failed")
 
-    def _end_now(self, error: DriverError) -> None:
+    def _end_if_told(self) -> bool:
+        """End at once where that was asked for; return whether there is nothing to drive any more.
+
+        Asked between two instructions: what runners are doing is never cut in two.
+        """
+        if self._is_told_to_end and not self._has_ended:
+            self._end_now(self._make_last_error(), "driver finished")
+        return self._has_ended
+
+    @staticmethod
+    def _make_last_error() -> DriverError:
+        return DriverError("the executor was told to end at once; this call was not finished")
+
+    def _end_now(self, error: DriverError, event: ExecutorEvent) -> None:
+        if self._has_ended:
+            return
         with contextlib.suppress(Exception):  # what is finished is kept if it can be
             self._recorder.flush()
         for runner in self._runners.values():
             with contextlib.suppress(Exception):  # a half-started level may raise anything
                 runner.abandon()
+        self._finish(event, error)
+
+    def _end_calls(self, error: DriverError) -> None:
         for calls in list(self._batches.values()):
             calls.abort(error)
-        self._batches.clear()
-        self._inbox.clear()
-        self._finish()
 
     def let_go(self) -> None:
         """In a forked child: close the descriptors, touch nothing else."""
+        self.gate.let_go()
         for runner in self._runners.values():
             runner.let_go()
         if self._book is not None:

@@ -3,6 +3,7 @@
 Builds the parts, checks what the caller gives, and owns no policy.
 """
 
+import itertools
 import sys
 import threading
 import time
@@ -25,7 +26,6 @@ from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
 from adaptive_exec.levels.wire import pack_function
-from adaptive_exec.lifetime import exit_began
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.submits import SubmitCalls
@@ -104,10 +104,8 @@ class AdaptiveExecutor(Executor):
             self._driver.post(_describe(self._journal))
         self._display: Display | None = None
         self._submits: SubmitCalls | None = None
-        self._maps: weakref.WeakSet[MapCalls] = weakref.WeakSet()
-        self._next_batch = _SUBMITS + 1
-        self._is_shut = False
-        self._opening = threading.Lock()
+        self._batches = itertools.count(_SUBMITS + 1)
+        self._opening = threading.RLock()  # a finalizer that runs within may submit something
         self._finalizer = weakref.finalize(self, _let_finish, self._driver)
         self._finalizer.atexit = False
 
@@ -130,7 +128,7 @@ class AdaptiveExecutor(Executor):
             from.
         """
         _check_function(fn)
-        self._check_open()
+        self._driver.gate.check()
         return self._submit_calls(fn).submit(fn, args, kwargs)
 
     def map(
@@ -194,16 +192,9 @@ class AdaptiveExecutor(Executor):
             wait: Return only when all is done; else at once, and the work goes on.
             cancel_futures: Cancel what has not begun.
         """
-        with self._opening:
-            first, self._is_shut = not self._is_shut, True
         if self._driver.is_foreign:
             return
-        if cancel_futures:
-            self._cancel()
-        if first:
-            self._driver.stop(cancel=cancel_futures)
-        elif cancel_futures:
-            self._driver.stop(cancel=True)
+        self._driver.stop(cancel=cancel_futures)
         if wait:
             self._driver.wait_finished()
             self._hide_progress()
@@ -228,10 +219,7 @@ class AdaptiveExecutor(Executor):
         them.
         """
         with hold_interrupts():  # a second Ctrl-C waits, else workers would be left behind
-            with self._opening:
-                self._is_shut = True
             if not self._driver.is_foreign:
-                self._cancel()
                 self._driver.terminate()
                 self._hide_progress()
 
@@ -268,29 +256,12 @@ class AdaptiveExecutor(Executor):
         if display is not None:
             display.__exit__(None, None, None)
 
-    def _cancel(self) -> None:
-        if self._submits is not None:
-            self._submits.cancel()
-        for calls in list(self._maps):
-            calls.cancel()
-
-    def _check_open(self) -> None:
-        if self._driver.is_foreign:
-            message = "this executor was made in another process; make a new one after a fork"
-            raise RuntimeError(message)
-        if self._driver.failure is not None:
-            raise self._driver.failure
-        if self._is_shut or exit_began.is_set():
-            what = "shutdown" if self._is_shut else "interpreter shutdown"
-            message = f"cannot schedule new futures after {what}"
-            raise RuntimeError(message)
-
     def _submit_calls(self, first: Callable[..., Any]) -> SubmitCalls:
         if self._submits is not None:
             return self._submits
-        with self._opening:
-            self._check_open()
+        with self._opening:  # one thread opens it, the others wait for that
             if self._submits is None:
+                self._driver.gate.check()
                 self._show_progress(self._hint)
                 self._preload_for_submits(first)
                 self._submits = _open_submits(
@@ -307,6 +278,13 @@ class AdaptiveExecutor(Executor):
         packed = pack_function(first)
         if packed is not None and len(packed) <= PRELOAD_BYTES:
             self._preload[_SUBMITS] = packed
+
+    def _preload_for_map(self, batch: int, packed: bytes | None) -> None:
+        """Have a zygote that is started now load the function of the newest batch."""
+        with self._opening:
+            self._preload.clear()
+            if packed is not None:
+                self._preload[batch] = packed
 
     def _open_records(self, batch: int, style: int) -> "Records | None":
         """Open the journal's side of a batch."""
@@ -334,36 +312,32 @@ class AdaptiveExecutor(Executor):
         style = ONE if len(iterables) == 1 else STAR
         packed = pack_function(fn) if "process" in self._config.ladder else None
         length = _count_input(iterables, self._hint)
+        self._driver.gate.check()
         with self._opening:
-            self._check_open()
             self._show_progress(length)
-            batch, self._next_batch = self._next_batch, self._next_batch + 1
-            records = self._open_records(batch, style)
-            if records is not None:
-                records.know(fn)
-            is_detailed = detailed or records is not None
-            base = self._driver.folders.base
-            work = Work(batch, style, fn, packed, is_detailed, self._config.task_timeout, base)
-            calls = MapCalls(
-                self._driver, work, source, is_easy=is_easy, in_order=in_order, records=records
-            )
-            self._maps.add(calls)
-            self._preload.clear()
-            if packed is not None:
-                self._preload[batch] = packed
-            self._driver.enter(batch, calls, is_recorded=records is not None)
-        self._driver.say(
-            BatchOpened(
-                time.monotonic(),
-                batch,
-                length,
-                chunk_tasks=chunksize,
-                buffer_tasks=buffersize,
-                portable=packed is not None,
-                recorded=records is not None,
-                kind=number_function(fn, packed),
-            )
+        batch = next(self._batches)
+        records = self._open_records(batch, style)
+        if records is not None:
+            records.know(fn)
+        is_detailed = detailed or records is not None
+        base = self._driver.folders.base
+        work = Work(batch, style, fn, packed, is_detailed, self._config.task_timeout, base)
+        calls = MapCalls(
+            self._driver, work, source, is_easy=is_easy, in_order=in_order, records=records
         )
+        self._preload_for_map(batch, packed)
+        opened = BatchOpened(
+            time.monotonic(),
+            batch,
+            length,
+            chunk_tasks=chunksize,
+            buffer_tasks=buffersize,
+            portable=packed is not None,
+            recorded=records is not None,
+            kind=number_function(fn, packed),
+        )
+        self._driver.admit(opened, calls)
+        self._driver.pump_if_alone()
         try:
             calls.serve_pulls()
         except BaseException:  # Ctrl-C: nobody will take the results
@@ -458,9 +432,10 @@ def _open_submits(
     work = Work(_SUBMITS, FULL, None, None, is_recorded, config.task_timeout, base)
     local = _UNPORTABLE if may_run_here else None
     submits = SubmitCalls(driver, work, local=local, records=records)
-    driver.enter(_SUBMITS, submits, is_recorded=is_recorded)
     now = time.monotonic()
-    driver.say(BatchOpened(now, _SUBMITS, hint, single=True, recorded=is_recorded))
+    opened = BatchOpened(now, _SUBMITS, hint, single=True, recorded=is_recorded)
+    driver.admit(opened, submits)
+    driver.pump_if_alone()
     return submits
 
 

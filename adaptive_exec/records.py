@@ -21,7 +21,7 @@ from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.journal.book import KNOWN, RUN
 from adaptive_exec.journal.keys import KEY_BYTES
 from adaptive_exec.journal.rows import Ended, Found
-from adaptive_exec.journal.section import Section
+from adaptive_exec.journal.section import Admitted, Section
 from adaptive_exec.levels.base import FULL, ONE, Block, Failure, Results, Unportable
 from adaptive_exec.outcomes import make_error
 
@@ -77,13 +77,26 @@ class Records:
             start: Index of the first.
             tasks: The tasks.
         """
-        admitted = self._section.admit(function, tasks, self._content)
+        self.enter(self.look_up(function, tasks), start, len(tasks))
+
+    def look_up(self, function: Callable[..., Any], tasks: Sequence[Any]) -> Admitted:
+        """Ask the journal for tasks, and claim those that are to be run; may wait for the disk."""
+        return self._section.admit(function, tasks, self._content)
+
+    def enter(self, admitted: Admitted, start: int, count: int) -> None:
+        """Tell the run of tasks that were looked up.
+
+        Args:
+            admitted: What the journal said.
+            start: Index of the first.
+            count: How many they are.
+        """
         if admitted.unkeyed is not None:
             self._tell(admitted.unkeyed)
         self._keys.update(
             (index, key) for index, key in enumerate(admitted.keys, start) if key is not None
         )
-        offsets = range(len(tasks))
+        offsets = range(count)
         for fate, span in groupby(offsets, admitted.fates.__getitem__):
             self._announce(fate, [start + offset for offset in span], start, admitted.found)
 

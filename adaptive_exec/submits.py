@@ -7,7 +7,7 @@ process. Decides nothing.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any
 
 from adaptive_exec.config import LISTEN_SECONDS
@@ -16,6 +16,7 @@ from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.levels.base import Block, Failure, Results, Unportable, Work
 from adaptive_exec.levels.interrupts import hold_interrupts
+from adaptive_exec.log import LOGGER
 from adaptive_exec.outcomes import add_note, make_error
 
 TYPE_CHECKING = False
@@ -53,7 +54,8 @@ class SubmitCalls:
         self._is_overflow = is_overflow
         self._driver = driver
         self._entries: dict[int, _Entry] = {}
-        self._arriving = threading.Lock()
+        self._door = driver.gate.inner if is_overflow else driver.gate.outer
+        self._claiming = threading.Lock()
         self._beginning = threading.Lock()
         self._next = 0
 
@@ -92,7 +94,8 @@ class SubmitCalls:
 
         A cancelled one is replaced by nothing to do.
         """
-        return [self._begin(self._entries[index]) for index in range(start, stop)]
+        entries = map(self._entries.get, range(start, stop))
+        return [_NOTHING if entry is None else self._begin(entry) for entry in entries]
 
     def names(self, start: int, stop: int) -> bytes:
         """Return the calls' keys in the journal, one after the other; empty without one."""
@@ -101,18 +104,18 @@ class SubmitCalls:
     def deliver(self, start: int, results: Results, level: str, attempt: int) -> None:
         """Set the Futures, the first of which is task `start`'s."""
         for index, value in enumerate(results.values, start):
-            entry = self._entries.pop(index)
             if self._records is not None:
                 self._records.release(index, index + 1)
-            if entry.is_cancelled:
+            entry = self._entries.pop(index, None)  # who takes it out gives it its end
+            if entry is None or entry.is_cancelled:
                 continue
             if value.__class__ is Unportable and self._local is not None:
-                self._open_overflow(self._local).enter(entry)
+                self._let_overflow(self._local, entry)
             elif isinstance(value, Failure):
                 add_note(value.error, index, attempt, level)
-                entry.future.set_exception(value.error)
+                _settle(entry.future, error=value.error)
             else:
-                entry.future.set_result(value)
+                _settle(entry.future, value)
             del entry
 
     def record(
@@ -153,19 +156,19 @@ class SubmitCalls:
         is_cancelled = reason.code is Code.STOP_ASKED and reason.fact("executions") == 0
         for index in range(start, stop):
             error = CancelledError() if is_cancelled else make_error(index, reason)
-            self._end(self._entries.pop(index), error)
+            self._end(self._entries.pop(index, None), error)
 
     def finish(self) -> None:
         """Every task has its outcome; what is left was cancelled."""
         if self._overflow is not None:
             self._driver.post(InputExhausted(time.monotonic(), self._overflow.work.batch))
         self.cancel()
-        self._entries.clear()
+        self.abort(CancelledError())  # a call that overflowed has begun and cannot be cancelled
 
     def abort(self, error: BaseException) -> None:
-        """End every open task with this error."""
-        while self._entries:
-            self._end(self._entries.popitem()[1], error)
+        """End every open task with this error; from any thread, more than once."""
+        for index in list(self._entries):
+            self._end(self._entries.pop(index, None), error)
 
     def call_for_attention(self) -> None:
         """Something lies ready for a caller's thread."""
@@ -187,37 +190,62 @@ class SubmitCalls:
             if not self.serve():
                 self._driver.step(LISTEN_SECONDS)
 
+    def _let_overflow(self, batch: int, entry: "_Entry") -> None:
+        """Have a call run in this process; where nothing can be let in any more, end it."""
+        try:
+            self._open_overflow(batch).enter(entry)
+        except RuntimeError as error:
+            self._end(entry, error)
+
     def _open_overflow(self, batch: int) -> "SubmitCalls":
         if self._overflow is None:
             work = self.work._replace(batch=batch, detailed=False)
-            self._overflow = SubmitCalls(self._driver, work, is_overflow=True)
-            self._driver.enter(batch, self._overflow)
-            self._driver.post(
-                BatchOpened(time.monotonic(), batch, None, single=True, portable=False)
-            )
+            overflow = SubmitCalls(self._driver, work, is_overflow=True)
+            opened = BatchOpened(time.monotonic(), batch, None, single=True, portable=False)
+            self._driver.admit(opened, overflow, is_inner=True)
+            self._overflow = overflow
         return self._overflow
 
     def enter(self, entry: "_Entry") -> None:
-        """Take a call in."""
-        with hold_interrupts(), self._arriving:
-            self._entries[self._next] = entry
-            self._next += 1
-            if self._records is None:
-                self._driver.post(TasksArrived(time.monotonic(), self.work.batch, 1))
-            else:
-                self._records.admit(entry.call[0], self._next - 1, [entry.call])
+        """Take a call in.
+
+        Raises:
+            RuntimeError: Nothing is let in any more.
+        """
+        if self._records is not None:
+            self._enter_recorded(entry, self._records)
+            return
+        # Made before, since to make an object may run finalizers, which may submit something.
+        arrived = TasksArrived(time.monotonic(), self.work.batch, 1)
+        with hold_interrupts(), self._door:
+            self._register(entry)
+            self._driver.post(arrived)
+
+    def _enter_recorded(self, entry: "_Entry", records: "Records") -> None:
+        """Ask the journal for a call before it is let in: nobody waits at the door for a disk."""
+        with self._claiming:
+            admitted = records.look_up(entry.call[0], [entry.call])
+        with hold_interrupts(), self._door:
+            records.enter(admitted, self._register(entry), 1)
+
+    def _register(self, entry: "_Entry") -> int:
+        index, self._next = self._next, self._next + 1
+        self._entries[index] = entry
+        return index
 
     def _begin(self, entry: "_Entry") -> Any:
         with hold_interrupts(), self._beginning:
             if not entry.has_begun:
                 entry.has_begun = True
                 entry.is_cancelled = not entry.future.set_running_or_notify_cancel()
-        return (do_nothing, (), {}) if entry.is_cancelled else entry.call
+        return _NOTHING if entry.is_cancelled else entry.call
 
-    def _end(self, entry: "_Entry", error: BaseException) -> None:
+    def _end(self, entry: "_Entry | None", error: BaseException) -> None:
+        if entry is None:
+            return  # another thread has ended it
         self._begin(entry)
         if not entry.is_cancelled:
-            entry.future.set_exception(error)
+            _settle(entry.future, error=error)
 
 
 class _Entry:
@@ -232,3 +260,21 @@ class _Entry:
 
 def do_nothing() -> None:
     """Stand in for a call that was cancelled before it began."""
+
+
+_NOTHING: _Call = (do_nothing, (), {})
+
+
+def _settle(
+    future: "Future[Any]", value: Any = None, *, error: BaseException | None = None
+) -> None:
+    """Give a Future its end; what its callbacks raise is theirs alone."""
+    try:
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+    except InvalidStateError:
+        LOGGER.warning("submit: somebody else has set a future of ours, got %r", future)
+    except BaseException:  # noqa: BLE001  # `Exception`s of callbacks are caught by the Future itself
+        LOGGER.exception("submit: a callback of a future ended by more than an Exception")

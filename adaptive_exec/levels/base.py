@@ -166,6 +166,9 @@ class Runner(Protocol):
     def abandon(self) -> None:
         """End everything at once, without events: the driver has failed."""
 
+    def strike(self) -> None:
+        """Kill what can be killed, beside a driver that is stuck: change nothing, do not wait."""
+
     def let_go(self) -> None:
         """In a forked child: close descriptors, touch nothing else."""
 

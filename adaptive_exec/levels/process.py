@@ -233,6 +233,12 @@ class ProcessRunner:
             self._starter.abandon()
             self._starter = None
 
+    def strike(self) -> None:
+        """Kill all workers, beside a driver that is stuck: change nothing, wait for nothing."""
+        starter = self._starter
+        if starter is not None:
+            starter.strike()
+
     def let_go(self) -> None:
         """In a forked child: close the descriptors, touch nothing else."""
         for member in self._members.values():

@@ -84,11 +84,12 @@ class SequentialRunner:
         Returns:
             False when none lay ready.
         """
-        if not self.has_work(batch):
+        lying = self._orders.get(batch)  # an end at once may take them all away meanwhile
+        if not lying:
             return False
         with hold_interrupts() as hold:  # only a task may be interrupted: a chunk is never lost
             try:
-                order = self._orders[batch].popleft()
+                order = lying.popleft()
             except IndexError:
                 return False
             results = Results([])
@@ -121,6 +122,9 @@ class SequentialRunner:
     def abandon(self) -> None:
         """Let go of everything at once, without a word."""
         self._orders.clear()
+
+    def strike(self) -> None:
+        """Nothing: the caller cannot be killed."""
 
     def let_go(self) -> None:
         """Nothing: threads do not live on in a forked child."""

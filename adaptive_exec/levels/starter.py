@@ -96,6 +96,9 @@ class Starter(Protocol):
     def abandon(self) -> None:
         """Kill everything at once, without a word."""
 
+    def strike(self) -> None:
+        """Kill everything, from any thread: change nothing, wait for nothing."""
+
     def let_go(self) -> None:
         """In a forked child: close descriptors, touch nothing else."""
 

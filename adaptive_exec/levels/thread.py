@@ -109,6 +109,9 @@ class ThreadRunner:
         if limits is not None:
             limits.restore_original_limits()
 
+    def strike(self) -> None:
+        """Nothing: threads cannot be killed."""
+
     def let_go(self) -> None:
         """Nothing: threads do not live on in a forked child."""
 

@@ -127,6 +127,13 @@ class ZygoteStarter:
         kill_group(self._process.pid)
         self._process.wait()
 
+    def strike(self) -> None:
+        """Kill everything, from any thread: change nothing, wait for nothing."""
+        for pid in list(self._pids.values()):
+            kill_group(pid)
+        with contextlib.suppress(ProcessLookupError):  # not by Popen, which would reap it here
+            os.kill(self._process.pid, signal.SIGKILL)
+
     def let_go(self) -> None:
         """In a forked child: close the descriptor, touch nothing else."""
         self._control.close()

@@ -12,7 +12,7 @@ FLOORS = (
     {"config", "errors"},
     {"core"},
     {"levels", "host", "journal", "ledger", "log", "sim"},
-    {"driver", "recorder", "lifetime"},
+    {"driver", "gate", "recorder", "lifetime"},
     {
         "executor",
         "calls",

@@ -142,8 +142,8 @@ class StruckLock:
     def __init__(self, inner) -> None:
         self.inner = inner
 
-    def acquire(self, *, blocking: bool) -> bool:
-        is_taken = self.inner.acquire(blocking=blocking)
+    def acquire(self, *, timeout: float) -> bool:
+        is_taken = self.inner.acquire(timeout=timeout)
         signal.raise_signal(signal.SIGALRM)
         return is_taken
 
