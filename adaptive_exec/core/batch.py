@@ -5,6 +5,7 @@ Tasks are index ranges, so two million of them cost no more than ten. Decides no
 
 from collections import deque
 
+from adaptive_exec.core.bounds import COUNT, bound
 from adaptive_exec.core.costs import Costs
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.peaks import NOTHING_KNOWN
@@ -44,9 +45,9 @@ class Batch:
         self, opened: BatchOpened, *, level: str, home: str
     ) -> None:
         self.id = opened.batch
-        self.tasks = opened.tasks
-        self.chunk_tasks = opened.chunk_tasks
-        self.buffer_tasks = opened.buffer_tasks
+        self.tasks = _known(opened.tasks)
+        self.chunk_tasks = _known(opened.chunk_tasks)
+        self.buffer_tasks = _known(opened.buffer_tasks)
         self.single = opened.single
         self.portable = opened.portable
         self.kind = opened.kind
@@ -54,7 +55,7 @@ class Batch:
         self.level = level
         self.home = home
         self.trial: str | None = None
-        self.chunk = opened.chunk_tasks or 1
+        self.chunk = self.chunk_tasks or 1
         self.refusal = "" if opened.portable else "the function cannot be pickled"
         self.moves = 0
         self.costs = Costs()
@@ -179,3 +180,7 @@ class Batch:
         self.pending = 0
         self._ranges.clear()
         return once_sent + gaps
+
+
+def _known(count: int | None) -> int | None:
+    return None if count is None else bound(count, COUNT)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.bounds import unbounded
 from adaptive_exec.core.outcomes import INLINE_LEVEL
 from adaptive_exec.core.plan import is_isolated
 from adaptive_exec.core.roster import Flight, Roster
@@ -17,6 +18,7 @@ def broken_rules(state: State) -> Iterator[str]:
     for roster in state.rosters.values():
         yield from _roster_rules(state, roster)
     yield from _flight_rules(state)
+    yield from unbounded(state)
 
 
 def _batch_rules(batch: Batch, flights: list[Flight]) -> Iterator[str]:

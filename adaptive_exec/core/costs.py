@@ -7,6 +7,7 @@ Decides nothing.
 from typing import NamedTuple
 
 from adaptive_exec.config import CHUNK_SECONDS, SAMPLE_TASKS
+from adaptive_exec.core.bounds import BYTES, COUNT, SECONDS, Number, Range, bound
 from adaptive_exec.core.events import Usage
 
 NEWEST_WEIGHT = 0.5
@@ -60,33 +61,67 @@ def learn(before: Costs, usage: Usage, *, isolated: bool) -> Costs:
     if count == 0:
         return before
     weight = NEWEST_WEIGHT if before.tasks else 1.0
-    wall = _mix(before.wall_seconds, usage.wall_seconds / count, weight)
+    wall = _mix(before.wall_seconds, usage.wall_seconds / count, weight, SECONDS)
     cpu = before.cpu_seconds
     if usage.cpu_seconds is not None:
         cpu = _mix_known(cpu, usage.cpu_seconds / count, weight)
-    tasks, isolated_tasks = before.tasks + count, before.isolated_tasks
+    tasks, isolated_tasks = bound(before.tasks + count, COUNT), before.isolated_tasks
     if not isolated:
         return Costs(tasks, isolated_tasks, wall, cpu, *before[4:8], count)
     weight = NEWEST_WEIGHT if isolated_tasks else 1.0
     return Costs(
         tasks,
-        isolated_tasks + count,
+        bound(isolated_tasks + count, COUNT),
         wall,
         cpu,
-        _mix(before.transport_seconds, usage.transport_seconds / count, weight),
-        _mix(before.sent_bytes, usage.sent_bytes / count, weight),
-        _mix(before.result_bytes, usage.result_bytes / count, weight),
+        _mix(before.transport_seconds, usage.transport_seconds / count, weight, SECONDS),
+        _mix(before.sent_bytes, usage.sent_bytes / count, weight, BYTES),
+        _mix(before.result_bytes, usage.result_bytes / count, weight, BYTES),
         _highest(before.peak_bytes, usage.peak_bytes),
         count,
     )
 
 
-def _mix(old: float, new: float, weight: float) -> float:
-    return old + weight * (new - old)
+def believe(usage: Usage) -> Usage:
+    """Bring what a worker reports into its range; the report of a healthy one stays as it is."""
+    if _is_plain(usage):
+        return usage
+    count = bound(usage.tasks, COUNT)
+    return Usage(
+        count,
+        bound(usage.wall_seconds, SECONDS),
+        _bound_known(usage.cpu_seconds, SECONDS),
+        bound(usage.transport_seconds, SECONDS),
+        bound(usage.sent_bytes, BYTES),
+        bound(usage.result_bytes, BYTES),
+        _bound_known(usage.peak_bytes, BYTES),
+        bound(usage.failed_tasks, COUNT),
+        _bound_known(usage.span_bytes, BYTES),
+        _bound_known(usage.kept_bytes, BYTES),
+        _bound_known(usage.birth_bytes, BYTES),
+    )
+
+
+def _is_plain(usage: Usage) -> bool:
+    """Say whether all is in its range; in one pass, since it is asked for every chunk."""
+    tasks, wall, cpu, transport, sent, result, peak, failed, span, kept, birth = usage
+    seconds = 0.0 <= wall + transport + (cpu or 0.0) <= SECONDS.most
+    lowest = min(tasks, wall, cpu or 0.0, transport, sent, result, failed)
+    sizes = sent + result + (peak or 0) + (span or 0) + (kept or 0) + (birth or 0)
+    lowest_size = min(peak or 0, span or 0, kept or 0, birth or 0)
+    return seconds and lowest >= 0 and lowest_size >= 0 and max(sizes, tasks) <= BYTES.most
+
+
+def _bound_known(number: Number | None, within: Range) -> Number | None:
+    return None if number is None else bound(number, within)
+
+
+def _mix(old: float, new: float, weight: float, within: Range) -> float:
+    return bound(old + weight * (new - old), within)
 
 
 def _mix_known(old: float | None, new: float, weight: float) -> float:
-    return new if old is None else _mix(old, new, weight)
+    return bound(new, SECONDS) if old is None else _mix(old, new, weight, SECONDS)
 
 
 def _highest(old: int | None, new: int | None) -> int | None:

@@ -14,6 +14,7 @@ from adaptive_exec.config import (
     parse_size,
 )
 from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.bounds import BYTES, FOREVER, bound
 from adaptive_exec.core.events import HostSampled, Usage, WorkerLost
 from adaptive_exec.core.governor import (
     HYSTERESIS,
@@ -33,7 +34,7 @@ from adaptive_exec.core.peaks import NOTHING_KNOWN, Peaks, counts_as_sum, learn_
 from adaptive_exec.core.plan import is_isolated
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
-from adaptive_exec.core.state import FOREVER, State
+from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import ISOLATED_LEVEL, kill
 from adaptive_exec.core.window import (
     OPEN,
@@ -119,7 +120,7 @@ def note_done(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
     batch.peaks = learn_peak(batch.peaks, usage.span_bytes, state.now - flight.since)
     if usage.kept_bytes is not None and usage.tasks:
         grown = (usage.kept_bytes - flight.kept_bytes) / usage.tasks
-        batch.kept_each = (batch.kept_each + max(0.0, grown)) / 2
+        batch.kept_each = bound((batch.kept_each + max(0.0, grown)) / 2, BYTES)
     if state.verdict.pressure == "normal":
         state.window = widen(state.window)
     refit(state)
@@ -266,6 +267,7 @@ def _weigh(state: State, event: HostSampled) -> None:
         service = roster.services.get(worker)
         if service is None:
             continue
+        size = bound(size, BYTES)  # noqa: PLW2901  # as read by us, of whatever it was
         birth = size if service.birth_bytes is None else service.birth_bytes
         grown = max(0, size - birth)
         own += grown

@@ -7,6 +7,7 @@ where it is and goes on elsewhere.
 
 from adaptive_exec.config import CALM_SECONDS, LEVELS, SMALL_BATCH_TASKS
 from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import has_sample
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.instructions import CloseLevel
@@ -24,7 +25,7 @@ from adaptive_exec.core.plan import (
 )
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Roster
-from adaptive_exec.core.state import FOREVER, State
+from adaptive_exec.core.state import State
 from adaptive_exec.core.tenancy import assign_seats
 
 MOVES_MAX = 2

@@ -12,6 +12,8 @@ from math import sqrt
 from operator import itemgetter
 from typing import NamedTuple
 
+from adaptive_exec.core.bounds import BYTES, SECONDS, bound
+
 PEAKS_KEPT = 64
 """Measurements that count for the quantile, the fourth highest of them. Source: own choice."""
 SUMS_KEPT = 1024
@@ -84,7 +86,8 @@ def learn_peak(before: Peaks, peak_bytes: int, seconds: float = 1.0) -> Peaks:
     15.0
     """
     recent, weights, ordered = before.recent, before.weights, list(before.ordered)
-    new = max(1, int(1e6 * seconds))
+    peak_bytes = bound(peak_bytes, BYTES)
+    new = max(1, int(1e6 * bound(seconds, SECONDS)))
     if len(ordered) >= PEAKS_KEPT:
         ordered.remove((recent[-PEAKS_KEPT], weights[-PEAKS_KEPT]))
     insort(ordered, (peak_bytes, new))

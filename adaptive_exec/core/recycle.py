@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from adaptive_exec.config import MIB, Config, parse_size
+from adaptive_exec.core.bounds import COUNT, bound
 from adaptive_exec.core.events import Usage
 from adaptive_exec.core.reason import Code, Reason, because
 
@@ -55,7 +56,7 @@ class Service(NamedTuple):
 
 def serve(before: Service, usage: Usage) -> Service:
     """Enter a finished chunk."""
-    tasks = before.tasks + usage.tasks
+    tasks = bound(before.tasks + usage.tasks, COUNT)
     birth = before.birth_bytes if usage.birth_bytes is None else usage.birth_bytes
     if usage.kept_bytes is None:
         return before._replace(tasks=tasks, birth_bytes=birth)

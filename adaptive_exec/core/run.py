@@ -12,8 +12,9 @@ from typing import assert_never
 
 from adaptive_exec.config import Config
 from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.checks import broken_rules
-from adaptive_exec.core.costs import learn
+from adaptive_exec.core.costs import believe, learn
 from adaptive_exec.core.dispatch import dispatch, pull
 from adaptive_exec.core.events import (
     BatchDropped,
@@ -80,7 +81,7 @@ from adaptive_exec.core.staffing import (
     staff,
     take_in,
 )
-from adaptive_exec.core.state import FOREVER, State
+from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, next_turn_at, put_back
 from adaptive_exec.core.tenancy import next_trade_at, take_share, trade
 
@@ -369,7 +370,7 @@ def _end_chunk(state: State, event: ChunkDone) -> None:
         return
     deliver(state, flight, event.count)
     batch = land(state, flight)
-    usage = event.usage
+    usage = believe(event.usage)
     roster = release(state, flight, batch, usage)
     if flight.next < flight.stop:
         put_back(state, batch, flight)

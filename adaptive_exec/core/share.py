@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from adaptive_exec.config import SHARE_TURN_SECONDS
+from adaptive_exec.core.bounds import BYTES, COUNT, MOMENT, WORKERS, bound
 from adaptive_exec.core.reason import Code, Reason, because
 
 
@@ -113,6 +114,20 @@ def promise(own: Claim, share: Share, *, room_bytes: int) -> Claim:
     return own._replace(
         held_slots=max(own.held_slots, min(share.slots, own.wanted_slots)),
         held_bytes=max(own.held_bytes, min(most, own.wanted_bytes)),
+    )
+
+
+def believe_claim(claim: Claim) -> Claim:
+    """Bring the numbers of a claim into their ranges, whoever wrote them down."""
+    return claim._replace(
+        arrived_at=bound(float(claim.arrived_at), MOMENT),
+        wanted_slots=bound(claim.wanted_slots, WORKERS),
+        held_slots=bound(claim.held_slots, WORKERS),
+        unit_bytes=bound(claim.unit_bytes, BYTES),
+        wanted_bytes=bound(claim.wanted_bytes, BYTES),
+        held_bytes=bound(claim.held_bytes, BYTES),
+        used_bytes=bound(claim.used_bytes, BYTES),
+        kind=bound(claim.kind, COUNT),
     )
 
 

@@ -6,6 +6,7 @@ that did start and grows by one at a time after calm; only a level that got none
 
 from adaptive_exec.config import CALM_SECONDS, CALM_SECONDS_MAX, ROOM_SECONDS, STRIKES_MAX
 from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.bounds import BYTES, FOREVER, bound
 from adaptive_exec.core.events import StartRefused, Usage, WorkerLost, WorkerReady, WorkerStalled
 from adaptive_exec.core.instructions import KillWorker, OpenLevel, RetireWorker, StartWorkers
 from adaptive_exec.core.ladder import refuse
@@ -17,7 +18,7 @@ from adaptive_exec.core.quarantine import explain_death
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.recycle import LEAK_WORKERS, Service, growth_per_task, suggest_recycle
 from adaptive_exec.core.roster import Flight, Roster
-from adaptive_exec.core.state import FOREVER, State
+from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, rerun
 from adaptive_exec.core.tenancy import has_share, shed
 
@@ -129,10 +130,14 @@ def take_in(state: State, event: WorkerReady) -> None:
     roster = state.rosters[event.level]
     if event.worker not in roster.starting:
         return
-    roster.ready(event.worker, Service(state.now, birth_bytes=event.size_bytes))
+    roster.ready(event.worker, Service(state.now, birth_bytes=_known(event.size_bytes)))
     calm = roster.breaker.calm_seconds if roster.on_trial else CALM_SECONDS
     roster.breaker = roster.breaker._replace(tries=0, calm_seconds=calm)
     _judge_starts(state, roster)
+
+
+def _known(size_bytes: int | None) -> int | None:
+    return None if size_bytes is None else bound(size_bytes, BYTES)
 
 
 def do_without(state: State, event: StartRefused) -> None:
@@ -216,6 +221,7 @@ def lose(state: State, event: WorkerLost) -> None:
 
 def _explain_death(state: State, event: WorkerLost) -> WorkerLost:
     """Match a death by an unknown hand with one of the kernel's kills for memory."""
+    event = event._replace(peak_bytes=_known(event.peak_bytes))
     if not event.unexplained:
         return event
     has_killed = event.oom_kills is not None and event.oom_kills > state.oom_kills

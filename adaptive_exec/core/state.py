@@ -8,6 +8,7 @@ from itertools import count
 
 from adaptive_exec.config import LEVELS, SHARE_WAIT_SECONDS, UNKNOWN_TASK_BYTES, Config
 from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.governor import CALM, Verdict, Victim
 from adaptive_exec.core.instructions import Explain, Instruction
 from adaptive_exec.core.reason import Decision, Fact, Reason
@@ -15,9 +16,6 @@ from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.share import NO_CLAIM, Share
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.window import OPEN
-
-FOREVER = float("inf")
-"""Seconds; a moment that never comes."""
 
 
 class State:

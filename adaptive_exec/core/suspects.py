@@ -5,6 +5,7 @@ batch's line, goes out by itself, and only to a level that isolates.
 """
 
 from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.events import WorkerLost
 from adaptive_exec.core.instructions import KillWorker
 from adaptive_exec.core.moves import call_home
@@ -12,7 +13,7 @@ from adaptive_exec.core.outcomes import fail, give_back, launch
 from adaptive_exec.core.quarantine import Suspect, accuse, is_poison
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Flight
-from adaptive_exec.core.state import FOREVER, State
+from adaptive_exec.core.state import State
 
 SUSPECT_WAIT_SECONDS = 10.0
 """Seconds after which a suspect gets its turn although its batch still has other work to send."""

@@ -20,6 +20,7 @@ from adaptive_exec.config import (
     WAITING_WORKERS_MAX,
 )
 from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import has_sample
 from adaptive_exec.core.events import ShareChanged
 from adaptive_exec.core.governor import set_marks
@@ -27,8 +28,8 @@ from adaptive_exec.core.instructions import ReadHost, RetireWorker, Standing, Tr
 from adaptive_exec.core.outcomes import INLINE_LEVEL
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Roster
-from adaptive_exec.core.share import Claim, Share
-from adaptive_exec.core.state import FOREVER, State
+from adaptive_exec.core.share import Claim, Share, believe_claim
+from adaptive_exec.core.state import State
 
 WAIT_TOLD_SECONDS = 0.5
 """Seconds that a wait for memory has lasted when people are told: shorter ones are common, since
@@ -222,7 +223,7 @@ def _claim_memory(state: State, claim: Claim, each: int) -> Claim:
     if granted is None:  # alone so far: as much as is let out
         granted = each * state.window.chunks
     kept = min(granted, each * wanted)
-    return claim._replace(
+    claim = claim._replace(
         unit_bytes=each if wanted else 0,
         wanted_bytes=each * wanted,
         held_bytes=max(kept, each * len(roster.busy)),
@@ -230,6 +231,7 @@ def _claim_memory(state: State, claim: Claim, each: int) -> Claim:
         kind=_kind(state),
         is_guess=state.is_guessing,
     )
+    return believe_claim(claim)
 
 
 def _kind(state: State) -> int:

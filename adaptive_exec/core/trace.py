@@ -8,7 +8,16 @@ from itertools import islice
 from typing import NamedTuple
 
 from adaptive_exec.config import TRACE_LENGTH
-from adaptive_exec.core.events import ChunkDone, Event, StartRefused, WorkerReady
+from adaptive_exec.core.costs import believe
+from adaptive_exec.core.events import (
+    ChunkDone,
+    Event,
+    InitializerFailed,
+    LevelClosed,
+    StartRefused,
+    WorkerLost,
+    WorkerReady,
+)
 from adaptive_exec.core.instructions import (
     Explain,
     Instruction,
@@ -155,7 +164,7 @@ class Trace:
         self.memory_wait_seconds = 0.0
         self.peak_task_bytes: int | None = None
         self.decisions: deque[Decision] = deque(maxlen=TRACE_LENGTH)
-        self._ordered_at: dict[int, float] = {}
+        self._ordered_at: dict[int, tuple[str, float]] = {}
         self._tight_since: float | None = None
 
     def see(
@@ -174,8 +183,10 @@ class Trace:
         match event:
             case ChunkDone():
                 self._see_done(event)
-            case WorkerReady() | StartRefused():
-                self.start_seconds += event.at - self._ordered_at.pop(event.worker, event.at)
+            case WorkerReady() | StartRefused() | WorkerLost() | InitializerFailed():
+                self._see_start(event.worker, event.at)
+            case LevelClosed():
+                self._forget_level(event.level)
             case _:
                 pass
         for instruction in instructions:
@@ -207,8 +218,19 @@ class Trace:
         lines = [describe(decision) for decision in recent if decision.severity != "debug"]
         return tuple(line[:LINE_LETTERS] for line in reversed(lines[:LINES_SHOWN]))
 
+    def _see_start(self, worker: int, at: float) -> None:
+        """Count how long a worker was waited for, whatever came of it."""
+        ordered = self._ordered_at.pop(worker, None)
+        if ordered is not None:
+            self.start_seconds += at - ordered[1]
+
+    def _forget_level(self, level: str) -> None:
+        """Forget the workers that a level was still waiting for when it was closed."""
+        ordered = self._ordered_at.items()
+        self._ordered_at = {worker: one for worker, one in ordered if one[0] != level}
+
     def _see_done(self, event: ChunkDone) -> None:
-        usage = event.usage
+        usage = believe(event.usage)
         self.tasks += usage.tasks
         self.failed_tasks += usage.failed_tasks
         self.compute_seconds += usage.wall_seconds
@@ -225,7 +247,8 @@ class Trace:
             case Recall():
                 self.recalled_tasks += instruction.stop - instruction.start
             case OpenLevel() | StartWorkers():
-                self._ordered_at.update(dict.fromkeys(instruction.workers, at))
+                ordered = (instruction.level, at)
+                self._ordered_at.update(dict.fromkeys(instruction.workers, ordered))
             case Explain():
                 self._see_decision(instruction.decision)
             case _:

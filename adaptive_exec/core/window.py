@@ -5,10 +5,10 @@ the window grows by one at a time and is halved under pressure. Pure: (window be
 window with its reason. Who gets a chunk is `core/dispatch`.
 """
 
-from math import inf
 from typing import NamedTuple
 
 from adaptive_exec.config import GUESS_LOOK_SECONDS, GUESS_SECONDS, UNKNOWN_TASK_BYTES
+from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.peaks import Peaks, fitting_chunks, spread_of_sum
 from adaptive_exec.core.reason import Code, Reason, because
 
@@ -56,7 +56,7 @@ class Window(NamedTuple):
     chunks: int = CHUNKS_MAX
     growth: float = 0.0
     was_halved: bool = False
-    halved_at: float = -inf
+    halved_at: float = -FOREVER
     reason: Reason = because(Code.MEMORY_UNBOUND)
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from adaptive_exec.config import LEDGER_LOCK_SECONDS, LEDGER_RECORD_BYTES
 from adaptive_exec.core.instructions import TradeShare
-from adaptive_exec.core.share import Claim, apportion, promise
+from adaptive_exec.core.share import Claim, apportion, believe_claim, promise
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.ledger.facts import Facts, Traded
 from adaptive_exec.ledger.folder import check_folder, folder_path, open_folder
@@ -36,6 +36,8 @@ _LOCK: Final = "lock"
 _LOCK_POLL_SECONDS: Final = 0.001
 _START_FIELD: Final = 19
 """Position of the start time in /proc/<pid>/stat, counted from the state. Source: man 5 proc."""
+SAID_MAX: Final = 64
+"""Troubles that are said once each; with more of them they are said again. Source: own choice."""
 _numbers = itertools.count(1)
 
 
@@ -171,6 +173,8 @@ class Ledger:
     def _once(self, text: str) -> str:
         if text in self._said:
             return ""
+        if len(self._said) >= SAID_MAX:
+            self._said.clear()
         self._said.add(text)
         return text
 
@@ -257,7 +261,7 @@ def _has_ended(record: Record) -> bool:
 def _seen_from(host: HostSnapshot, record: Record) -> Claim:
     """Return an instance's claim as it concerns one who has this host's cores and limits."""
     memory = host.memory_domain
-    return record.claim._replace(
+    return believe_claim(record.claim)._replace(
         shares_cores=record.core_domain == host.core_domain,
         shares_memory=memory == record.memory_domain or memory in record.memory_domains,
     )
