@@ -51,7 +51,7 @@ def learn(before: Costs, usage: Usage, *, isolated: bool) -> Costs:
 
     Args:
         before: What was known.
-        usage: What the chunk took.
+        usage: What the chunk took, as `believe` has it.
         isolated: True when it ran in a process of its own, so that transport and peak are real.
 
     Returns:
@@ -86,9 +86,8 @@ def believe(usage: Usage) -> Usage:
     """Bring what a worker reports into its range; the report of a healthy one stays as it is."""
     if _is_plain(usage):
         return usage
-    count = bound(usage.tasks, COUNT)
     return Usage(
-        count,
+        bound(usage.tasks, COUNT),
         bound(usage.wall_seconds, SECONDS),
         _bound_known(usage.cpu_seconds, SECONDS),
         bound(usage.transport_seconds, SECONDS),
@@ -105,11 +104,10 @@ def believe(usage: Usage) -> Usage:
 def _is_plain(usage: Usage) -> bool:
     """Say whether all is in its range; in one pass, since it is asked for every chunk."""
     tasks, wall, cpu, transport, sent, result, peak, failed, span, kept, birth = usage
-    seconds = 0.0 <= wall + transport + (cpu or 0.0) <= SECONDS.most
-    lowest = min(tasks, wall, cpu or 0.0, transport, sent, result, failed)
-    sizes = sent + result + (peak or 0) + (span or 0) + (kept or 0) + (birth or 0)
-    lowest_size = min(peak or 0, span or 0, kept or 0, birth or 0)
-    return seconds and lowest >= 0 and lowest_size >= 0 and max(sizes, tasks) <= BYTES.most
+    cpu, peak, span, kept, birth = cpu or 0, peak or 0, span or 0, kept or 0, birth or 0
+    least = min(tasks, wall, cpu, transport, sent, result, peak, failed, span, kept, birth)
+    sizes = tasks + sent + result + peak + failed + span + kept + birth
+    return least >= 0 and wall + cpu + transport <= SECONDS.most and sizes <= BYTES.most
 
 
 def _bound_known(number: Number | None, within: Range) -> Number | None:
@@ -117,11 +115,13 @@ def _bound_known(number: Number | None, within: Range) -> Number | None:
 
 
 def _mix(old: float, new: float, weight: float, within: Range) -> float:
-    return bound(old + weight * (new - old), within)
+    """Mix two numbers of a range, so that the mean is in it; next to nothing is 0."""
+    mixed = old + weight * (new - old)
+    return mixed if mixed > within.grain else 0.0
 
 
 def _mix_known(old: float | None, new: float, weight: float) -> float:
-    return bound(new, SECONDS) if old is None else _mix(old, new, weight, SECONDS)
+    return new if old is None else _mix(old, new, weight, SECONDS)
 
 
 def _highest(old: int | None, new: int | None) -> int | None:
