@@ -244,9 +244,16 @@ def _room(state: State, kept: int) -> Room:
     taken = state.base_bytes + state.excess_bytes + kept
     target, most = marks.target_bytes - taken, marks.most_bytes - taken
     if state.share is not None and state.share.slot_bytes is not None:
-        budget = (1.0 + SHARE_SLACK) * state.share.slot_bytes - kept
+        budget = (1.0 + SHARE_SLACK) * _usable_share(state, state.share.slot_bytes) - kept
         return Room(min(target, budget), min(most, budget))
     return Room(target, most)
+
+
+def _usable_share(state: State, slot_bytes: int) -> int:
+    """While nothing is known of the chunks, no more of a share is used than others were told of."""
+    if not state.is_guessing:
+        return slot_bytes
+    return min(slot_bytes, max(state.offered.wanted_bytes, state.offered.held_bytes))
 
 
 def _explain_window(state: State) -> None:

@@ -71,6 +71,7 @@ from adaptive_exec.core.outcomes import deliver, drop, fail, give_back, land, re
 from adaptive_exec.core.plan import is_isolated
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
+from adaptive_exec.core.share import Share
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.staffing import (
     do_without,
@@ -175,6 +176,11 @@ class Run:
             _take_in(state, event)
             self._draw_consequences()
         return orders
+
+    @property
+    def share(self) -> Share | None:
+        """What the run may have beside others, None before it was told."""
+        return self._state.share
 
     def check(self) -> Iterator[str]:
         """Name every rule that does not hold now; tests and the simulator ask after each event."""

@@ -13,6 +13,10 @@ from adaptive_exec.config import SHARE_TURN_SECONDS
 from adaptive_exec.core.bounds import BYTES, COUNT, MOMENT, WORKERS, bound
 from adaptive_exec.core.reason import Code, Reason, because
 
+STEADY_SHARE = 0.25
+"""Share by which what is free may change before a share that is enough follows it. Source: own
+choice; the host itself is read before anything is let out."""
+
 
 class Claim(NamedTuple):
     """What one instance says of itself.
@@ -152,6 +156,29 @@ def level_out(total: int, wants: Sequence[int]) -> list[int]:
     return parts
 
 
+def steady(before: Share | None, after: Share, wanted_bytes: int) -> Share:
+    """Keep a share of memory as it was where the new one is hardly another.
+
+    What is free on a host changes with every page. As long as the same instances share it, both
+    are enough, and the new one is within a quarter of the old, the old one stands.
+
+    Args:
+        before: The share so far, None for none.
+        after: The new one.
+        wanted_bytes: What was claimed.
+
+    Returns:
+        The new one, with the memory of the old where that stands.
+    """
+    if before is None or before.slot_bytes is None or after.slot_bytes is None:
+        return after
+    old, new = before.slot_bytes, after.slot_bytes
+    is_like = abs(new - old) <= STEADY_SHARE * old and min(old, new) >= wanted_bytes
+    if before.instances != after.instances or after.place or not is_like:
+        return after
+    return after._replace(slot_bytes=old)
+
+
 def _counts(claim: Claim) -> bool:
     return bool(claim.wanted_bytes or claim.held_bytes)
 
@@ -187,12 +214,16 @@ def _bytes(
     line = _in_line(own, others)
     pledged = sum(max(0, claim.held_bytes - claim.used_bytes) for claim in line)
     free = room_bytes - pledged
-    pool = free + sum(claim.held_bytes for claim in line)
-    fair = _deal(line, pool, turn)[line.index(own)]
-    granted = max(0, min(fair, max(own.held_bytes, own.held_bytes + free)))
-    keeps_going = own.held_bytes and fair >= own.unit_bytes  # what a task takes is an estimate
-    if granted >= own.unit_bytes or keeps_going:
-        return granted, 0
+    pool = free + sum(max(claim.held_bytes, claim.used_bytes) for claim in line)
+    parts = _deal(line, pool, turn)
+    fair, most = parts[line.index(own)], max(own.held_bytes, own.used_bytes) + max(0, free)
+    granted = max(0, min(fair, most))
+    if own.held_bytes and fair >= own.unit_bytes:  # it goes on: what a task takes is an estimate
+        granted = max(granted, own.unit_bytes)
+    if granted >= own.unit_bytes:
+        # What nobody wants is everybody's alike: wants are estimates, of small tasks poor ones.
+        unwanted = max(0, pool - sum(parts)) // len(line)
+        return max(granted, min(granted + unwanted, most)), 0
     waiting = [claim for claim in line if claim is own or claim.held_bytes < claim.unit_bytes]
     return granted, 1 + waiting.index(own)
 

@@ -14,6 +14,7 @@ from adaptive_exec.config import (
     SHARE_LOOK_SECONDS,
     SHARE_SECONDS,
     SHARE_SECONDS_MAX,
+    TINY_TASK_BYTES,
     TINY_TASK_SECONDS,
     UNKNOWN_TASK_BYTES,
     WAITING_CPU_SHARE,
@@ -28,8 +29,9 @@ from adaptive_exec.core.instructions import ReadHost, RetireWorker, Standing, Tr
 from adaptive_exec.core.outcomes import INLINE_LEVEL
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Roster
-from adaptive_exec.core.share import Claim, Share, believe_claim
+from adaptive_exec.core.share import Claim, Share, believe_claim, steady
 from adaptive_exec.core.state import State
+from adaptive_exec.core.window import OPEN
 
 WAIT_TOLD_SECONDS = 0.5
 """Seconds that a wait for memory has lasted when people are told: shorter ones are common, since
@@ -81,11 +83,13 @@ def _is_inline_only(state: State) -> bool:
 def take_share(state: State, event: ShareChanged) -> None:
     """Take in what a trade has brought."""
     state.is_trading = False
+    new = event.share
+    if new is not None:
+        new = steady(state.share, new, state.offered.wanted_bytes)
     if event.trouble:
         code = Code.LEDGER_UNUSABLE if event.share is None else Code.LEDGER_ODD
         state.explain("ledger", "info", "run", because(code, error=event.trouble))
-    old, new = state.share, event.share
-    state.share = new
+    old, state.share = state.share, new
     if new is None:
         state.is_sharing = False
     elif not state.is_resting:
@@ -205,8 +209,10 @@ def _offer(state: State) -> TradeShare:
 
 def _unit_bytes(state: State) -> int:
     """Return what one chunk is reckoned to take, so that several can find out at once."""
+    if not state.chunk_bytes and state.window is OPEN:
+        return 0  # it cannot be measured, so that pressure alone holds
     if state.chunk_bytes != UNKNOWN_TASK_BYTES:
-        return state.chunk_bytes
+        return max(state.chunk_bytes, TINY_TASK_BYTES)  # less is told by a page more or less
     most_bytes = set_marks(state.host, state.config).most_bytes
     return min(UNKNOWN_TASK_BYTES, max(1, most_bytes // UNKNOWN_PARTS))
 

@@ -39,11 +39,13 @@ class CrowdResult:
     Attributes:
         work: Seconds of work that each instance finished, by instance and by second of the clock.
         running: Tasks that ran at once over all instances, by second, the highest in each.
+        shares: What each instance may have, and from when on, by instance.
         ended: When each instance was done, by instance; those killed are missing.
     """
 
     work: dict[int, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
     running: dict[int, int] = field(default_factory=dict)
+    shares: dict[int, list[tuple[float, Share]]] = field(default_factory=lambda: defaultdict(list))
     ended: dict[int, float] = field(default_factory=dict)
 
 
@@ -103,6 +105,7 @@ class _Crowd:
         self._elsewhere = self._running - before
         while not driver.is_finished and driver.next_at <= self._now:
             driver.step()
+            self._note_share(number, driver.share)
         self._running = self._elsewhere + driver.running
         self._note(number, driver.trace.compute_seconds - done)
         if driver.is_finished:
@@ -133,6 +136,11 @@ class _Crowd:
         mine = self._result.work[number]
         mine[second] = mine.get(second, 0.0) + seconds
         self._result.running[second] = max(self._result.running.get(second, 0), self._running)
+
+    def _note_share(self, number: int, share: Share | None) -> None:
+        told = self._result.shares[number]
+        if share is not None and (not told or told[-1][1] is not share):
+            told.append((self._now, share))
 
     def _trade(self, number: int, order: ins.TradeShare) -> Share:
         arrived = self._stays[number].arrives

@@ -174,6 +174,11 @@ class SimDriver:
         return self._run.finished
 
     @property
+    def share(self) -> Share | None:
+        """What the run may have beside others."""
+        return self._run.share
+
+    @property
     def running(self) -> int:
         """Chunks that are out."""
         return len(self._run.flights)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptive_exec.config import MIB
-from adaptive_exec.core.reason import Code
-from adaptive_exec.core.share import Claim, apportion, level_out, promise
+from adaptive_exec.core.reason import Code, because
+from adaptive_exec.core.share import Claim, Share, apportion, level_out, promise, steady
 
 UNIT = 60 * MIB
 
@@ -100,9 +100,9 @@ def test_a_core_that_cannot_be_divided_goes_round():
             600,
             claim(unit=60, want_bytes=60),
             crowd(1, unit=60, want_bytes=60),
-            60,
+            300,
             0,
-            id="no more than it wants",
+            id="a fair part of what nobody wants, since wants are estimates",
         ),
     ],
 )
@@ -239,3 +239,46 @@ def test_what_others_measured_of_the_same_function_is_told(own, others, kin):
     mine = Claim("own", 0.0, 1, 0, 199, 199, kind=kind, is_guess=is_guess)
 
     assert apportion(mine, beside, cores=2, room_bytes=10**6).kin_bytes == kin
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        pytest.param((2, 1000, 0), (2, 1100, 0), 1000, id="hardly another"),
+        pytest.param((2, 1000, 0), (2, 1300, 0), 1300, id="another"),
+        pytest.param((2, 1000, 0), (3, 1100, 0), 1100, id="others share it"),
+        pytest.param((2, 1000, 0), (2, 590, 0), 590, id="not enough any more"),
+        pytest.param((2, 590, 0), (2, 610, 0), 610, id="enough at last"),
+        pytest.param((2, None, 0), (2, 1000, 0), 1000, id="not alone any more"),
+        pytest.param((2, 1000, 0), (2, None, 0), None, id="alone again"),
+        pytest.param((2, 1000, 0), (2, 900, 1), 900, id="in line"),
+    ],
+)
+def test_a_share_of_memory_stays_while_it_is_enough_and_hardly_another(before, after, kept):
+    old, new = (
+        Share(4, size, instances, place, because(Code.SHARE_FAIR))
+        for instances, size, place in (before, after)
+    )
+
+    assert steady(old, new, 600).slot_bytes == kept
+
+
+@given(
+    room=st.integers(0, 10**6),
+    unit=st.integers(1, 1000),
+    others=st.lists(
+        st.tuples(st.integers(1, 1000), st.integers(1, 5), st.integers(0, 5)),
+        min_size=1,
+        max_size=5,
+    ),
+)
+def test_who_need_not_wait_has_at_least_what_one_chunk_needs(room, unit, others):
+    own = Claim("own", 0.0, 1, 0, unit, unit)
+    beside = [
+        Claim(f"o{number}", -1.0, 1, 1, size, wanted * size, min(wanted, held) * size)
+        for number, (size, wanted, held) in enumerate(others)
+    ]
+
+    share = apportion(own, beside, cores=2, room_bytes=room)
+
+    assert share.place or share.slot_bytes >= unit

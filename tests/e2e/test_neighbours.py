@@ -101,3 +101,57 @@ def test_an_instance_that_ends_leaves_its_part_to_the_others_and_no_trace(start,
     assert told[:1] == [2]
     assert read_ledger() == []
     assert list(tmp_path.rglob("*.lease")) == []
+
+
+WATCHED = """
+import json, sys, threading, time
+from adaptive_exec import adaptive_executor
+
+def spin(number):
+    end = time.process_time() + 0.02
+    while time.process_time() < end:
+        pass
+
+def watch(ex, shares, is_over):
+    while not is_over.wait(0.02):
+        share = ex._driver._run.share
+        if share is not None and (not shares or shares[-1] != [share.slots, share.slot_bytes]):
+            shares.append([share.slots, share.slot_bytes])
+
+if __name__ == "__main__":
+    shares, is_over = [], threading.Event()
+    end = time.monotonic() + float(sys.argv[1])
+    with adaptive_executor(levels="process", max_workers=2) as ex:
+        watcher = threading.Thread(target=watch, args=(ex, shares, is_over))
+        watcher.start()
+        def numbers():
+            number = 0
+            while time.monotonic() < end:
+                yield number
+                number += 1
+        for _ in ex.map(spin, numbers(), chunksize=1):
+            pass
+        is_over.set()
+        watcher.join()
+    print(json.dumps(shares))
+"""
+
+
+@pytest.mark.slow
+@needs_two_cores
+def test_shares_change_at_most_twice_when_another_comes_or_goes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    script = tmp_path / "watched.py"
+    script.write_text(WATCHED)
+    children = []
+    for seconds in (12, 6):
+        command = [sys.executable, str(script), str(seconds)]
+        children.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
+        time.sleep(2)  # the second comes while the first works, and goes before it
+
+    longer, shorter = (json.loads(child.communicate(timeout=60)[0]) for child in children)
+
+    assert len(longer) - 1 <= 2 * 2, longer  # one came, one went
+    assert len(shorter) - 1 <= 2, shorter
+    least = min(size for _, size in [*longer, *shorter] if size is not None)
+    assert least >= 256 * 2**20, "however little these tasks take"

@@ -1,10 +1,12 @@
 """Many instances on one simulated host: fair over any ten seconds, quick to follow changes."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
 
-from adaptive_exec.config import GIB, Config
+from adaptive_exec.config import GIB, MIB, Config
+from adaptive_exec.core.share import Share
 from adaptive_exec.sim.crowd import CrowdResult, Stay, simulate_crowd
 from adaptive_exec.sim.host import SimHost
 
@@ -81,6 +83,49 @@ def test_memory_stays_under_the_limit_but_for_one_estimate(count: int):
     assert most <= limit_bytes + task_bytes
     at_work = sum(bool(work_between(found, number, 5, 20)) for number in range(count))
     assert at_work >= min(count, 10)
+
+
+def changes(found: CrowdResult, number: int) -> list[Share]:
+    """The shares of an instance that differ from the one before in what it may have."""
+    shares = [share for _, share in found.shares[number]]
+    return [
+        after for before, after in pairwise(shares) if what_it_has(before) != what_it_has(after)
+    ]
+
+
+def what_it_has(share: Share) -> tuple[int, int | None, bool]:
+    return share.slots, share.slot_bytes, bool(share.place)
+
+
+@pytest.mark.parametrize("task_bytes", [0, 4096, 20 * MIB, GIB])
+@pytest.mark.parametrize(("cores", "count"), [(2, 2), (8, 2), (8, 4), (2, 5)])
+def test_shares_change_at_most_twice_for_each_who_comes_or_goes(
+    task_bytes: int, cores: int, count: int
+):
+    stays = [Stay(0.1 * number, ENDLESS) for number in range(count)]
+    stays.append(Stay(20.0, ENDLESS, killed=40.0))
+    host = SimHost(cores=cores, task_bytes=task_bytes)
+
+    found = simulate_crowd(CONFIG, host, stays, until=60.0)
+
+    events = count + 2  # of which those who stay come all but at once
+    turns = 2 * 20 // 5 if cores % (count + 1) and count < cores else 0
+    for number in range(count):
+        assert len(changes(found, number)) <= 2 * events + turns, changes(found, number)
+
+
+@pytest.mark.parametrize("task_bytes", [0, 4096, 20 * MIB])
+def test_a_share_of_memory_is_a_fair_part_of_what_is_free_however_little_tasks_take(
+    task_bytes: int,
+):
+    host = SimHost(cores=2, memory_bytes=32 * GIB, task_bytes=task_bytes)
+    stays = [Stay(0.0, ENDLESS), Stay(1.0, ENDLESS)]
+
+    found = simulate_crowd(CONFIG, host, stays, until=20.0)
+
+    for number in range(2):
+        least = min(share.slot_bytes for _, share in found.shares[number] if share.slot_bytes)
+        assert least >= 10 * GIB
 
 
 @pytest.mark.slow
