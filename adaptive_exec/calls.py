@@ -18,7 +18,7 @@ from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.levels.base import Block, Failure, Results, Work
 from adaptive_exec.levels.bell import Bell
-from adaptive_exec.outcomes import add_note, make_error
+from adaptive_exec.outcomes import make_error
 from adaptive_exec.sources import Pulled, Slices
 
 TYPE_CHECKING = False
@@ -124,7 +124,7 @@ class MapCalls:
 
     def deliver(self, start: int, results: Results, level: str, attempt: int) -> None:
         """Keep outcomes for the caller, the first of which is task `start`'s."""
-        self._release(start, start + len(results.values))
+        self._release(start, start + results.count)
         self._keep(Block(start, results, level, attempt))
 
     def record(
@@ -146,7 +146,7 @@ class MapCalls:
         if self._records is None:
             return
         for block in self._records.take_found(start, stop):
-            self._release(block.start, block.start + len(block.results.values))
+            self._release(block.start, block.start + block.results.count)
             self._keep(block)
 
     def look_aside(self) -> bool:
@@ -229,6 +229,10 @@ class MapCalls:
                 if self._driver.is_foreign:
                     self._driver.gate.check()  # raises: who would bring results is not here
                 self._wait(deadline)
+
+    def settle(self) -> None:
+        """Let what was said of this map be in the log when its last result was taken."""
+        self._driver.settle_words()
 
     def taken(self, count: int) -> None:
         """The caller took so many results out of our hands."""
@@ -334,7 +338,6 @@ class MapCalls:
     def _keep(self, block: Block) -> None:
         if self._is_dropped:
             return
-        self._add_notes(block)
         if self._in_order:
             self._ready[block.start] = block
         else:
@@ -352,20 +355,14 @@ class MapCalls:
                     block = kept.popitem()[1] if isinstance(kept, dict) else kept.popleft()
                 except (KeyError, IndexError):  # the driver's thread did so just now
                     break
-                self.taken(len(block.results.values))
-
-    @staticmethod
-    def _add_notes(block: Block) -> None:
-        for offset, value in enumerate(block.results.values):
-            if value.__class__ is Failure:
-                add_note(value.error, block.start + offset, block.attempt, block.level)
+                self.taken(block.results.count)
 
     def _pop(self) -> Block | None:
         if not self._in_order:
             return self._loose.popleft() if self._loose else None
         block = self._ready.pop(self._next, None)
         if block is not None:
-            self._next += len(block.results.values)
+            self._next += block.results.count
         return block
 
     def _is_over(self) -> bool:

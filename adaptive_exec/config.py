@@ -88,6 +88,17 @@ IDLE_WAIT_SECONDS: Final = 1.0
 LISTEN_SECONDS: Final = 0.25
 """Seconds; the longest a caller's thread waits at a stretch. A signal in the very moment before a
 wait does not end it (CPython notes it and goes to sleep), so Ctrl-C may be as late as this."""
+LANE_BOOT_SECONDS: Final = 0.5
+"""Seconds a lane's thread gets to boot before another one is started instead; it takes 0.1 ms, and
+one that finds no memory while it boots never does."""
+LANE_IDLE_SECONDS: Final = 1.0
+"""Seconds after which a lane's thread ends that finds nothing to do. Source: own choice."""
+OBSERVED_STEPS_MAX: Final = 10_000
+"""Decisions that may wait to be logged and handed to `on_event`; of more it is said how many were
+passed over. A run makes a few a second, so that is an hour of a callback that hangs."""
+HANDED_OVER_MAX: Final = 1_000
+"""Groups of finished results that may wait for the journal, or for users' code that unpacks them,
+before no more tasks are sent; as many go in 0.1 s where nothing hangs."""
 TICK_SECONDS: Final = 0.05
 """Seconds between looks at published results while chunks are out."""
 PUBLISH_SECONDS: Final = 0.0005

@@ -12,13 +12,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, Protocol, assert_never
 
+from adaptive_exec import lanes as lane
 from adaptive_exec.config import (
     CLOSE_SECONDS,
+    HANDED_OVER_MAX,
     IDLE_WAIT_SECONDS,
     LISTEN_SECONDS,
+    OBSERVED_STEPS_MAX,
     TICK_SECONDS,
     Config,
 )
@@ -27,6 +31,7 @@ from adaptive_exec.core.events import (
     ChunkDone,
     Event,
     FunctionRefused,
+    HandoverChanged,
     HostSampled,
     LevelClosed,
     ShareChanged,
@@ -60,12 +65,13 @@ from adaptive_exec.core.instructions import (
     TrimMemory,
 )
 from adaptive_exec.core.lifecycle import ExecutorEvent
-from adaptive_exec.core.reason import Reason
+from adaptive_exec.core.reason import Decision, Reason
 from adaptive_exec.core.run import Run
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.trace import Trace
 from adaptive_exec.errors import DriverError
 from adaptive_exec.gate import Gate
+from adaptive_exec.lanes import Lanes, Step
 from adaptive_exec.ledger.facts import Facts, Traded
 from adaptive_exec.levels.base import (
     Block,
@@ -175,7 +181,7 @@ class Driver:
         journal: The journal, None for none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0915  # a line for each part
         self,
         config: Config,
         read_host: Callable[[], HostSnapshot],
@@ -208,12 +214,21 @@ class Driver:
             if config.journal is None
             else TaskFolders.beside(os.fspath(getattr(config.journal, "path", "")))
         )
-        self._recorder = Recorder(journal, self._inbox.append)
-        self._deferred: deque[tuple[str, Sequence[int]]] = deque()
+        self._has_journal = journal is not None
+        self._recorder = Recorder(journal, self.post)
+        self.lanes = Lanes(self.name, _log_error)
+        self._is_caller_alone = config.ladder == ("sequential",)
+        self._recorded: set[int] = set()
+        self._unsaid = 0
+        self._full_handovers = (False, False)
+        self._is_tending = False
+        self._is_trimming = False
+        self._deferred: deque[Step] = deque()
         self._lock = threading.Lock()
         self._driving, self._is_told_to_end, self._has_ended = 0, False, False
         self._timer_at: float | None = None
         self._tick_at = FOREVER
+        self._tend_at = FOREVER
         self._thread: threading.Thread | None = None
         self._alone_since: str | None = None
         enter(self)
@@ -254,6 +269,7 @@ class Driver:
         with hold_interrupts(), self.gate.inner if is_inner else self.gate.outer:
             self._batches[opened.batch] = calls
             if opened.recorded:
+                self._recorded.add(opened.batch)
                 self._recorder.enter(opened.batch)
             self.post(opened)
 
@@ -278,6 +294,45 @@ class Driver:
         if self._thread is None:
             self.pump()
 
+    def is_own_thread(self) -> bool:
+        """Say whether the calling thread is one that nothing of the user's may hold up."""
+        ours = self._thread is threading.current_thread()
+        return ours or self.lanes.is_own_thread()
+
+    def apart(self, name: str, step: Step) -> None:
+        """Have a step run in a lane; here and now where no thread of our own drives."""
+        if self._thread is None:
+            step()
+        else:
+            self.lanes.put(name, step)
+
+    def pack_apart(self, step: Step) -> None:
+        """Have a step run that runs code of the user's to pack arguments."""
+        self.apart(lane.PACK, step)
+
+    def unpack_apart(self, step: Step) -> None:
+        """Have a step run that runs code of the user's to unpack results."""
+        if self.lanes.is_own_thread():
+            step()
+        else:
+            self.apart(lane.UNPACK, step)
+
+    def end_future(self, future: "Future[Any]", step: Step) -> None:
+        """End a future; where that is done by a thread of ours, its callbacks run in their lane."""
+        if self.is_own_thread():
+            self.lanes.end(future, step)
+        else:
+            step()
+
+    def in_turn(self, step: Step) -> None:
+        """Have a step run by whoever drives; from any thread."""
+        self._deferred.append(step)
+        self.waiter.wake()
+
+    def settle_words(self) -> None:
+        """Let what was said until now reach the log, unless that is held up."""
+        self.lanes.settle(LISTEN_SECONDS, lane.OBSERVE)
+
     def has_inline_work(self, batch: int) -> bool:
         """Say whether a chunk of a batch lies ready for the thread that takes its results."""
         runner = self._runners.get("sequential")
@@ -295,7 +350,7 @@ class Driver:
 
     def wait_finished(self) -> None:
         """Drive or wait until everything is done, serving what nobody else takes care of."""
-        if self.is_driving:
+        if self.is_driving or self.is_own_thread():
             return  # a callback shuts the executor down: the loop ends by itself
         while not self.finished.is_set():
             served = [calls.serve() for calls in list(self._batches.values())]
@@ -307,6 +362,8 @@ class Driver:
                 self.attention.wait(LISTEN_SECONDS)
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
+        while not self.lanes.settle(LISTEN_SECONDS):
+            pass  # the user's callbacks and the journal's disk take as long as they take
 
     def stop(self, *, cancel: bool, at_exit: bool = False) -> None:
         """Let nothing in any more and ask for the end; `finished` is set when it has come."""
@@ -420,15 +477,30 @@ class Driver:
             if not self._take_wheel():
                 return
             try:
+                self._do_deferred()
                 self._fire_timer()
-                self._tick_at = self._tend()
+                self._tend()
             finally:
                 self._give_wheel()
 
-    def _tend(self) -> float:
-        """Look after the journal; return when to do so again."""
-        calls = list(self._batches.values())
-        return self._recorder.tend(calls, may_wait=self._thread is not None)
+    def _tend(self) -> None:
+        """Have the journal looked after, unless that is under way."""
+        self._tend_at = FOREVER
+        if self._has_journal and not self._is_tending:
+            self._is_tending = True
+            self.apart(lane.RECORD, partial(self._tend_journal, list(self._batches.values())))
+
+    def _tend_journal(self, calls: Sequence[Calls]) -> None:
+        try:
+            at = self._recorder.tend(calls, may_wait=self._thread is not None)
+        finally:
+            self._is_tending = False
+        self._tend_again_at(at)
+
+    def _tend_again_at(self, at: float) -> None:
+        if at < self._tend_at:
+            self._tend_at = at
+            self.waiter.wake()
 
     def _drive(self) -> None:
         """The thread's loop."""
@@ -452,21 +524,41 @@ class Driver:
         self.pump()
 
     def _look_around(self, due: list[tuple[Callable[[int], None], int]]) -> None:
-        while self._deferred:
-            self._start(*self._deferred.popleft())
+        self._do_deferred()
         for handler, bits in due:
             handler(bits)
         self._tick()
+        self._look_at_handover()
         self._fire_timer()
+
+    def _do_deferred(self) -> None:
+        while self._deferred:
+            self._deferred.popleft()()
 
     def _tick(self) -> None:
         """Let the runners look after what comes by itself, when it is time."""
         now = time.monotonic()
+        if now >= self._tend_at:
+            self._tend()
         if now < self._tick_at and not self._has_unhelped():
             return
         ticks = [runner.tick(now) for runner in list(self._runners.values())]
         self._tick_at = min((at for at in ticks if at is not None), default=FOREVER)
-        self._tick_at = min(self._tick_at, self._tend())
+        again = self.lanes.tend()
+        if again is not None:
+            self._tick_at = min(self._tick_at, now + again)
+
+    def _look_at_handover(self) -> None:
+        """Say when so much waits to be handed over that no more is to be sent, or no longer."""
+        counts = self.lanes.waiting(lane.RECORD), self.lanes.waiting(lane.UNPACK)
+        before = self._full_handovers
+        bounds = [HANDED_OVER_MAX // 2 if was_full else HANDED_OVER_MAX for was_full in before]
+        full = counts[0] > bounds[0], counts[1] > bounds[1]
+        if full != before:
+            self._full_handovers = full
+            self._inbox.append(HandoverChanged(time.monotonic(), *full, sum(counts)))
+        if any(full):
+            self._tick_at = min(self._tick_at, time.monotonic() + TICK_SECONDS)
 
     def _has_unhelped(self) -> bool:
         sequential = self._runners.get("sequential")
@@ -475,7 +567,8 @@ class Driver:
     def _until_tick(self) -> float:
         if self._has_unhelped():
             return 0.0
-        return max(0.0, min(self._until_timer(), self._tick_at - time.monotonic()))
+        at = min(self._tick_at, self._tend_at)
+        return max(0.0, min(self._until_timer(), at - time.monotonic()))
 
     def _until_timer(self) -> float:
         at = self._timer_at  # another thread may set it meanwhile
@@ -494,8 +587,6 @@ class Driver:
                 event = self._add_kills(self._next_event())
                 self._handle(event)
                 self._forget(event)
-                due = self._recorder.flush_if_due(may_wait=self._thread is not None)
-                self._tick_at = min(self._tick_at, due)
             self._end_if_told()
         except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever
             self._crash(error)
@@ -538,7 +629,7 @@ class Driver:
     def _forget(self, event: Event) -> None:
         """Let go of what belongs to chunks that are over."""
         if isinstance(event, TasksSetAside):
-            self._tick_at = 0.0  # it may be that another instance runs them
+            self._tend_at = 0.0  # it may be that another instance runs them
         elif isinstance(event, (ChunkDone, FunctionRefused)):
             self._orders.pop(event.chunk, None)
             self._results.pop(event.chunk, None)
@@ -562,9 +653,9 @@ class Driver:
             case Deliver():
                 self._deliver(instruction)
             case Recall():
-                self._batches[instruction.batch].recall(instruction.start, instruction.stop)
+                self._recall(instruction)
             case Pull():
-                self._batches[instruction.batch].ask(instruction.count)
+                self._pull(instruction)
             case SetTimer():
                 self._timer_at = instruction.at
             case Explain():
@@ -580,12 +671,11 @@ class Driver:
             case FailTasks():
                 self._fail(instruction)
             case FinishBatch():
-                self._recorder.finish(instruction.batch)
-                self._batches.pop(instruction.batch).finish()
+                self._finish_batch(instruction.batch)
             case ReadHost():
                 self._read()
             case TradeShare():
-                self._inbox.append(self._trade(instruction))
+                self._trade(instruction)
             case TrimMemory():
                 self._trim()
             case Finish():
@@ -593,27 +683,72 @@ class Driver:
             case _:
                 assert_never(instruction)
 
-    def _trade(self, order: TradeShare) -> ShareChanged:
-        """Trade with the ledger, or go on alone where it fails in any way; that is said once."""
+    def _finish_batch(self, batch: int) -> None:
+        calls = self._batches.pop(batch)
+        if batch in self._recorded:
+            self._recorded.discard(batch)
+            self._record_apart(calls, partial(self._recorder.finish, batch))
+            self._record_apart(calls, calls.finish)
+        else:
+            calls.finish()
+
+    def _recall(self, order: Recall) -> None:
+        calls = self._batches[order.batch]
+        self._record_apart(calls, partial(calls.recall, order.start, order.stop))
+
+    def _pull(self, order: Pull) -> None:
+        """Ask for more; where the journal is looked into for each, apart from this thread."""
+        calls = self._batches[order.batch]
+        if order.batch in self._recorded:
+            self._record_apart(calls, partial(calls.ask, order.count))
+        else:
+            calls.ask(order.count)
+
+    def _record_apart(self, calls: Calls, step: Step) -> None:
+        """Have a step run that waits for a disk; what it raises ends its batch alone."""
+        self.apart(lane.RECORD, partial(self._record_step, calls, step))
+
+    def _record_step(self, calls: Calls, step: Step) -> None:
         try:
-            share, trouble = self._trade_in_book(order)
+            step()
+            self._tend_again_at(self._recorder.flush_if_due(may_wait=self._thread is not None))
+        except Exception as error:  # noqa: BLE001  # a bug of ours, or no memory: nobody may wait for ever
+            failure = DriverError(
+                f"results could not be handed over ({type(error).__name__}: {error})"
+            )
+            failure.__cause__ = error
+            calls.abort(failure)
+
+    def _trade(self, order: TradeShare) -> None:
+        """Trade with the ledger; while chunks are out, apart, since its disk may be slow."""
+        trade = partial(self._trade_or_go_alone, order, self._run.host, self._facts())
+        if self._run.flights:
+            self.apart(lane.TRADE, lambda: self.post(trade()))
+        else:
+            self._inbox.append(trade())
+
+    def _trade_or_go_alone(
+        self, order: TradeShare, host: HostSnapshot, facts: Facts
+    ) -> ShareChanged:
+        """Trade, or go on alone where it fails in any way; that is said once."""
+        try:
+            if self._book is None:
+                self._book = self._open_book()
+            share, trouble = self._book.trade(order, host, facts)
         except Exception as error:  # noqa: BLE001  # by origin: no memory for it, for one
             said, self._book_error = self._book_error, f"{type(error).__name__}: {error}"
             return ShareChanged(time.monotonic(), None, "" if said else self._book_error)
         return ShareChanged(time.monotonic(), share, trouble)
 
-    def _trade_in_book(self, order: TradeShare) -> Traded:
-        if self._book is None:
-            self._book = self._open_book()
+    def _facts(self) -> Facts:
         limit = self._run.host.limit_bytes
         marks = dict(self._run.verdict.reason.facts)
-        facts = Facts(
+        return Facts(
             peak_bytes=self.trace.peak_task_bytes or 0,
             warn_bytes=limit - int(marks.get("warn") or limit),
             critical_bytes=limit - int(marks.get("critical") or limit),
             decisions=self.trace.last_lines(),
         )
-        return self._book.trade(order, self._run.host, facts)
 
     def _send(self, order: SendChunk) -> None:
         calls = self._batches[order.batch]
@@ -630,18 +765,15 @@ class Driver:
     def _record(self, order: Record) -> None:
         """Have results written that may have come in many pieces; together they cost less."""
         level, attempt, worker = self._orders[order.chunk]
-        held, together = self._results[order.chunk], Results([], [])
+        held, parts, count = self._results[order.chunk], [], 0
         for place in itertools.count():  # not an iterator: a worker's thread may add meanwhile
-            if len(together.values) == order.stop - order.start:
+            if count == order.stop - order.start:
                 break
-            together.values += held[place].values
-            details = held[place].details
-            if details is None or together.details is None:
-                together.details = None
-            else:
-                together.details += details
+            parts.append(held[place])
+            count += held[place].count
         calls = self._batches[order.batch]
-        calls.record(order.start, together, level, attempt, worker=worker)
+        record = partial(calls.record, order.start, level=level, attempt=attempt, worker=worker)
+        self._record_apart(calls, lambda: record(results=_join(parts)))
 
     def _read(self) -> None:
         sizes = [size for runner in self._runners.values() for size in runner.sizes()]
@@ -650,6 +782,12 @@ class Driver:
     def _trim(self) -> None:
         for runner in self._runners.values():
             runner.trim()
+        if not self._is_trimming:
+            self._is_trimming = True
+            self.apart(lane.TIDY, self._collect)
+
+    def _collect(self) -> None:
+        self._is_trimming = False
         collect_and_trim()
 
     def _deliver(self, order: Deliver) -> None:
@@ -658,10 +796,17 @@ class Driver:
         held, start = self._results[order.chunk], order.start
         while start < order.stop:
             results = held.popleft()
-            stop = start + len(results.values)  # counted before: the taker empties the list
+            stop = start + results.count  # counted before: the taker empties the list
             block = Block(start, results, level, attempt)
-            self._recorder.deliver(order.batch, partial(self._hand_over, calls, block))
+            self._pass_on(calls, order.batch, partial(self._hand_over, calls, block))
             start = stop
+
+    def _pass_on(self, calls: Calls, batch: int, step: Step) -> None:
+        """Deliver at once, or after what was recorded before is written."""
+        if batch in self._recorded:
+            self._record_apart(calls, partial(self._recorder.deliver, batch, step))
+        else:
+            step()
 
     def _hand_over(self, calls: Calls, block: Block) -> None:
         if self.folders.is_used:
@@ -684,17 +829,33 @@ class Driver:
 
     def _fail(self, order: FailTasks) -> None:
         calls = self._batches[order.batch]
-        if self._recorder.is_recorded(order.batch):
-            calls.record_failures(order.start, order.stop, order.reason)
-        step = partial(calls.fail, order.start, order.stop, order.reason)
-        self._recorder.deliver(order.batch, step)
+        facts = order.start, order.stop, order.reason
+        if order.batch in self._recorded:
+            self._record_apart(calls, partial(calls.record_failures, *facts))
+        self._pass_on(calls, order.batch, partial(calls.fail, *facts))
 
     def _explain(self, order: Explain) -> None:
-        self._log.write(order.decision)
+        if self.config.on_event is None and not self._log.is_wanted(order.decision):
+            return
+        if self.lanes.waiting(lane.OBSERVE) >= OBSERVED_STEPS_MAX:
+            self._unsaid += 1
+            return
+        say = partial(self._say, order.decision)
+        if self._is_caller_alone:
+            say()
+        else:
+            self.lanes.put(lane.OBSERVE, say)
+
+    def _say(self, decision: Decision) -> None:
+        """Write a decision into the log and tell `on_event` of it."""
+        unsaid, self._unsaid = self._unsaid, 0
+        if unsaid:
+            LOGGER.warning("log: decisions were passed over count=%d run=%s", unsaid, self.name)
+        self._log.write(decision)
         if self.config.on_event is None:
             return
         try:
-            self.config.on_event(as_event(order.decision))
+            self.config.on_event(as_event(decision))
         except Exception:  # noqa: BLE001  # the user's callback may raise anything; the run goes on
             LOGGER.exception("on_event: the callback failed and is asked no more run=%s", self.name)
             self.config = self.config._replace(on_event=None)
@@ -706,8 +867,7 @@ class Driver:
             if level != "sequential":
                 self._ensure_thread(level)
             if not self._may_drive():
-                self._deferred.append((level, workers))
-                self.waiter.wake()
+                self.in_turn(partial(self._start, level, workers))
                 return
             self._tick_at = 0.0  # a start has bounds to be looked after
             self._runners[level].start(workers)
@@ -745,19 +905,34 @@ class Driver:
         self._has_ended = True
         self._runners.clear()
         if self._book is not None:
-            self._book.close()
-        with contextlib.suppress(Exception):  # a crash may have left anything behind
-            self._recorder.close()
-        self.folders.close()
+            self.apart(lane.TRADE, self._book.close)
+        if self._has_journal:
+            self.apart(lane.RECORD, self._close_journal)
+        else:
+            self.folders.close()
         self._end_calls(error or DriverError("the executor ended before this call was begun"))
         self._batches.clear()
         self._inbox.clear()
         self.finished.set()
         self.attention.ring()
-        leave(self)
+        self.lanes.when_done(self._leave)
         if self._thread is None:
             self.waiter.close()
         self.waiter.wake()
+
+    def _flush_journal(self) -> None:
+        with contextlib.suppress(Exception):  # a crash may have left anything behind
+            self._recorder.flush()
+
+    def _close_journal(self) -> None:
+        with contextlib.suppress(Exception):  # a crash may have left anything behind
+            self._recorder.close()
+        self.folders.close()
+
+    def _leave(self) -> None:
+        """Nothing is left to be done, by the driver or beside it."""
+        self.lanes.close()
+        leave(self)
 
     def _crash(self, error: BaseException) -> None:
         """End everything with the cause chained, so that nobody waits for ever."""
@@ -786,8 +961,8 @@ class Driver:
     def _end_now(self, error: DriverError, event: ExecutorEvent) -> None:
         if self._has_ended:
             return
-        with contextlib.suppress(Exception):  # what is finished is kept if it can be
-            self._recorder.flush()
+        if self._has_journal:  # what is finished is kept if it can be
+            self.apart(lane.RECORD, self._flush_journal)
         for runner in self._runners.values():
             with contextlib.suppress(Exception):  # a half-started level may raise anything
                 runner.abandon()
@@ -821,3 +996,16 @@ class Driver:
     def runner(self, level: str) -> Runner | None:
         """Return the runner of a level, None while it was never opened."""
         return self._runners.get(level)
+
+
+def _join(parts: Sequence[Results]) -> Results:
+    """Put results together that came in pieces; a lot costs the journal less."""
+    values = [value for part in parts for value in part.values]
+    details = [part.details for part in parts]
+    if None in details:
+        return Results(values)
+    return Results(values, [one for some in details if some is not None for one in some])
+
+
+def _log_error(error: BaseException) -> None:
+    LOGGER.error("lane: a step failed", exc_info=error)

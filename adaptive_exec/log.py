@@ -53,6 +53,11 @@ class DecisionLog:
         self._fell_from_process = False
         self._counts: dict[tuple[str, Code], list[float]] = {}
 
+    @staticmethod
+    def is_wanted(decision: Decision) -> bool:
+        """Say whether anybody reads lines of a decision's severity."""
+        return LOGGER.isEnabledFor(_SEVERITIES[decision.severity])
+
     def write(self, decision: Decision) -> None:
         """Write a decision as one line, unless too many like it were just written."""
         severity = _SEVERITIES[decision.severity]

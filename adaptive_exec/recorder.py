@@ -54,7 +54,7 @@ class Recorder:
         self._book = book
         self._post = post
         self._batches: set[int] = set()
-        self._held: list[Callable[[], None]] = []
+        self._held: list[Callable[[], object]] = []
         self._has_told = False
         self._look_at = 0.0
 
@@ -66,7 +66,7 @@ class Recorder:
         """Say whether a batch's outcomes are recorded."""
         return batch in self._batches
 
-    def deliver(self, batch: int, step: Callable[[], None]) -> None:
+    def deliver(self, batch: int, step: Callable[[], object]) -> None:
         """Deliver at once, or after what was recorded before is written."""
         if batch in self._batches:
             self._held.append(step)

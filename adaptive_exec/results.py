@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from adaptive_exec.calls import MapCalls
 from adaptive_exec.levels.base import Block, Failure
-from adaptive_exec.outcomes import Outcome
+from adaptive_exec.outcomes import Outcome, add_note
 
 
 class ResultIterator(Iterator[Any]):
@@ -49,7 +49,7 @@ class ResultIterator(Iterator[Any]):
 
 def make_outcomes(block: Block) -> list[Outcome]:
     """Make an Outcome for each task of a block, for an iterator that never raises for a task."""
-    return [_outcome(block, offset) for offset in range(len(block.results.values))]
+    return [_outcome(block, offset) for offset in range(block.results.count)]
 
 
 class _Owner:
@@ -91,16 +91,29 @@ def _blocks(
             raise
         if block is None:
             owner.is_over = True
+            owner.calls.settle()
             error = owner.calls.final_error()
             if error is not None:
                 raise error
             return
-        count = len(block.results.values)
-        walk = _walk(shape(block))
+        count = block.results.count
+        try:
+            walk = _walk(shape(_open(block)))
+        except BaseException:  # Ctrl-C while a result was unpacked
+            owner.close()
+            raise
         del block
         yield walk
         del walk
         owner.calls.taken(count)
+
+
+def _open(block: Block) -> Block:
+    """Unpack results, here in the taker's thread; errors get a note of where they came from."""
+    for offset, value in enumerate(block.results.values):
+        if value.__class__ is Failure:
+            add_note(value.error, block.start + offset, block.attempt, block.level)
+    return block
 
 
 def _walk(items: list[Any]) -> Iterator[Any]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from functools import partial
 from typing import Any
 
 from adaptive_exec.config import LISTEN_SECONDS
@@ -83,7 +84,8 @@ class SubmitCalls:
     def cancel(self) -> None:
         """Cancel every call that has not begun."""
         for entry in list(self._entries.values()):
-            if entry.future.cancel():
+            self._driver.end_future(entry.future, entry.future.cancel)
+            if entry.future.cancelled():
                 self._begin(entry)
 
     def ask(self, count: int) -> None:
@@ -103,20 +105,30 @@ class SubmitCalls:
 
     def deliver(self, start: int, results: Results, level: str, attempt: int) -> None:
         """Set the Futures, the first of which is task `start`'s."""
-        for index, value in enumerate(results.values, start):
-            if self._records is not None:
-                self._records.release(index, index + 1)
-            entry = self._entries.pop(index, None)  # who takes it out gives it its end
+        indices = range(start, start + results.count)
+        entries = [self._entries.pop(index, None) for index in indices]  # who takes it out ends it
+        if self._records is not None:
+            self._records.release(indices.start, indices.stop)
+        step = partial(self._set, entries, start, results, level, attempt)
+        if results.unpack_plain():
+            step()
+        else:
+            self._driver.unpack_apart(step)
+
+    def _set(
+        self, entries: "list[_Entry | None]", start: int, results: Results, level: str, attempt: int
+    ) -> None:
+        """Set the Futures of calls that have ended."""
+        for index, (entry, value) in enumerate(zip(entries, results.values, strict=True), start):
             if entry is None or entry.is_cancelled:
                 continue
             if value.__class__ is Unportable and self._local is not None:
                 self._let_overflow(self._local, entry)
             elif isinstance(value, Failure):
                 add_note(value.error, index, attempt, level)
-                _settle(entry.future, error=value.error)
+                self._settle(entry.future, error=value.error)
             else:
-                _settle(entry.future, value)
-            del entry
+                self._settle(entry.future, value)
 
     def record(
         self, start: int, results: Results, level: str, attempt: int, *, worker: int
@@ -143,7 +155,7 @@ class SubmitCalls:
         if self._records is None:
             return
         for block in self._records.take_found(start, stop):
-            for index in range(block.start, block.start + len(block.results.values)):
+            for index in range(block.start, block.start + block.results.count):
                 self._begin(self._entries[index])
             self.deliver(block.start, block.results, block.level, block.attempt)
 
@@ -245,7 +257,21 @@ class SubmitCalls:
             return  # another thread has ended it
         self._begin(entry)
         if not entry.is_cancelled:
-            _settle(entry.future, error=error)
+            self._settle(entry.future, error=error)
+
+    def _settle(
+        self, future: "Future[Any]", value: Any = None, *, error: BaseException | None = None
+    ) -> None:
+        """Give a Future its end; what its callbacks raise is theirs alone."""
+        try:
+            if error is None:
+                self._driver.end_future(future, partial(future.set_result, value))
+            else:
+                self._driver.end_future(future, partial(future.set_exception, error))
+        except InvalidStateError:
+            LOGGER.warning("submit: somebody else has set a future of ours, got %r", future)
+        except BaseException:  # noqa: BLE001  # `Exception`s of callbacks are caught by the Future itself
+            LOGGER.exception("submit: a callback of a future ended by more than an Exception")
 
 
 class _Entry:
@@ -263,18 +289,3 @@ def do_nothing() -> None:
 
 
 _NOTHING: _Call = (do_nothing, (), {})
-
-
-def _settle(
-    future: "Future[Any]", value: Any = None, *, error: BaseException | None = None
-) -> None:
-    """Give a Future its end; what its callbacks raise is theirs alone."""
-    try:
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)
-    except InvalidStateError:
-        LOGGER.warning("submit: somebody else has set a future of ours, got %r", future)
-    except BaseException:  # noqa: BLE001  # `Exception`s of callbacks are caught by the Future itself
-        LOGGER.exception("submit: a callback of a future ended by more than an Exception")

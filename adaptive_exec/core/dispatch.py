@@ -49,6 +49,8 @@ def _may_send(state: State) -> bool:
 def _send_next(state: State) -> bool:
     """Send a chunk of the first batch that can send one, and put it behind the others."""
     for batch in state.batches.values():
+        if (batch.recorded and state.is_recording_full) or (batch.single and state.is_setting_full):
+            continue
         roster = _find_seat(state, batch) if batch.pending else None
         if roster is None or _is_glutted(state, batch):
             continue

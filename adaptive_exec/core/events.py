@@ -340,6 +340,21 @@ class ShareChanged(NamedTuple):
     trouble: str = ""
 
 
+class HandoverChanged(NamedTuple):
+    """So many finished results wait for a disk or for users' code, or no longer.
+
+    Attributes:
+        recorded: Whether those wait in number that the journal is to have.
+        single: Whether those of submitted calls do.
+        waiting: How many groups of them wait.
+    """
+
+    at: float
+    recorded: bool
+    single: bool
+    waiting: int
+
+
 class TimerFired(NamedTuple):
     """The moment asked for by `SetTimer` has come."""
 
@@ -382,6 +397,7 @@ Event = (
     | LevelClosed
     | HostSampled
     | ShareChanged
+    | HandoverChanged
     | TimerFired
     | StopRequested
 )

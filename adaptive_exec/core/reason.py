@@ -86,6 +86,8 @@ class Code(StrEnum):
     NETWORK_FILE_SYSTEM = "network_file_system"
     JOURNAL_FAILED = "journal_failed"
     NO_KEY = "no_key"
+    # handing results over
+    HANDOVER_FULL = "handover_full"
     # the end
     STOP_ASKED = "stop_asked"
 

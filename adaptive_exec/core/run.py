@@ -23,6 +23,7 @@ from adaptive_exec.core.events import (
     ChunkProgressed,
     Event,
     FunctionRefused,
+    HandoverChanged,
     HostSampled,
     InitializerFailed,
     InputExhausted,
@@ -91,6 +92,7 @@ GraveEvent = (
     | BatchOpened
     | ChunkDone
     | FunctionRefused
+    | HandoverChanged
     | HostSampled
     | InitializerFailed
     | InputExhausted
@@ -298,6 +300,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
         case ShareChanged():
             take_share(state, event)
             refit(state)
+        case HandoverChanged():
+            _heed_handover(state, event)
         case TimerFired():
             state.timer_at = None
         case StopRequested():
@@ -350,6 +354,16 @@ def _tell_of_journal(state: State, event: JournalOpened | JournalFailed | Journa
         case JournalSkipped():
             reason = because(Code.NO_KEY, batch=event.batch, error=event.error)
             state.explain("skipped", "warning", "journal", reason)
+
+
+def _heed_handover(state: State, event: HandoverChanged) -> None:
+    """Send no more of what cannot be handed over for now; other batches go on."""
+    was_full = state.is_recording_full or state.is_setting_full
+    state.is_recording_full, state.is_setting_full = event.recorded, event.single
+    is_full = event.recorded or event.single
+    if is_full != was_full:
+        reason = because(Code.HANDOVER_FULL, waiting=event.waiting)
+        state.explain("held" if is_full else "resumed", "info", "results", reason)
 
 
 def _take_room(state: State, event: ResultsTaken) -> bool:

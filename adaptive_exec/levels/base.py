@@ -5,7 +5,7 @@ a level can do is declared in its traits, and expectations follow traits, never 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from adaptive_exec.core.events import Event
 from adaptive_exec.levels.current import Place
@@ -102,16 +102,80 @@ class ChunkOrder(NamedTuple):
 class Results:
     """Outcomes of tasks that follow on from each other.
 
-    Attributes:
+    From a process they come packed, and are unpacked where they are first looked at: unpacking runs
+    the user's code, which may hold up whoever takes the results and nobody else.
+
+    Args:
         values: A value or a `Failure` for each.
         details: One for each, None when nobody asked.
     """
 
-    __slots__ = ("details", "values")
+    __slots__ = ("_count", "_unpack", "_values", "details")
 
     def __init__(self, values: list[Any], details: list[Detail] | None = None) -> None:
-        self.values = values
+        self._values = values
+        self._count = 0
+        self._unpack: Unpack | None = None
         self.details = details
+
+    @classmethod
+    def packed(cls, count: int, unpack: "Unpack", details: list[Detail] | None) -> "Results":
+        """Hold outcomes that are unpacked when they are first asked for."""
+        results = cls([], details)
+        results._count, results._unpack = count, unpack
+        return results
+
+    @property
+    def is_packed(self) -> bool:
+        """True while to look at the values would run code of the user's."""
+        return self._unpack is not None
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self._values) if self._unpack is None else self._count
+
+    @property
+    def values(self) -> list[Any]:
+        """A value or a `Failure` for each."""
+        if self._unpack is not None:
+            self._values = self._unpack(None)
+            self._unpack = None
+        return self._values
+
+    def unpack_plain(self) -> bool:
+        """Unpack where that runs no code of the user's; return whether it is done."""
+        if self._unpack is not None:
+            try:
+                self._values = self._unpack(PLAIN_GLOBALS)
+            except NotPlainError:
+                return False
+            self._unpack = None
+        return True
+
+
+class NotPlainError(Exception):
+    """To unpack something would run code that is not known to be harmless."""
+
+
+PLAIN_GLOBALS: Final = frozenset({
+    ("_codecs", "encode"),
+    ("builtins", "bytearray"), ("builtins", "complex"), ("builtins", "frozenset"),
+    ("builtins", "range"), ("builtins", "set"), ("builtins", "slice"),
+    ("collections", "Counter"), ("collections", "OrderedDict"), ("collections", "deque"),
+    ("datetime", "date"), ("datetime", "datetime"), ("datetime", "timedelta"),
+    ("datetime", "time"), ("datetime", "timezone"), ("decimal", "Decimal"),
+    ("fractions", "Fraction"), ("uuid", "UUID"),
+    ("numpy", "dtype"), ("numpy", "ndarray"),
+    ("numpy._core.numeric", "_frombuffer"), ("numpy.core.numeric", "_frombuffer"),
+    ("numpy._core.multiarray", "_reconstruct"), ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"), ("numpy.core.multiarray", "scalar"),
+})  # fmt: skip
+"""What a pickle may name and still be unpacked by the driver: none of it waits for anything.
+Source: pickles of the types of the standard library and NumPy that results mostly are."""
+
+Unpack = Callable[[frozenset[tuple[str, str]] | None], list[Any]]
+"""Unpacks values; with a set, only where a pickle names nothing else, or raises NotPlainError."""
 
 
 class Block(NamedTuple):
@@ -135,6 +199,12 @@ class Outlet(Protocol):
 
     def put_results(self, chunk: int, results: Results) -> None:
         """Hand in results, before the event that counts them."""
+
+    def pack_apart(self, step: Callable[[], object]) -> None:
+        """Have a step run that runs code of the user's to pack arguments, apart from the driver."""
+
+    def in_turn(self, step: Callable[[], object]) -> None:
+        """Have a step run by the driver; from any thread."""
 
 
 class Runner(Protocol):

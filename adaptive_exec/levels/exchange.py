@@ -3,14 +3,29 @@
 Each task by itself: one that cannot be packed or unpacked is that task's failure and nobody else's.
 """
 
+import sys
+from collections.abc import Iterable
+from functools import partial
+from io import BytesIO
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from adaptive_exec.errors import TaskError, WorkerTraceback
-from adaptive_exec.levels.base import FULL, ONE, ChunkOrder, Failure, Results, Unportable
-from adaptive_exec.levels.pickles import loads
+from adaptive_exec.levels.base import (
+    FULL,
+    ONE,
+    ChunkOrder,
+    Failure,
+    NotPlainError,
+    Results,
+    Unportable,
+)
+from adaptive_exec.levels.pickles import Unpickler, loads
 from adaptive_exec.levels.plain import as_plain
+from adaptive_exec.levels.tasks import is_from_signal
 from adaptive_exec.levels.wire import (
     ERROR,
+    PLAIN,
     PROTOCOL,
     SKIPPED,
     STAND_IN,
@@ -20,6 +35,11 @@ from adaptive_exec.levels.wire import (
     are_plain,
     pack_function,
 )
+
+PLAIN_DEPTH = 3
+"""Levels of lists, tuples and dictionaries that are looked through for objects of a class."""
+PLAIN_ITEMS = 64
+"""Items of one of them that are looked at; a look at each takes 0.1 us."""
 
 
 def pack_items(order: ChunkOrder) -> tuple[Packed, dict[int, Failure]]:
@@ -41,6 +61,33 @@ def pack_items(order: ChunkOrder) -> tuple[Packed, dict[int, Failure]]:
     return packed, refused
 
 
+def is_harmless(order: ChunkOrder) -> bool:
+    """Say whether to pack a chunk's arguments runs no code of the user's."""
+    if order.work.style == ONE:
+        return are_plain(order.items) or all(map(_is_plain, order.items))
+    if order.work.style == FULL:
+        return all(_is_function(call[0]) and _is_plain(call[1:]) for call in order.items)
+    return all(map(_is_plain, order.items))
+
+
+def _is_plain(value: Any, depth: int = PLAIN_DEPTH) -> bool:
+    kind = value.__class__
+    if kind in PLAIN:
+        return True
+    if kind in (tuple, list, dict):
+        if not depth or len(value) > PLAIN_ITEMS:
+            return False
+        items = value if kind is not dict else (*value, *value.values())
+        return all(_is_plain(item, depth - 1) for item in items)
+    return kind.__name__ == "ndarray" and kind.__module__ == "numpy" and not value.dtype.hasobject
+
+
+def _is_function(function: Any) -> bool:
+    if isinstance(function, FunctionType):
+        return function.__closure__ is None
+    return isinstance(function, BuiltinFunctionType)
+
+
 def _plain_call(call: tuple[Any, ...]) -> tuple[Any, ...]:
     function, args, kwargs = call
     return as_plain(function, PROTOCOL), args, kwargs
@@ -52,11 +99,30 @@ def _refuse(style: int, item: Any, error: BaseException) -> Failure:
     return Failure(error)
 
 
-def unpack_results(frame: Frame, refused: dict[int, Failure]) -> Results:
-    """Read the outcomes in a RESULTS frame; one that cannot be unpacked is that task's error."""
-    _, _, start, lengths, counts, statuses, details, _ = frame.head
+def take_results(frame: Frame, refused: dict[int, Failure]) -> Results:
+    """Take the outcomes in a RESULTS frame; plain values are there at once, others are packed."""
+    lengths, details = frame.head[3], frame.head[6]
     if lengths is None:
         return Results(loads(frame.body), details)
+    return Results.packed(len(lengths), partial(unpack_values, frame, refused), details)
+
+
+def unpack_values(
+    frame: Frame, refused: dict[int, Failure], allowed: frozenset[tuple[str, str]] | None
+) -> list[Any]:
+    """Unpack the outcomes in a RESULTS frame; one that cannot be unpacked is that task's error.
+
+    Args:
+        frame: The frame.
+        refused: What could not be packed on the way to the worker.
+        allowed: What pickles may name, None for everything.
+
+    Raises:
+        NotPlainError: They name something else.
+        BaseException: What a signal's handler raised meanwhile.
+    """
+    _, _, start, lengths, counts, statuses, _, _ = frame.head
+    load = loads if allowed is None else partial(_load_plain, allowed)
     unpacker = Unpacker(lengths, counts, frame)
     values: list[Any] = []
     for offset in range(len(lengths)):
@@ -65,12 +131,40 @@ def unpack_results(frame: Frame, refused: dict[int, Failure]) -> Results:
             unpacker.skip()
             values.append(refused[start + offset])
             continue
+        if status == ERROR and allowed is not None:
+            raise NotPlainError
         try:
-            value = unpacker.take()
+            value = unpacker.take(load)
             values.append(_failure(status, value) if status else value)
-        except BaseException as error:  # noqa: BLE001  # a result's own unpickling may raise anything
+        except NotPlainError:
+            raise
+        except BaseException as error:
+            if is_from_signal(error):
+                raise
             values.append(Failure(error))
-    return Results(values, details)
+    return values
+
+
+def _load_plain(
+    allowed: frozenset[tuple[str, str]], piece: bytes, buffers: Iterable[Any] | None = None
+) -> Any:
+    return _Plain(allowed, piece, buffers).load()
+
+
+class _Plain(Unpickler):
+    """Unpickles only what names nothing but what is allowed."""
+
+    def __init__(
+        self, allowed: frozenset[tuple[str, str]], piece: bytes, buffers: Iterable[Any] | None
+    ) -> None:
+        super().__init__(BytesIO(piece), buffers=buffers)
+        self._allowed = allowed
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Find what a pickle names, where it may name it and it is loaded already."""
+        if (module, name) not in self._allowed or module not in sys.modules:
+            raise NotPlainError
+        return super().find_class(module, name)
 
 
 def _failure(status: int, value: Any) -> Failure:

@@ -38,7 +38,7 @@ from adaptive_exec.core.events import (
 from adaptive_exec.levels.arena import Arena
 from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Traits
 from adaptive_exec.levels.channel import Channel
-from adaptive_exec.levels.exchange import pack_items, unpack_results
+from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
 from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped, read_size
@@ -168,7 +168,31 @@ class ProcessRunner:
         member.sent_at = time.monotonic()
         member.cut_at, member.told_stop = None, 0
         member.look_at = member.sent_at + STOPPED_LOOK_SECONDS
-        packed, member.refused = pack_items(order)
+        member.refused = {}
+        if is_harmless(order):
+            self._send_packed(member, order, *pack_items(order), before=before)
+        else:
+            self._outlet.pack_apart(partial(self._pack_apart, member, order))
+
+    def _pack_apart(self, member: Member, order: ChunkOrder) -> None:
+        """Pack what runs the user's code, in a thread that may be held up; the driver sends it."""
+        before = time.perf_counter()
+        packed, refused = pack_items(order)
+        send = partial(self._send_packed, member, order, packed, refused, before=before)
+        self._outlet.in_turn(send)
+
+    def _send_packed(
+        self,
+        member: Member,
+        order: ChunkOrder,
+        packed: Packed,
+        refused: dict[int, Failure],
+        *,
+        before: float,
+    ) -> None:
+        if member.order is not order or self._members.get(member.worker) is not member:
+            return  # it was lost meanwhile, and what it had goes elsewhere
+        member.refused = refused
         work = order.work
         if work.style != FULL and work.batch not in member.functions:
             member.functions.add(work.batch)
@@ -450,15 +474,16 @@ class ProcessRunner:
         )
 
     def _take_results(self, member: Member, frame: Frame) -> int:
-        """Unpack the outcomes in a frame and hand them in; return how many they are."""
+        """Hand the outcomes in a frame in; return how many they are."""
         assert member.order is not None, "results come for an order"
         before = time.perf_counter()
-        results = unpack_results(frame, member.refused)
+        results = take_results(frame, member.refused)
+        count = results.count  # counted before: the taker empties the list
         self._outlet.put_results(member.order.chunk, results)
-        member.next += len(results.values)
+        member.next += count
         member.result_bytes += len(frame.body) + sum(map(len, frame.buffers))
         member.transport_seconds += time.perf_counter() - before
-        return len(results.values)
+        return count
 
     # looking after
 

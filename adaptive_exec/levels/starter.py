@@ -137,6 +137,18 @@ def kill_group(pid: int) -> None:
             continue
 
 
+def started_ticks(pid: int) -> int:
+    """Return when a process began, in clock ticks since the boot; 0 where it cannot be read.
+
+    Source: man 5 proc_pid_stat, field 22.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return int(file.read(1024).rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def read_size(pid: int) -> int | None:
     """Read how much memory a process has in RAM; None where that cannot be read."""
     try:

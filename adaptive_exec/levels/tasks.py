@@ -8,6 +8,7 @@ import signal
 import traceback
 from collections.abc import Callable, Sequence
 from time import perf_counter, thread_time
+from types import TracebackType
 from typing import Any
 
 from adaptive_exec.levels.base import FULL, ONE, Failure, Results, Work
@@ -82,24 +83,39 @@ def _run_detailed(work: Work, items: Sequence[Any], results: Results) -> None:
 
 
 def _fail(error: BaseException) -> Failure:
-    if isinstance(error, KeyboardInterrupt) and _is_from_signal(error):
+    if isinstance(error, KeyboardInterrupt) and _is_interrupt(error):
         raise error
     return Failure(error)
 
 
-def _is_from_signal(error: KeyboardInterrupt) -> bool:
+def is_from_signal(error: BaseException) -> bool:
+    """Tell what a signal handler raised in the midst of user's code from what that code raised."""
+    if isinstance(error, KeyboardInterrupt):
+        return _is_interrupt(error)
+    return _passed_handler(error)[0]
+
+
+def _is_interrupt(error: KeyboardInterrupt) -> bool:
     """Tell an interrupt from the task's own `raise`.
 
     A handler in Python stands in the traceback; the default one, in C, interrupts at an instruction
     other than a raise.
     """
+    is_handled, last = _passed_handler(error)
+    if is_handled:
+        return True
+    return last is None or last.tb_frame.f_code.co_code[last.tb_lasti] != _RAISE
+
+
+def _passed_handler(error: BaseException) -> tuple[bool, TracebackType | None]:
+    """Say whether a signal's handler stands in a traceback; return that with its last entry."""
     handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()}
     trace, last = error.__traceback__, None
     while trace is not None:
         if trace.tb_frame.f_code in handlers:
-            return True
+            return True, trace
         trace, last = trace.tb_next, trace
-    return last is None or last.tb_frame.f_code.co_code[last.tb_lasti] != _RAISE
+    return False, last
 
 
 def _code_of(handler: object) -> object:

@@ -39,6 +39,26 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
                 threading.stack_size(usual)
 
 
+def begin_thread(target: Callable[..., Any], name: str, *args: Any) -> None:
+    """Start a daemon thread without waiting for it to boot, which it may never do.
+
+    Raises:
+        RuntimeError: No thread can be started.
+        MemoryError: There is no memory for one.
+    """
+    thread = threading.Thread(target=target, name=name, args=args, daemon=True)
+    if hasattr(thread, "_started"):
+        thread._started = _NotAwaited()  # noqa: SLF001  # as below
+    thread.start()
+
+
+class _NotAwaited(threading.Event):
+    """The event by which a thread says that it runs, and nobody waits for."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return super().wait(0.0 if timeout is None else timeout)
+
+
 class _Booted(threading.Event):
     """The event by which a thread says that it runs, waited for with a bound."""
 

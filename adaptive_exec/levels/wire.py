@@ -150,8 +150,11 @@ class Unpacker:
         self._at = 0
         self._next = 0
 
-    def take(self) -> "Any":
+    def take(self, load: "Callable[..., Any]" = loads) -> "Any":
         """Return the next task's object.
+
+        Args:
+            load: What unpickles: called with the bytes, and with `buffers` where there are any.
 
         Raises:
             BaseException: Whatever unpickling raises; the next task can be taken all the same.
@@ -165,7 +168,7 @@ class Unpacker:
         )
         self._at += length
         self._next += 1
-        return loads(piece, buffers=own) if own else loads(piece)
+        return load(piece, buffers=own) if own else load(piece)
 
     def skip(self) -> None:
         """Pass over a task without bytes."""

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES, START_SECONDS, STOPPED_LOOK_SECONDS
 from adaptive_exec.levels.inner import unset_variables
@@ -27,6 +27,7 @@ from adaptive_exec.levels.starter import (
     is_stopped,
     kill_group,
     make_slate,
+    started_ticks,
 )
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.zygote_main import (
@@ -70,7 +71,7 @@ class ZygoteStarter:
         self.should_be_bare = bool(functions)
         self._events = events
         self._waiter = waiter
-        self._pids: dict[int, int] = {}
+        self._places: dict[int, _Place] = {}
         self._deadline: float | None = time.monotonic() + START_SECONDS
         self._look_at = time.monotonic() + STOPPED_LOOK_SECONDS
         self._quitting = False
@@ -108,8 +109,12 @@ class ZygoteStarter:
         """Kill a worker with all it has started; on_ended answers."""
         if worker == self._became:
             self._process.kill()
-        else:
-            self._request((KILL, worker))
+            return
+        place = self._places.get(worker)
+        if place is None or not place.started_ticks:
+            self._request((KILL, worker))  # it was not forked yet, or /proc cannot be read
+        elif started_ticks(place.pid) == place.started_ticks:
+            kill_group(place.pid)  # here and now: the zygote may stand still, or be swapped out
 
     def quit(self) -> None:
         """End once the last worker has ended; on_closed answers."""
@@ -122,15 +127,19 @@ class ZygoteStarter:
         """Kill everything at once, without a word."""
         self._waiter.forget(self._control.fileno())
         self._control.close()
-        for pid in self._pids.values():
-            kill_group(pid)
+        self._kill_workers()
         kill_group(self._process.pid)
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it stands in the kernel
+            self._process.wait(CLOSE_SECONDS)
+
+    def _kill_workers(self) -> None:
+        for pid, started in list(self._places.values()):
+            if started_ticks(pid) == started:  # else it is gone, and the pid perhaps another's
+                kill_group(pid)
 
     def strike(self) -> None:
         """Kill everything, from any thread: change nothing, wait for nothing."""
-        for pid in list(self._pids.values()):
-            kill_group(pid)
+        self._kill_workers()
         with contextlib.suppress(ProcessLookupError):  # not by Popen, which would reap it here
             os.kill(self._process.pid, signal.SIGKILL)
 
@@ -181,14 +190,14 @@ class ZygoteStarter:
             self.should_be_bare = bool(answer[2])
             self.functions = frozenset(answer[1])
         elif kind in (FORKED, BECAME):
-            self._pids[answer[1]] = answer[2]
+            self._places[answer[1]] = _Place(answer[2], started_ticks(answer[2]))
             self._became = answer[1] if kind == BECAME else self._became
             self._events.on_started(answer[1], answer[2])
         elif kind == REFUSED:
             self._events.on_refused(answer[1], answer[3])
         elif kind == ENDED:
             _, worker, status, peak_bytes = answer
-            self._pids.pop(worker, None)
+            self._places.pop(worker, None)
             self._events.on_ended(worker, status, peak_bytes)
 
     def _on_end(self) -> None:
@@ -208,12 +217,18 @@ class ZygoteStarter:
         self._deadline = None
         if self._became is not None:
             self._events.on_ended(self._became, code << 8 if code >= 0 else -code, None)
-        for pid in self._pids.values():
-            kill_group(pid)
+        self._kill_workers()
         if self._quitting:
             self._events.on_closed()
             return
         self._events.on_lost(f"signal {-code}" if code < 0 else f"exit {code}")
+
+
+class _Place(NamedTuple):
+    """Which process a worker is; its pid alone may be another's by the time it is killed."""
+
+    pid: int
+    started_ticks: int
 
 
 def _launch(control: socket.socket, settings: bytes) -> "subprocess.Popen[bytes]":

@@ -12,7 +12,7 @@ FLOORS = (
     {"config", "errors"},
     {"core"},
     {"levels", "host", "journal", "ledger", "log", "sim"},
-    {"driver", "gate", "recorder", "lifetime"},
+    {"driver", "gate", "lanes", "recorder", "lifetime"},
     {
         "executor",
         "calls",

@@ -130,6 +130,14 @@ def test_the_brake_comes_before_the_kernel():
     assert "WARNING EMERGENCY BRAKE ACTIVATED [worker " in ran.log
 
 
+def test_the_brake_strikes_although_everything_of_the_users_hangs():
+    ran = run("creep", [(2, 0.0)] * 8 + [(110, 0.05)] * 4, hang=100)
+
+    assert ran.said["right"] == 12
+    assert Code.BRAKE in ran.said["codes"]
+    assert ran.kills == 0
+
+
 def test_a_neighbour_that_comes_and_goes_costs_nothing_but_time():
     ran = run("hold", [(12, 0.1)] * 120, neighbour=(150, 2.0))
 

@@ -1,11 +1,12 @@
 """Run a batch of tasks that take memory in known ways; say as JSON what became of it.
 
 Arguments: way of taking it (hold, leak, creep), tasks as JSON ([MB, seconds] each), settings
-as JSON.
+as JSON; `hang` among them: seconds for which code of the user's hangs wherever that can be.
 """
 
 import json
 import logging
+import os
 import sys
 import time
 
@@ -39,13 +40,45 @@ def creep(task):
     return len(blocks)
 
 
+class Hanging:
+    """A result that hangs when it is unpacked, in the parent alone."""
+
+    parent, seconds = os.getpid(), 0.0
+
+    def __init__(self, parent):
+        self.parent = parent
+
+    def __setstate__(self, state):
+        if os.getpid() == state["parent"]:
+            time.sleep(Hanging.seconds)
+
+
+def hang_everywhere(executor, seconds):
+    Hanging.seconds = seconds
+    future = executor.submit(Hanging, os.getpid())
+    executor.submit(abs, -1).add_done_callback(lambda _: time.sleep(seconds))
+    return future
+
+
 def main():
     way, tasks, settings = globals()[sys.argv[1]], json.loads(sys.argv[2]), json.loads(sys.argv[3])
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     print("ready", flush=True)
+    seconds = settings.pop("hang", 0)
+    if seconds:
+        settings["on_event"] = lambda _: time.sleep(seconds)
     with adaptive_executor(isolate=True, share_host=False, **settings) as executor:
+        if seconds:
+            hang_everywhere(executor, seconds)
         outcomes = list(executor.outcomes(way, map(tuple, tasks)))
         report = executor.report
+        if seconds:
+            say(outcomes, report)
+            os._exit(0)  # to leave would wait for what hangs, as it must
+    say(outcomes, report)
+
+
+def say(outcomes, report):
     said = {
         "right": sum(outcome.error is None for outcome in outcomes),
         "errors": [type(outcome.error).__name__ for outcome in outcomes if outcome.error],
