@@ -92,7 +92,7 @@ LANE_BOOT_SECONDS: Final = 0.5
 """Seconds a lane's thread gets to boot before another one is started instead; it takes 0.1 ms, and
 one that finds no memory while it boots never does."""
 LANE_IDLE_SECONDS: Final = 1.0
-"""Seconds after which a lane's thread ends that finds nothing to do. Source: own choice."""
+"""Seconds after which a thread that finds no lane with something to do ends."""
 OBSERVED_STEPS_MAX: Final = 10_000
 """Decisions that may wait to be logged and handed to `on_event`; of more it is said how many were
 passed over. A run makes a few a second, so that is an hour of a callback that hangs."""
