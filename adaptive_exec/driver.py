@@ -219,6 +219,7 @@ class Driver:
         self.lanes = Lanes(self.name, _log_error)
         self._is_caller_alone = config.ladder == ("sequential",)
         self._recorded: set[int] = set()
+        self._has_traded = False
         self._unsaid = 0
         self._full_handovers = (False, False)
         self._is_tending = False
@@ -721,6 +722,7 @@ class Driver:
 
     def _trade(self, order: TradeShare) -> None:
         """Trade with the ledger; while chunks are out, apart, since its disk may be slow."""
+        self._has_traded = True
         trade = partial(self._trade_or_go_alone, order, self._run.host, self._facts())
         if self._run.flights:
             self.apart(lane.TRADE, lambda: self.post(trade()))
@@ -904,8 +906,8 @@ class Driver:
         self.gate.see(event)
         self._has_ended = True
         self._runners.clear()
-        if self._book is not None:
-            self.apart(lane.TRADE, self._book.close)
+        if self._has_traded:
+            self.apart(lane.TRADE, self._close_book)
         if self._has_journal:
             self.apart(lane.RECORD, self._close_journal)
         else:
@@ -923,6 +925,10 @@ class Driver:
     def _flush_journal(self) -> None:
         with contextlib.suppress(Exception):  # a crash may have left anything behind
             self._recorder.flush()
+
+    def _close_book(self) -> None:
+        if self._book is not None:
+            self._book.close()
 
     def _close_journal(self) -> None:
         with contextlib.suppress(Exception):  # a crash may have left anything behind

@@ -59,6 +59,7 @@ class SubmitCalls:
         self._claiming = threading.Lock()
         self._beginning = threading.Lock()
         self._next = 0
+        self._is_over = False
 
     def submit(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -172,6 +173,8 @@ class SubmitCalls:
 
     def finish(self) -> None:
         """Every task has its outcome; what is left was cancelled."""
+        with self._door:  # a call that overflows from now on is too late
+            self._is_over = True
         if self._overflow is not None:
             self._driver.post(InputExhausted(time.monotonic(), self._overflow.work.batch))
         self.cancel()
@@ -230,6 +233,8 @@ class SubmitCalls:
         # Made before, since to make an object may run finalizers, which may submit something.
         arrived = TasksArrived(time.monotonic(), self.work.batch, 1)
         with hold_interrupts(), self._door:
+            if self._is_over:
+                raise RuntimeError(_OVER)
             self._register(entry)
             self._driver.post(arrived)
 
@@ -272,6 +277,9 @@ class SubmitCalls:
             LOGGER.warning("submit: somebody else has set a future of ours, got %r", future)
         except BaseException:  # noqa: BLE001  # `Exception`s of callbacks are caught by the Future itself
             LOGGER.exception("submit: a callback of a future ended by more than an Exception")
+
+
+_OVER = "cannot schedule new futures after shutdown"
 
 
 class _Entry:
