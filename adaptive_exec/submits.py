@@ -60,6 +60,7 @@ class SubmitCalls:
         self._beginning = threading.Lock()
         self._next = 0
         self._is_over = False
+        self._registering = threading.RLock()  # a finalizer may submit something at any line
 
     def submit(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -173,7 +174,7 @@ class SubmitCalls:
 
     def finish(self) -> None:
         """Every task has its outcome; what is left was cancelled."""
-        with self._door:  # a call that overflows from now on is too late
+        with self._registering:  # a call that overflows from now on is too late
             self._is_over = True
         if self._overflow is not None:
             self._driver.post(InputExhausted(time.monotonic(), self._overflow.work.batch))
@@ -233,8 +234,6 @@ class SubmitCalls:
         # Made before, since to make an object may run finalizers, which may submit something.
         arrived = TasksArrived(time.monotonic(), self.work.batch, 1)
         with hold_interrupts(), self._door:
-            if self._is_over:
-                raise RuntimeError(_OVER)
             self._register(entry)
             self._driver.post(arrived)
 
@@ -246,9 +245,12 @@ class SubmitCalls:
             records.enter(admitted, self._register(entry), 1)
 
     def _register(self, entry: "_Entry") -> int:
-        index, self._next = self._next, self._next + 1
-        self._entries[index] = entry
-        return index
+        with self._registering:
+            if self._is_over:
+                raise RuntimeError(_OVER)
+            index, self._next = self._next, self._next + 1
+            self._entries[index] = entry
+            return index
 
     def _begin(self, entry: "_Entry") -> Any:
         with hold_interrupts(), self._beginning:
