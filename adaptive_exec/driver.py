@@ -363,8 +363,10 @@ class Driver:
                 self.attention.wait(LISTEN_SECONDS)
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
-        while not self.lanes.settle(LISTEN_SECONDS):
-            pass  # the user's callbacks and the journal's disk take as long as they take
+        # The user's callbacks and the journal's disk take as long as they take, unless all was to
+        # end at once.
+        while not self.lanes.settle(LISTEN_SECONDS) and not self._is_told_to_end:
+            pass
 
     def stop(self, *, cancel: bool, at_exit: bool = False) -> None:
         """Let nothing in any more and ask for the end; `finished` is set when it has come."""
