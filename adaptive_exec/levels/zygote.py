@@ -15,7 +15,13 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES, START_SECONDS, STOPPED_LOOK_SECONDS
+from adaptive_exec.config import (
+    CLOSE_SECONDS,
+    SLATE_BYTES,
+    START_SECONDS,
+    STOPPED_LOOK_SECONDS,
+    TICK_SECONDS,
+)
 from adaptive_exec.levels.inner import unset_variables
 from adaptive_exec.levels.pages import ask_for_huge_pages
 from adaptive_exec.levels.slate import make_memory_file
@@ -40,8 +46,11 @@ from adaptive_exec.levels.zygote_main import (
     MESSAGE_BYTES,
     QUIT,
     REFUSED,
+    open_pidfd,
 )
 
+END_POLL_SECONDS = 0.005
+"""Seconds between looks for the end of a zygote where the kernel has no pidfd."""
 _BOOT = (
     "import sys,os,marshal;"
     "f=os.fdopen({file},'rb');s=marshal.load(f);f.close();"
@@ -76,6 +85,7 @@ class ZygoteStarter:
         self._look_at = time.monotonic() + STOPPED_LOOK_SECONDS
         self._quitting = False
         self._became: int | None = None
+        self._ending: _Ending | None = None
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._process = _launch(theirs, _settings(functions, terms))
@@ -125,8 +135,11 @@ class ZygoteStarter:
 
     def abandon(self) -> None:
         """Kill everything at once, without a word."""
-        self._waiter.forget(self._control.fileno())
-        self._control.close()
+        if self._ending is None:
+            self._waiter.forget(self._control.fileno())
+            self._control.close()
+        else:
+            self._stop_watching(self._ending)
         self._kill_workers()
         kill_group(self._process.pid)
         with contextlib.suppress(subprocess.TimeoutExpired):  # it stands in the kernel
@@ -150,6 +163,8 @@ class ZygoteStarter:
 
     def tick(self, now: float) -> float | None:
         """Kill a zygote that is past its bound or was stopped by a signal."""
+        if self._ending is not None:
+            return self._look_for_end(self._ending, now)
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
             self._process.kill()
@@ -201,17 +216,41 @@ class ZygoteStarter:
             self._events.on_ended(worker, status, peak_bytes)
 
     def _on_end(self) -> None:
-        """The zygote has closed its end.
+        """The zygote has closed its end, and ends; its process is not waited for here.
 
         It was told to, it became a worker that ended, or it is lost.
         """
         self._waiter.forget(self._control.fileno())
         self._control.close()
-        try:
-            code = self._process.wait(CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+        now = time.monotonic()
+        self._ending = _Ending(now, open_pidfd(self._process.pid))
+        if self._ending.pidfd >= 0:
+            self._waiter.watch(self._ending.pidfd, self._on_process_end)
+        self._look_for_end(self._ending, now)
+
+    def _on_process_end(self, bits: int) -> None:
+        del bits
+        if self._ending is not None:
+            self._look_for_end(self._ending, time.monotonic())
+
+    def _look_for_end(self, ending: "_Ending", now: float) -> float | None:
+        """Conclude once the process has ended; return when to look again, None for never."""
+        code = self._process.poll()
+        if code is None and now < ending.since + 2 * CLOSE_SECONDS:
+            if now >= ending.since + CLOSE_SECONDS:
+                self._process.kill()
+            return now + (TICK_SECONDS if ending.pidfd >= 0 else END_POLL_SECONDS)
+        self._stop_watching(ending)
+        self._conclude(-signal.SIGKILL if code is None else code)  # else it stands in the kernel
+        return None
+
+    def _stop_watching(self, ending: "_Ending") -> None:
+        if ending.pidfd >= 0:
+            self._waiter.forget(ending.pidfd)
+            os.close(ending.pidfd)
+        self._ending = _Ending(ending.since, -1)
+
+    def _conclude(self, code: int) -> None:
         with contextlib.suppress(OSError):  # none is left of what loading had started
             os.killpg(self._process.pid, signal.SIGKILL)
         self._deadline = None
@@ -222,6 +261,13 @@ class ZygoteStarter:
             self._events.on_closed()
             return
         self._events.on_lost(f"signal {-code}" if code < 0 else f"exit {code}")
+
+
+class _Ending(NamedTuple):
+    """Since when the end of the zygote's process is awaited, and by which descriptor it is seen."""
+
+    since: float
+    pidfd: int
 
 
 class _Place(NamedTuple):
