@@ -131,6 +131,14 @@ SHARE_LOOK_INSTANCES: Final = 16
 SHARE_WAIT_SECONDS: Final = 30.0
 """Seconds an instance waits for its share of memory at most, as long as CALM_SECONDS; then it goes
 on, one task at a time."""
+CORE_IDLE_SECONDS: Final = 1.0
+"""Seconds in which a running task must have used next to no processor before it holds no core."""
+CORE_IDLE_SHARE: Final = 0.05
+"""Share of a core up to which that is next to none: what polls now and then uses less."""
+CORE_LOOK_SECONDS: Final = 0.25
+"""Seconds between looks at processor times, while the share of the cores holds work up."""
+CORE_LOOK_WORKERS: Final = 32
+"""Workers up to which that is so; of more it is looked less often, at 0.1 ms for each."""
 LEDGER_LOCK_SECONDS: Final = 0.02
 """Seconds to wait for the ledger's lock, held for 0.2 ms by each; then it trades without."""
 LEDGER_RECORD_BYTES: Final = 4096

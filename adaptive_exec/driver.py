@@ -42,6 +42,7 @@ from adaptive_exec.core.events import (
     TimerFired,
     WorkerLost,
     WorkerReady,
+    WorkersTimed,
 )
 from adaptive_exec.core.instructions import (
     CloseLevel,
@@ -61,6 +62,7 @@ from adaptive_exec.core.instructions import (
     SendChunk,
     SetTimer,
     StartWorkers,
+    TimeWorkers,
     TradeShare,
     TrimMemory,
 )
@@ -677,6 +679,8 @@ class Driver:
                 self._finish_batch(instruction.batch)
             case ReadHost():
                 self._read()
+            case TimeWorkers():
+                self._time_workers()
             case TradeShare():
                 self._trade(instruction)
             case TrimMemory():
@@ -782,6 +786,10 @@ class Driver:
     def _read(self) -> None:
         sizes = [size for runner in self._runners.values() for size in runner.sizes()]
         self._inbox.append(HostSampled(time.monotonic(), self._read_host(), tuple(sizes)))
+
+    def _time_workers(self) -> None:
+        times = [one for runner in self._runners.values() for one in runner.times()]
+        self._inbox.append(WorkersTimed(time.monotonic(), tuple(times)))
 
     def _trim(self) -> None:
         for runner in self._runners.values():

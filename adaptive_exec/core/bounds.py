@@ -79,6 +79,7 @@ _KEPT: Final[Mapping[str, Range]] = {
     "since": MOMENT,
     "next_look": MOMENT,
     "next_trade": MOMENT,
+    "next_timing": MOMENT,
     "last_trade": MOMENT,
     "room_until": MOMENT,
     "trim_after": MOMENT,

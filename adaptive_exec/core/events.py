@@ -326,6 +326,19 @@ class HostSampled(NamedTuple):
     sizes: tuple[tuple[int, int], ...] = ()
 
 
+class WorkersTimed(NamedTuple):
+    """The processor times of the workers were read.
+
+    Attributes:
+        seconds: What each worker and all that it started have used so far, and CORE_IDLE_SHARE of
+            their time in the queue for a core, as `(worker, seconds)`; those are missing of which
+            it cannot be read.
+    """
+
+    at: float
+    seconds: tuple[tuple[int, float], ...] = ()
+
+
 class ShareChanged(NamedTuple):
     """A trade with the ledger is over.
 
@@ -396,6 +409,7 @@ Event = (
     | WorkerLost
     | LevelClosed
     | HostSampled
+    | WorkersTimed
     | ShareChanged
     | HandoverChanged
     | TimerFired

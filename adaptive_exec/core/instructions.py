@@ -136,6 +136,12 @@ class ReadHost(_Bare):
     __slots__ = ()
 
 
+class TimeWorkers(_Bare):
+    """Read the processor times of the workers with a chunk; WorkersTimed answers."""
+
+    __slots__ = ()
+
+
 class Standing(NamedTuple):
     """How a run stands, for people who watch; nobody decides by it.
 
@@ -206,6 +212,7 @@ Instruction = (
     | FinishBatch
     | Explain
     | ReadHost
+    | TimeWorkers
     | TradeShare
     | TrimMemory
     | SetTimer

@@ -250,8 +250,8 @@ def _room(state: State, kept: int) -> Room:
 
 
 def _usable_share(state: State, slot_bytes: int) -> int:
-    """While nothing is known of the chunks, no more of a share is used than others were told of."""
-    if not state.is_guessing:
+    """Until first chunks have shown their nature no more is used than others were told of."""
+    if not state.is_guessing or state.live_seconds >= GUESS_SECONDS:
         return slot_bytes
     return min(slot_bytes, max(state.offered.wanted_bytes, state.offered.held_bytes))
 

@@ -79,6 +79,7 @@ class Code(StrEnum):
     SHARE_AWAITED = "share_awaited"
     SHARE_SPENT = "share_spent"
     SHARE_SHRUNK = "share_shrunk"
+    CORE_UNUSED = "core_unused"
     LEDGER_UNUSABLE = "ledger_unusable"
     LEDGER_ODD = "ledger_odd"
     # the journal

@@ -20,6 +20,10 @@ class Flight:
         since: When it was sent, monotonic seconds.
         birth_bytes: Its worker's size before its first task, None when unknown.
         kept_bytes: What its worker kept beyond that when the chunk was sent.
+        timed_at: When its worker's processor time was judged last, None while it never was.
+        timed_seconds: What that was.
+        is_waiting: True while it uses next to no processor, so that it holds no core.
+        is_told: True once that was said.
     """
 
     __slots__ = (
@@ -30,6 +34,8 @@ class Flight:
         "is_alone",
         "is_doomed",
         "is_suspect",
+        "is_told",
+        "is_waiting",
         "kept_bytes",
         "level",
         "next",
@@ -37,6 +43,8 @@ class Flight:
         "since",
         "start",
         "stop",
+        "timed_at",
+        "timed_seconds",
         "worker",
     )
 
@@ -56,6 +64,9 @@ class Flight:
         self.since = 0.0
         self.birth_bytes: int | None = None
         self.kept_bytes = 0
+        self.timed_at: float | None = None
+        self.timed_seconds = 0.0
+        self.is_waiting = self.is_told = False
 
 
 class Roster:
@@ -65,7 +76,7 @@ class Roster:
         state: `"closed"`, `"open"`, `"draining"` (what is out is awaited) or `"closing"`.
         goal: Workers that the plan wants at most.
         cap: Workers it may have now; below `goal` after a refusal, and then grows by one at a time.
-        seats: Workers that the share of the host has room for; None where it sets no bound.
+        seats: Workers that the share of the host has cores for; None where it sets no bound.
         start_after: Monotonic seconds before which no worker is ordered.
         strikes: Workers in a row that died before their first result.
         on_trial: True after a failure until the first chunk is done.
@@ -93,6 +104,16 @@ class Roster:
     def size(self) -> int:
         """Workers there or ordered."""
         return len(self.starting) + len(self.idle) + len(self.busy)
+
+    @property
+    def waiting(self) -> int:
+        """Workers whose tasks use next to no processor, so that they hold no core."""
+        return sum(flight.is_waiting for flight in self.busy.values())
+
+    @property
+    def places(self) -> int | None:
+        """Workers that the share of the host has room for now; None where it sets no bound."""
+        return None if self.seats is None else self.seats + self.waiting
 
     @property
     def is_leaving(self) -> bool:

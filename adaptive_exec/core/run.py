@@ -46,6 +46,7 @@ from adaptive_exec.core.events import (
     WorkerLost,
     WorkerReady,
     WorkerStalled,
+    WorkersTimed,
 )
 from adaptive_exec.core.governor import Verdict
 from adaptive_exec.core.instructions import Finish, FinishBatch, Instruction, ReadHost, SetTimer
@@ -86,6 +87,7 @@ from adaptive_exec.core.staffing import (
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, next_turn_at, put_back
 from adaptive_exec.core.tenancy import next_trade_at, take_share, trade
+from adaptive_exec.core.waiting import look_at_cores, take_times
 
 GraveEvent = (
     BatchDropped
@@ -112,6 +114,7 @@ GraveEvent = (
     | TimerFired
     | WorkerLost
     | WorkerReady
+    | WorkersTimed
     | WorkerStalled
 )
 """Events from which anything may follow."""
@@ -198,6 +201,7 @@ class Run:
         staff(state)
         dispatch(state)
         trade(state)
+        look_at_cores(state)
         look_at_first_chunks(state)
         if state.is_watching and state.now >= state.next_look:
             state.next_look = FOREVER
@@ -246,6 +250,8 @@ def _set_timer(state: State) -> None:
     if state.is_short_of_room:
         at = min(at, state.room_until)
     at = min(at, next_start_at(state))
+    if state.next_timing > state.now:
+        at = min(at, state.next_timing)
     if state.ailing:
         at = min(at, next_trial_at(state))
     if state.suspects:
@@ -302,6 +308,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             refit(state)
         case HandoverChanged():
             _heed_handover(state, event)
+        case WorkersTimed():
+            take_times(state, event)
         case TimerFired():
             state.timer_at = None
         case StopRequested():

@@ -75,7 +75,7 @@ def _missing(state: State, roster: Roster) -> int:
         roster.cap = max(roster.cap, roster.size) + 1
     missing = min(wanted, roster.cap) - roster.size
     if roster.seats is not None:
-        missing = min(missing, roster.seats - roster.size)
+        missing = min(missing, roster.seats + roster.waiting - roster.size)
     if state.verdict.pressure != "normal":
         missing = min(missing, 1 - roster.size)
     return min(missing, 1 - len(roster.starting)) if roster.breaker.tries else missing
@@ -105,6 +105,11 @@ def _wanted(state: State, roster: Roster) -> int:
         return sum(1 for batch in users if batch.out or _demand(batch, roster))
     suspects = state.suspects if is_isolated(level) else 0
     return len(roster.busy) + suspects + sum(_demand(batch, roster) for batch in users)
+
+
+def wants_more(state: State, roster: Roster) -> bool:
+    """Say whether there is work for more workers than there are, and the plan allows them."""
+    return roster.size < min(_wanted(state, roster), roster.goal)
 
 
 def _demand(batch: Batch, roster: Roster) -> int:

@@ -46,6 +46,8 @@ class State:
         is_wait_told: Whether people were told of the wait.
         is_past_line: Whether the wait has lasted too long, so that the run goes on all the same.
         next_trade: When the next one is due; never while one is under way or the run rests.
+        is_timing: True from the order to read processor times to its answer.
+        next_timing: When they are to be read next.
         window: Most chunks that memory lets out.
         live: By how much the workers of running chunks had grown at the last reading, by chunk.
         base_bytes: What all but the tasks of this run takes of memory.
@@ -98,6 +100,8 @@ class State:
         self.is_past_line = False
         self.is_wait_told = False
         self.next_trade = FOREVER
+        self.is_timing = False
+        self.next_timing = FOREVER
         self.window = OPEN
         self.live: dict[int, int] = {}
         self.base_bytes = self.last_base_bytes = host.used_bytes

@@ -127,11 +127,12 @@ def assign_seats(state: State, roster: Roster) -> None:
 
 def shed(state: State, roster: Roster) -> None:
     """Let idle workers go that the share has no room for any more."""
-    while roster.seats is not None and roster.idle and roster.size > roster.seats:
+    places = roster.places
+    while places is not None and roster.idle and roster.size > places:
         worker = roster.idle[0]
         roster.remove(worker)
         state.orders.append(RetireWorker(roster.level, worker))
-        reason = because(Code.SHARE_SHRUNK, seats=roster.seats, workers=roster.size)
+        reason = because(Code.SHARE_SHRUNK, seats=places, workers=roster.size)
         state.explain("retired", "debug", f"worker {worker}", reason)
 
 
@@ -198,8 +199,9 @@ def _offer(state: State) -> TradeShare:
     wanted = held = inline
     for roster in rosters:
         weight = _weight(state, roster)
-        wanted += ceil(weight * _most_wanted(state, roster))
-        held += ceil(weight * roster.size)
+        most = _most_wanted(state, roster)
+        wanted += ceil(weight * max(min(1, most), most - roster.waiting))
+        held += ceil(weight * (roster.size - roster.waiting))
     marks = set_marks(state.host, state.config)
     room_bytes = marks.most_bytes - state.host.used_bytes
     claim = Claim("", 0.0, wanted_slots=wanted, held_slots=held)
@@ -224,7 +226,7 @@ def _claim_memory(state: State, claim: Claim, each: int) -> Claim:
     if state.is_guessing and state.live_seconds < GUESS_SECONDS:  # one finds out for all
         wanted = min(wanted, max(1, len(roster.busy)))
     if roster.seats is not None:
-        wanted = min(wanted, roster.seats)
+        wanted = min(wanted, roster.seats + roster.waiting)
     granted = 0 if state.share is None else state.share.slot_bytes
     if granted is None:  # alone so far: as much as is let out
         granted = each * state.window.chunks

@@ -227,6 +227,12 @@ class Runner(Protocol):
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Return each worker's memory in RAM as `(worker, bytes)`, where it has one of its own."""
 
+    def times(self) -> tuple[tuple[int, float], ...]:
+        """Return what each worker with a chunk has used of the processor, where that can be read.
+
+        As `(worker, seconds)`, with what it started and a part of its time in the queue for a core.
+        """
+
     def trim(self) -> None:
         """Have every worker give free memory back, once it is idle."""
 

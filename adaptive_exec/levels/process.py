@@ -40,6 +40,7 @@ from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failur
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
 from adaptive_exec.levels.loky import LokyStarter, load_context
+from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
 from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped, read_size
 from adaptive_exec.levels.waiter import Waiter
@@ -229,6 +230,12 @@ class ProcessRunner:
         """Return each worker's memory in RAM as `(worker, bytes)`, where it can be read."""
         sizes = ((one.worker, read_size(one.pid)) for one in self._members.values() if one.pid)
         return tuple((worker, size) for worker, size in sizes if size is not None)
+
+    def times(self) -> tuple[tuple[int, float], ...]:
+        """Return the processor time of each worker with a chunk, as `(worker, seconds)`."""
+        busy = (one for one in self._members.values() if one.pid and one.order is not None)
+        times = ((one.worker, read_used_seconds(one.pid)) for one in busy)
+        return tuple((worker, seconds) for worker, seconds in times if seconds is not None)
 
     def trim(self) -> None:
         """Have every worker give free memory back, once it is idle."""

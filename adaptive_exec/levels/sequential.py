@@ -112,6 +112,10 @@ class SequentialRunner:
         """Nothing: what a thread takes is the process's."""
         return ()
 
+    def times(self) -> tuple[tuple[int, float], ...]:
+        """Nothing: no share of the cores holds threads up."""
+        return ()
+
     def trim(self) -> None:
         """Nothing: the driver trims this process."""
 

@@ -90,6 +90,10 @@ class ThreadRunner:
         """Nothing: what a thread takes is the process's."""
         return ()
 
+    def times(self) -> tuple[tuple[int, float], ...]:
+        """Nothing: no share of the cores holds threads up."""
+        return ()
+
     def trim(self) -> None:
         """Nothing: the driver trims this process."""
 

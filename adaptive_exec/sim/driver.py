@@ -236,6 +236,8 @@ class SimDriver:
                 snapshot = self._host.snapshot(self.clock.now, self._memory.taken_bytes)
                 sizes = self._memory.sizes()
                 self._inbox.append(ev.HostSampled(self.clock.now, snapshot, sizes))
+            case ins.TimeWorkers():
+                self._inbox.append(ev.WorkersTimed(self.clock.now))  # all of them compute
             case ins.TradeShare():
                 self._inbox.append(ev.ShareChanged(self.clock.now, self._trade(order)))
             case ins.Explain() | ins.TrimMemory() | ins.RetireWorker() | ins.Finish():

@@ -81,6 +81,8 @@ class Feeder:
                 self.told.append(ev.ResultsTaken(self.at, order.batch, count))
             case ins.ReadHost():
                 self.told.append(ev.HostSampled(self.at, self.host._replace(taken_at=self.at)))
+            case ins.TimeWorkers():
+                self.told.append(ev.WorkersTimed(self.at))
             case ins.TradeShare():
                 self.told.append(ev.ShareChanged(self.at, self.share(order)))
             case ins.SetTimer():

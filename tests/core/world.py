@@ -85,6 +85,8 @@ class World:
         self.is_unrecorded = False
         self.told: list[Reason] = []
         self.is_trading = False
+        self.is_timing = False
+        self.computed: dict[int, float] = {}  # a worker that is not in it computes all the time
         self.offers: list[ins.TradeShare] = []
         self.neighbours: list[Claim] | None = []  # None leaves the answer to the test
         self.is_ledger_usable = True
@@ -101,6 +103,8 @@ class World:
             self.obey(order)
         if self.is_trading and self.neighbours is not None:
             self.share()
+        if self.is_timing:
+            self.time_workers()
         assert not (before and orders), "ordered after Finish"
         assert not list(self.run.check()), list(self.run.check())
         if not self.is_finished:
@@ -259,6 +263,12 @@ class World:
         else:
             self.say(ev.ShareChanged(self.at, None, "OSError: [Errno 28] No space left on device"))
 
+    def time_workers(self) -> None:
+        """Answer with the processor time that each worker has used."""
+        self.is_timing = False
+        seconds = {worker: self.computed.get(worker, self.at) for worker in self.workers}
+        self.say(ev.WorkersTimed(self.at, tuple(seconds.items())))
+
     def close_level(self, level: str) -> None:
         self.levels[level] = "closed"
         self.starting = {w: name for w, name in self.starting.items() if name != level}
@@ -367,6 +377,9 @@ class World:
                     assert decision.reason.fact("error")
             case ins.ReadHost():
                 self.reads += 1
+            case ins.TimeWorkers():
+                assert not self.is_timing
+                self.is_timing = True
             case ins.TradeShare():
                 assert not self.is_trading
                 self.is_trading = True

@@ -155,3 +155,50 @@ def test_shares_change_at_most_twice_when_another_comes_or_goes(tmp_path, monkey
     assert len(shorter) - 1 <= 2, shorter
     least = min(size for _, size in [*longer, *shorter] if size is not None)
     assert least >= 256 * 2**20, "however little these tasks take"
+
+
+MEETING = """
+import json, os, sys, time
+from adaptive_exec import adaptive_executor
+
+def meet(number):
+    folder = sys.argv[1]
+    open(f"{folder}/{number}", "w").close()
+    end = time.monotonic() + 25
+    while not os.path.exists(f"{folder}/{1 - number}"):
+        if time.monotonic() > end:
+            raise TimeoutError("the other one never came")
+        time.sleep(0.01)
+    return number
+
+if __name__ == "__main__":
+    tell = lambda decision: print(json.dumps(decision), flush=True)
+    with adaptive_executor(levels="process", max_workers=2, on_event=tell) as ex:
+        if sys.argv[2] == "map":
+            assert list(ex.map(meet, range(2), chunksize=1)) == [0, 1]
+        else:
+            assert [one.result() for one in [ex.submit(meet, 0), ex.submit(meet, 1)]] == [0, 1]
+"""
+
+
+@pytest.mark.slow
+@needs_two_cores
+@pytest.mark.parametrize("way", ["map", "submit"])
+def test_two_tasks_that_wait_for_one_another_meet_beside_a_busy_neighbour(start, tmp_path, way):
+    busy = start(100_000)
+    wait_until(lambda: workers() == [2])
+    (tmp_path / "place").mkdir()
+    script = tmp_path / "meeting.py"
+    script.write_text(MEETING)
+
+    command = [sys.executable, str(script), str(tmp_path / "place"), way]
+    child = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert busy.poll() is None
+    assert child.returncode == 0, child.stderr
+    decisions = [json.loads(line) for line in child.stdout.splitlines()]
+    told = [one for one in decisions if one["reason"] == "core_unused"]
+    assert 1 <= len(told) <= 2
+    assert told[0]["facts"]["used"] < 0.1

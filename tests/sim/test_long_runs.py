@@ -75,7 +75,7 @@ def test_some_thousand_chunks_leave_every_number_in_its_range(measure):
     feeder = Feeder(Config(levels="process"))
     feeder.open(1)
 
-    feeder.feed(5000, measure, check_every=10)
+    feeder.feed(5000, measure, check_every=50)
 
     assert feeder.chunks == 5000
 
@@ -163,10 +163,11 @@ def test_what_a_run_keeps_does_not_grow_with_its_batches_its_workers_and_their_d
         feeder.at += 100.0 * (number % 10 == 0)  # so that levels are tried again
         feeder.open(number, tasks=20, kind=number)
         feeder.finish(number)
-        assert list(feeder.run.check()) == []
-        sizes.append(deep_size([feeder.run, feeder.trace], set()))
+        if number % 10 == 0:
+            assert list(feeder.run.check()) == []
+            sizes.append(deep_size([feeder.run, feeder.trace], set()))
 
-    early, late = max(sizes[200:400]), max(sizes[-200:])
-    assert late <= 1.1 * early, sizes[::100]
+    early, late = max(sizes[15:40]), max(sizes[-25:])
+    assert late <= 1.1 * early, sizes
     assert feeder.trace.degrades >= 3
     assert feeder.trace.restores >= 3

@@ -195,6 +195,8 @@ def write(order: ins.Instruction, at: float) -> str:
             return f"FinishBatch batch={order.batch}"
         case ins.ReadHost():
             return "ReadHost"
+        case ins.TimeWorkers():
+            return "TimeWorkers"
         case ins.TradeShare():
             wanted, held = order.claim.wanted_slots, order.claim.held_slots
             return f"TradeShare wanted={wanted} held={held} cores={order.cores}"
