@@ -1,6 +1,7 @@
 """What a worker has used of the processor, with what its task started."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -25,12 +26,12 @@ def start():
     started = []
 
     def begin(code):
-        started.append(subprocess.Popen([sys.executable, "-c", code]))
+        started.append(subprocess.Popen([sys.executable, "-c", code], process_group=0))
         return started[-1].pid
 
     yield begin
     for child in started:
-        child.kill()
+        os.killpg(child.pid, signal.SIGKILL)  # with what it has started itself
         child.wait()
 
 
