@@ -17,9 +17,9 @@ from adaptive_exec.config import COMMIT_SHARE, GROUP_BYTES_MAX, GROUP_SECONDS, L
 from adaptive_exec.journal.checks import explain
 from adaptive_exec.journal.claims import Claims
 from adaptive_exec.journal.keys import KEY_BYTES, FunctionName
-from adaptive_exec.journal.owners import this_owner
 from adaptive_exec.journal.rows import Found, prepare, read_found
 from adaptive_exec.journal.store import DONE, FAILED, Row, Store
+from adaptive_exec.system.identity import this_process
 
 RUN, KNOWN, AWAY = 0, 1, 2
 """What is to be done with a task: run it, take its result from the journal, or wait for the
@@ -45,12 +45,11 @@ class Book:
     def __init__(
         self, path: Path, *, retries_failed: bool = False, accepts_change: bool = False
     ) -> None:
-        here = this_owner()
         self.path = path
         self.trouble = ""
         self.commit_at = float("inf")
-        self._store = Store(path, here)
-        self._claims = Claims(self._store, here)
+        self._store = Store(path, this_process())
+        self._claims = Claims(self._store)
         self._retries_failed = retries_failed
         self._accepts_change = accepts_change
         self._lock = threading.Lock()
@@ -147,12 +146,14 @@ class Book:
         with self._lock:
             if self.trouble:
                 return {}, list(keys)
-            if not self._try(lambda: None if not self._store.has_changed() else self._follow()):
+            if not self._try(self._follow_if_changed):
                 return {}, list(keys)
             waiting = [key for key in keys.values() if key not in self._places]
             is_one_done = len(waiting) < len(keys)
-            is_one_free = not all(map(self._claims.is_held, waiting))
-        if not is_one_done and not is_one_free:
+            free: list[bytes] = []
+            if not self._try(lambda: free.extend(self._free(waiting))):
+                return {}, list(keys)
+        if not is_one_done and not free:
             return {}, []
         indices = list(keys)
         fates, found = self.admit([keys[index] for index in indices])
@@ -187,8 +188,8 @@ class Book:
             self._commit_seconds = self._committed_at - before
 
     def show_life(self, now: float) -> None:
-        """Leave a sign of life where other hosts may use the same journal."""
-        if now < self._life_at or self.has_log:
+        """Leave a sign of life, for those who can see neither our process nor our lock."""
+        if now < self._life_at:
             return
         self._life_at = now + LIFE_SECONDS
         with self._lock:
@@ -224,6 +225,7 @@ class Book:
             self._own_to = number
         self._read_to = max(self._read_to, self._own_to)
         self._claims.follow(KEY_BYTES)
+        self._claims.clear_gone()
 
     def _follow(self) -> None:
         """Take in what others have written since the last time."""
@@ -231,6 +233,16 @@ class Book:
         for number, keys, marks in self._store.keys_after(self._read_to, of_others=True):
             self._take_in(number, keys, marks)
             self._read_to = number
+
+    def _free(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Return those of some keys that no living run has claimed."""
+        free = [key for key in keys if not self._claims.is_held(key)]
+        self._claims.clear_gone()
+        return free
+
+    def _follow_if_changed(self) -> None:
+        if self._store.has_changed():
+            self._follow()
 
     def _take_in(self, number: int, keys: bytes, marks: bytes) -> None:
         for offset, mark in enumerate(marks):

@@ -4,6 +4,7 @@ Looks at the file before SQLite does, so that a foreign file is never opened for
 wrong is a `JournalError` that says how to go on.
 """
 
+import glob
 import sqlite3
 from pathlib import Path
 from struct import Struct
@@ -13,7 +14,7 @@ from adaptive_exec.errors import JournalError
 
 APPLICATION_ID: Final = 0x61457831
 """`aEx1`, in the place that SQLite gives to applications. Source: sqlite.org/fileformat.html."""
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The version of the tables; raised by a change that older versions cannot read."""
 
 _MAGIC: Final = b"SQLite format 3\0"
@@ -59,6 +60,8 @@ def remove_journal(path: Path) -> None:
     if not look_at(path):
         return
     try:
+        for lock in path.parent.glob(f"{glob.escape(path.name)}-run-*"):
+            lock.unlink(missing_ok=True)
         for ending in ("-wal", "-shm", "-journal", ""):
             path.with_name(path.name + ending).unlink(missing_ok=True)
     except OSError as error:

@@ -4,7 +4,6 @@ Reads only. A task that was run more than once counts by its last outcome.
 """
 
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 
 from adaptive_exec.journal.checks import explain
 from adaptive_exec.journal.keys import KEY_BYTES
-from adaptive_exec.journal.owners import is_alive, this_owner
+from adaptive_exec.journal.lives import Lives
 from adaptive_exec.journal.rows import prepare, read_found
 from adaptive_exec.journal.store import DONE, FAILED, UNKEPT, Store
 
@@ -66,7 +65,7 @@ class Summary:
         longest_seconds: The longest.
         peak_bytes: The highest growth of memory, None where none is known.
         runs: How many runs have written into it.
-        live_runs: How many of them still live.
+        live_runs: How many of them still live, or are not proved to be gone.
     """
 
     functions: Counter[str] = field(default_factory=Counter)
@@ -115,11 +114,10 @@ class Contents:
         summary = Summary()
         for entry in self.entries(with_values=False):
             summary.add(entry)
-        here = this_owner()
-        for owner, seen, ended in self._store.runs().values():
-            summary.runs += 1
-            is_live = ended is None and is_alive(owner, here, silent_seconds=time.time() - seen)
-            summary.live_runs += is_live
+        runs = self._store.open_runs()
+        gone = Lives(self._path, has_locks=self._store.has_locks).find_gone(runs)
+        summary.runs = self._store.count_runs()
+        summary.live_runs = len(runs) - len(gone)
         return summary
 
     def entries(self, *, with_values: bool) -> Iterator[Entry]:

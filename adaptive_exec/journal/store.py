@@ -6,6 +6,7 @@ one transaction. The write-ahead log is used where it can be, a rollback journal
 here knows of batches, and nothing is ever changed but claims and signs of life.
 """
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -17,18 +18,19 @@ from typing import Any, Final
 from adaptive_exec.config import BUSY_SECONDS
 from adaptive_exec.errors import JournalError
 from adaptive_exec.journal.checks import APPLICATION_ID, FORMAT, explain, look_at
+from adaptive_exec.journal.lives import Run, hold_lock, remove_locks
 from adaptive_exec.journal.mounts import file_system_of, is_network
-from adaptive_exec.journal.owners import Owner
 from adaptive_exec.journal.values import Part
+from adaptive_exec.system.identity import Identity
 
 DONE, FAILED, UNKEPT = 1, 2, 3
 """What became of a task: it has its value, its exception, or a value that could not be stored."""
 
 _SCHEMA: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE runs (id INTEGER PRIMARY KEY, host TEXT NOT NULL, boot TEXT NOT NULL,
+CREATE TABLE runs (id INTEGER PRIMARY KEY, machine TEXT NOT NULL, boot TEXT NOT NULL,
     space TEXT NOT NULL, pid INTEGER NOT NULL, started TEXT NOT NULL, began REAL NOT NULL,
-    seen REAL NOT NULL, ended REAL);
+    beat INTEGER NOT NULL, ended REAL);
 CREATE TABLE functions (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
     source BLOB NOT NULL);
 CREATE TABLE claims (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, keys BLOB NOT NULL);
@@ -39,6 +41,11 @@ CREATE TABLE outlying (row INTEGER NOT NULL, task INTEGER NOT NULL, place INTEGE
     part INTEGER NOT NULL, codec INTEGER NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (row, task, place, part)) WITHOUT ROWID;
 """
+_FROM_FORMAT_1: Final = (
+    "ALTER TABLE runs RENAME COLUMN host TO machine",
+    "ALTER TABLE runs RENAME COLUMN seen TO beat",
+)
+"""The first format named a machine by its host name, and dated signs of life by its clock."""
 
 
 @dataclass(slots=True)
@@ -76,14 +83,14 @@ class Store:
 
     Args:
         path: The file; made if it is not there.
-        owner: Who opens it.
+        process: Who opens it to run tasks; None for who does not.
         is_reader: True to look only: nothing is made or changed.
 
     Raises:
         JournalError: It cannot be used; the error says why and how to go on.
     """
 
-    def __init__(self, path: Path, owner: Owner | None, *, is_reader: bool = False) -> None:
+    def __init__(self, path: Path, process: Identity | None, *, is_reader: bool = False) -> None:
         self.path = path
         is_there = look_at(path)
         if is_reader and not is_there:
@@ -91,9 +98,12 @@ class Store:
         self.file_system = file_system_of(path.parent)
         self.has_log = not is_network(self.file_system)
         self._version = -1
+        self._life = -1
+        self.run = 0
         try:
             self._open(is_reader=is_reader)
-            self.run = 0 if is_reader or owner is None else self._enter(owner)
+            if process is not None and not is_reader:
+                self._enter(process)
         except (sqlite3.Error, OSError) as error:
             self._abandon()
             raise explain(path, error) from error
@@ -106,6 +116,8 @@ class Store:
         self._base.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
         if not self._base.execute("PRAGMA application_id").fetchone()[0]:
             self._make()
+        if self._format() < FORMAT:
+            self._convert()
         wanted = "wal" if self.has_log else "delete"
         (mode,) = self._base.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
         self.has_log = mode == "wal"
@@ -123,17 +135,36 @@ class Store:
             self._base.execute(f"PRAGMA user_version = {FORMAT}")
             self._base.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
-    def _enter(self, owner: Owner) -> int:
-        now = time.time()
-        facts = (owner.host, owner.boot, owner.space, owner.pid, owner.started, now, now)
+    def _format(self) -> int:
+        (version,) = self._base.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+    def _convert(self) -> None:
+        """Bring the tables of an earlier format into the present one."""
+        with self.transaction():
+            if self._format() < FORMAT:  # else another instance was first
+                for statement in _FROM_FORMAT_1:
+                    self._base.execute(statement)
+                self._base.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def _enter(self, process: Identity) -> None:
+        """Become a run; its file is locked before anybody can know of it."""
+        facts = (*process[:4], str(process.started), time.time())
         with self.transaction():
             row = self._base.execute(
-                "INSERT INTO runs (host, boot, space, pid, started, began, seen) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO runs (machine, boot, space, pid, started, began, beat) "
+                "VALUES (?, ?, ?, ?, ?, ?, 0)",
                 facts,
             )
-        assert row.lastrowid is not None, "a row was inserted"
-        return row.lastrowid
+            assert row.lastrowid is not None, "a row was inserted"
+            self.run = row.lastrowid
+            if self.has_locks:
+                self._life = hold_lock(self.path, self.run)
+
+    @property
+    def has_locks(self) -> bool:
+        """True where all who use the journal see one another's locks, so not over a network."""
+        return not is_network(self.file_system)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -199,17 +230,34 @@ class Store:
 
     # runs
 
-    def runs(self) -> dict[int, tuple[Owner, float, float | None]]:
-        """Return each run: who, its last sign of life, when it ended; None while it has not."""
-        rows = self._base.execute(
-            "SELECT id, host, boot, space, pid, started, seen, ended FROM runs"
-        )
-        return {row[0]: (Owner(*row[1:6]), row[6], row[7]) for row in rows}
+    def open_runs(self) -> dict[int, Run]:
+        """Return the runs that have not ended, but for this one."""
+        # All columns, since the first format gave two of them other names.
+        rows = self._base.execute("SELECT * FROM runs WHERE ended IS NULL AND id != ?", (self.run,))
+        return {row[0]: _as_run(row) for row in rows}
+
+    def count_runs(self) -> int:
+        """Return how many runs have ever used the journal."""
+        (count,) = self._base.execute("SELECT count(*) FROM runs").fetchone()
+        return int(count)
 
     def show_life(self) -> None:
-        """Leave a sign of life, for instances on other hosts."""
+        """Leave a sign of life; who was taken as gone is there again."""
         with self.transaction():
-            self._base.execute("UPDATE runs SET seen = ? WHERE id = ?", (time.time(), self.run))
+            self._base.execute(
+                "UPDATE runs SET beat = beat + 1, ended = NULL WHERE id = ?", (self.run,)
+            )
+
+    def end_runs(self, runs: list[int]) -> None:
+        """Note that runs are over, and forget what they had claimed."""
+        now = time.time()
+        with self.transaction():
+            self.drop_claims(runs)
+            self._base.executemany(
+                "UPDATE runs SET ended = ? WHERE id = ? AND ended IS NULL",
+                [(now, run) for run in runs],
+            )
+        remove_locks(self.path, runs)
 
     # claims
 
@@ -277,14 +325,13 @@ class Store:
         """End this run and close the file; what was claimed and not done is free again."""
         with suppress(sqlite3.Error):  # a full disk: the claims are free with the process
             if self.run:
-                with self.transaction():
-                    self.drop_claims([self.run])
-                    self._base.execute(
-                        "UPDATE runs SET ended = ? WHERE id = ?", (time.time(), self.run)
-                    )
+                self.end_runs([self.run])
         self._abandon()
 
     def _abandon(self) -> None:
+        if self._life >= 0:
+            os.close(self._life)
+            self._life = -1
         base = getattr(self, "_base", None)
         if base is not None:
             with suppress(sqlite3.Error):
@@ -299,6 +346,12 @@ _SELECT_RESULTS: Final = (
     "SELECT function, level, worker, attempt, at, keys, marks, facts, lengths, body FROM results "
     "WHERE id = ?"
 )
+
+
+def _as_run(row: tuple[Any, ...]) -> Run:
+    _, machine, boot, space, pid, started, _, beat, _ = row
+    ticks = int(started) if str(started).isdecimal() else 0
+    return Run(Identity(machine, boot, space, pid, ticks), int(beat))
 
 
 def _connect(name: str, *, is_uri: bool = False) -> sqlite3.Connection:

@@ -14,10 +14,10 @@ import pytest
 from adaptive_exec.errors import JournalError
 from adaptive_exec.journal import store as store_module
 from adaptive_exec.journal.book import AWAY, KNOWN, RUN, Book
-from adaptive_exec.journal.owners import Owner, is_alive, start_of, this_owner
 from adaptive_exec.journal.rows import Ended
 from adaptive_exec.journal.section import Section
 from adaptive_exec.journal.store import Store
+from adaptive_exec.system.identity import this_process
 from tests.architecture.house import ROOT
 
 DETAIL = (0.5, 0.25, 1024)
@@ -211,25 +211,12 @@ def test_a_dead_instances_claims_are_free_at_once(path: Path, is_reaped):
     new.close()
 
 
-def test_an_instance_is_known_by_number_and_start():
-    here = this_owner()
-
-    assert is_alive(here, here, silent_seconds=0)
-    other = Owner(here.host, here.boot, here.space, here.pid, "1")
-    assert not is_alive(other, here, silent_seconds=0)
-    assert not is_alive(Owner(here.host, "another", here.space, 1, ""), here, silent_seconds=0)
-    far = Owner("far", "away", "", 1, "1")
-    assert is_alive(far, here, silent_seconds=1)
-    assert not is_alive(far, here, silent_seconds=1000)
-    assert start_of(2**22 + 1) is None
-
-
 def mend(text: str):
     return text.replace("return x", "return x  # the same")
 
 
 def test_a_changed_function_is_refused_unless_its_change_is_accepted(path: Path):
-    store = Store(path, this_owner())
+    store = Store(path, this_process())
     store.enter_function(b"f" * 16, "mine:f", b"old", accepts_change=False)
 
     with pytest.raises(JournalError) as refused:
