@@ -181,8 +181,8 @@ ALIVE_SECONDS: Final = 0.2
 LIFE_SECONDS: Final = 10.0
 """Seconds between signs of life in a journal; two looks of a reader count as no longer apart."""
 ABSENT_SECONDS: Final = 60.0
-"""Seconds of silence, by the reader's own clock, after which an instance counts as gone whose process
-and lock he cannot see: six signs of life."""
+"""Seconds of silence, by the reader's own clock, after which an instance counts as gone whose
+process and lock he cannot see: six signs of life."""
 ASIDE_LOOK_SECONDS: Final = 0.1
 """Seconds between looks at tasks that another instance on the same journal runs."""
 ASIDE_TASKS_MAX: Final = 10_000

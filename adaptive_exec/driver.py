@@ -85,7 +85,8 @@ from adaptive_exec.levels.base import (
     Work,
 )
 from adaptive_exec.levels.bell import Bell
-from adaptive_exec.levels.current import Place, TaskFolders
+from adaptive_exec.levels.current import Place
+from adaptive_exec.levels.folders import TaskFolders
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.meter import collect_and_trim
 from adaptive_exec.levels.sequential import SequentialRunner
@@ -212,7 +213,7 @@ class Driver:
         self._results: dict[int, deque[Results]] = {}
         self._orders: dict[int, tuple[str, int, int]] = {}
         self.folders = (
-            TaskFolders.temporary(self.name)
+            TaskFolders.temporary()
             if config.journal is None
             else TaskFolders.beside(os.fspath(getattr(config.journal, "path", "")))
         )

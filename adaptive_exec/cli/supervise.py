@@ -87,11 +87,11 @@ def run_supervised(asked: Asked) -> int:
     """
     # Here and not at the head: the loop needs POSIX modules, and is told of where they are missing.
     from adaptive_exec.supervise.loop import supervise
-    from adaptive_exec.supervise.pid_file import PidFile, PidFileTakenError
+    from adaptive_exec.supervise.pid_file import PidFile, PidFileForeignError, PidFileTakenError
 
     try:
         book = PidFile(asked.pid_file)
-    except PidFileTakenError as error:
+    except (PidFileTakenError, PidFileForeignError) as error:
         raise ValueError(str(error)) from error
     except OSError as error:
         message = f"the pid file cannot be written, got {error}; give --pid-file another place"

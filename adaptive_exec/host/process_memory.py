@@ -10,13 +10,10 @@ import os
 from typing import Final, NamedTuple
 
 from adaptive_exec.config import KIB
-from adaptive_exec.host.reading import number_after, read_file, whole
+from adaptive_exec.host.reading import number_after, read_file
 
 _RESET_PEAK: Final = b"5"
 """What to write to clear_refs to make VmHWM equal to the present size (Linux 4.0)."""
-_START_FIELD: Final = 19
-"""Position of the start time in /proc/<pid>/stat, counted from the state, which is field 3 of
-22."""
 
 
 class ProcessMemory(NamedTuple):
@@ -27,13 +24,11 @@ class ProcessMemory(NamedTuple):
         peak_bytes: Its highest value since the start or the last reset.
         state: The kernel's letter: R running, S sleeping, D waiting for a disk, T stopped, Z ended
             but not reaped.
-        started_ticks: Clock ticks from boot to its start; with the pid it names a process for good.
     """
 
     resident_bytes: int | None
     peak_bytes: int | None
     state: str | None
-    started_ticks: int | None
 
 
 def read_process(pid: int) -> ProcessMemory | None:
@@ -55,7 +50,6 @@ def read_process(pid: int) -> ProcessMemory | None:
         resident_bytes=_kilobytes(status, b"VmRSS:"),
         peak_bytes=_kilobytes(status, b"VmHWM:"),
         state=words[0].decode("ascii", "replace") if words else None,
-        started_ticks=whole(words[_START_FIELD]) if len(words) > _START_FIELD else None,
     )
 
 

@@ -1,16 +1,19 @@
-"""The task that runs now, told to the task itself; and the folders that tasks keep their state in.
+"""The task that runs now, told to the task itself, with the folder that it keeps its state in.
 
 A folder is made when it is first asked for, by whoever runs the task, and named so that the task's
 next attempt finds it again: by its key beside a journal, else by its number in a folder of the
-executor's own among temporary files. Imports little, since every worker imports it.
+executor's own among temporary files. Imports little, since every worker imports it; what becomes of
+the folders is `levels/folders`'.
 """
 
 import os
 import threading
 
+from adaptive_exec.system.private import make_folder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
     from typing import Any
 
@@ -18,6 +21,8 @@ NAME_BYTES = 16
 """Bytes of a task's key, by which its folder beside a journal is named."""
 TEMPORARY_PREFIX = "adaptive-exec-tasks-"
 """Beginning of the names of executors' folders among temporary files."""
+LASTING_SUFFIX = ".tasks"
+"""End of the name of the folder beside a journal."""
 
 
 class Place:
@@ -134,93 +139,14 @@ def current_task() -> CurrentTask:
     return CurrentTask(running.place, running.index)
 
 
-class TaskFolders:
-    """The folders of an executor's tasks, as the parent sees them: it only removes.
-
-    Args:
-        base: The folder that they are in.
-        is_lasting: True beside a journal: what is left is for a later run.
-    """
-
-    def __init__(self, base: str, *, is_lasting: bool) -> None:
-        self.base = base
-        self.is_lasting = is_lasting
-
-    @property
-    def is_used(self) -> bool:
-        """True once a task has asked for its folder."""
-        return os.path.isdir(self.base)
-
-    @classmethod
-    def beside(cls, journal: str) -> "TaskFolders":
-        """Keep state beside a journal."""
-        return cls(f"{journal}.tasks", is_lasting=True)
-
-    @classmethod
-    def temporary(cls, name: str) -> "TaskFolders":
-        """Keep state among temporary files, named so that it can be told when nobody owns it."""
-        pid, _, number = name.partition("-")
-        owner = f"{TEMPORARY_PREFIX}{pid}-{_start_of(int(pid))}-{number}"
-        return cls(os.path.join(_temporary(), owner), is_lasting=False)
-
-    def clear(self, place: Place, indices: "Iterable[int]") -> None:
-        """Remove the folders of tasks that are done."""
-        for index in indices:
-            path = os.path.join(self.base, place.name(index))
-            if os.path.isdir(path):
-                _remove(path)
-
-    def close(self) -> None:
-        """Remove what no later attempt will want."""
-        if not os.path.isdir(self.base):
-            return
-        if not self.is_lasting:
-            _remove(self.base)
-            return
-        try:
-            os.rmdir(self.base)
-        except OSError:
-            return  # the folders of tasks that failed, or that another instance runs
-
-
-def _temporary() -> str:
-    """Return the folder of temporary files, as `tempfile` would, which takes 3 ms to import."""
-    for variable in ("TMPDIR", "TEMP", "TMP"):
-        folder = os.environ.get(variable, "")
-        if folder and os.path.isdir(folder):
-            return folder
-    usual = "/tmp"  # noqa: S108  # what is made in it is made with mkdir, for the owner only
-    return usual if os.path.isdir(usual) else os.getcwd()
-
-
 def _make(path: str) -> None:
+    """Make a task's folder, in a base that is ours alone or as much so as its journal.
+
+    Raises:
+        NotOursError: Somebody else has put one there, whose content is not to be trusted.
+    """
     base = os.path.dirname(path)
-    if os.path.basename(base).startswith(TEMPORARY_PREFIX) and not os.path.isdir(base):
-        _sweep(os.path.dirname(base))
-        os.makedirs(base, 0o700, exist_ok=True)  # another worker may be first
-    os.makedirs(path, exist_ok=True)
-
-
-def _sweep(folder: str) -> None:
-    """Remove the state of executors whose process is gone without having done so itself."""
-    for name in os.listdir(folder):
-        if not name.startswith(TEMPORARY_PREFIX):
-            continue
-        pid, _, rest = name.removeprefix(TEMPORARY_PREFIX).partition("-")
-        if pid.isdecimal() and _start_of(int(pid)) != rest.partition("-")[0]:
-            _remove(os.path.join(folder, name))
-
-
-def _remove(path: str) -> None:
-    import shutil  # 5 ms, only where there is state
-
-    shutil.rmtree(path, ignore_errors=True)  # somebody else's file in it stays
-
-
-def _start_of(pid: int) -> str:
-    """Return when a process began, in clock ticks; `"0"` where that is not known or it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return "0"
+    is_temporary = os.path.basename(base).startswith(TEMPORARY_PREFIX)
+    journal = "" if is_temporary else base.removesuffix(LASTING_SUFFIX)
+    make_folder(base, like=journal)
+    make_folder(path, like=journal)

@@ -1,30 +1,42 @@
 """The pid file of a supervisor: who it is, and which copies it runs.
 
-The first line is the supervisor's pid, each other line `<number> <pid> <start ticks>` of a copy.
-The file is locked as long as its owner lives, so a line in a file that nobody locks is a copy that
-a dead supervisor may have left.
+The first line is the supervisor's pid, the second names the boot and the namespaces in which the
+numbers mean something, each other line is `<number> <pid> <start ticks>` of a copy. The file is
+locked as long as its owner lives, so a line in a file that nobody locks is a copy that a dead
+supervisor may have left. A file that is not ours alone is refused: who could write into it could
+have any process of ours ended.
 """
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from adaptive_exec.host.process_memory import read_process
-from adaptive_exec.host.reading import whole
+from adaptive_exec.system.identity import is_same_running, started_at, this_process
+from adaptive_exec.system.locks import is_at, try_lock
+from adaptive_exec.system.private import open_file
+
+_PLACE: Final = b"in "
+_FILE_BYTES_MAX: Final = 1 << 20
+"""Bytes that are read; 1024 copies take 32 KiB."""
+_OPENINGS_MAX: Final = 100
+"""Times that the file is opened anew because its owner removed it between two calls of ours."""
 
 
 class Entry(NamedTuple):
     """A copy in the file: with its start a pid names a process for good."""
 
     pid: int
-    started_ticks: int | None
+    started: int
 
 
 class PidFileTakenError(Exception):
     """Another supervisor holds the file; the message says which."""
+
+
+class PidFileForeignError(Exception):
+    """What lies in the file's place is none of ours; the message says what."""
 
 
 class PidFile:
@@ -35,14 +47,21 @@ class PidFile:
 
     Raises:
         PidFileTakenError: Another supervisor holds it.
+        PidFileForeignError: A file of another kind lies there.
+        NotOursError: It is another user's, a link, or writable by others.
         OSError: It cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._descriptor = _open_locked(path)
-        text = os.pread(self._descriptor, 1 << 20, 0)
-        self.left_behind = [entry for entry in _entries(text) if is_alive(entry)]
+        self._descriptor = _open_locked(str(path))
+        try:
+            text = os.pread(self._descriptor, _FILE_BYTES_MAX, 0)
+            _check_kind(path, text)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self.left_behind = [entry for entry in _entries(text) if _runs(entry)]
         self.write({})
 
     def write(self, copies: Mapping[int, int]) -> None:
@@ -51,12 +70,9 @@ class PidFile:
         Args:
             copies: Pids by the number of the copy.
         """
-        lines = [str(os.getpid())]
-        for number, pid in sorted(copies.items()):
-            process = read_process(pid)
-            ticks = process.started_ticks if process else None
-            lines.append(f"{number} {pid} {'?' if ticks is None else ticks}")
-        text = "".join(f"{line}\n" for line in lines).encode()
+        lines = [b"%d" % os.getpid(), _place()]
+        lines += [b"%d %d %d" % (number, pid, started_at(pid)) for number, pid in copies.items()]
+        text = b"".join(line + b"\n" for line in lines)
         with contextlib.suppress(OSError):  # a full disk ends no copy
             os.pwrite(self._descriptor, text, 0)
             os.ftruncate(self._descriptor, len(text))
@@ -64,48 +80,62 @@ class PidFile:
     def close(self) -> None:
         """Remove the file and let it go."""
         with contextlib.suppress(OSError):
-            self._path.unlink()
+            if is_at(str(self._path), self._descriptor):
+                self._path.unlink()
         os.close(self._descriptor)
 
 
-def is_alive(entry: Entry) -> bool:
-    """Whether this very process still runs."""
-    process = read_process(entry.pid)
-    if process is None or process.state == "Z":
-        return False
-    return entry.started_ticks is not None and process.started_ticks == entry.started_ticks
+def _runs(entry: Entry) -> bool:
+    """Say whether this very process still runs."""
+    return is_same_running(this_process()._replace(pid=entry.pid, started=entry.started))
 
 
-def _open_locked(path: Path) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def _open_locked(path: str) -> int:
+    for _ in range(_OPENINGS_MAX):
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_file_at(path, descriptor):
-                return descriptor
-        except BlockingIOError:
-            owner = os.pread(descriptor, 32, 0).split(b"\n")[0].decode(errors="replace")
+            _take(path, descriptor)
+        except BaseException:
             os.close(descriptor)
-            message = (
-                f"another supervisor is at work, got pid {owner or 'unknown'} in {str(path)!r}; "
-                f"stop it, or give --pid-file another name"
-            )
-            raise PidFileTakenError(message) from None
+            raise
+        if is_at(path, descriptor):
+            return descriptor
         os.close(descriptor)  # its owner removed it between our two calls
+    message = f"{path!r} is removed again and again"
+    raise OSError(message)
 
 
-def _is_file_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+def _take(path: str, descriptor: int) -> None:
+    if try_lock(descriptor):
+        return
+    owner = os.pread(descriptor, 32, 0).split(b"\n")[0].decode(errors="replace")
+    message = (
+        f"another supervisor is at work, got pid {owner or 'unknown'} in {path!r}; "
+        f"stop it, or give --pid-file another name"
+    )
+    raise PidFileTakenError(message)
+
+
+def _check_kind(path: Path, text: bytes) -> None:
+    """Refuse to write over what is no pid file."""
+    if text and not text.split(b"\n")[0].isdigit():
+        message = f"no pid file of a supervisor, got {str(path)!r}; give --pid-file another name"
+        raise PidFileForeignError(message)
+
+
+def _place() -> bytes:
+    here = this_process()
+    return _PLACE + f"{here.boot} {here.space}".encode()
 
 
 def _entries(text: bytes) -> list[Entry]:
+    """Read the copies; none of another boot or namespace, where the numbers are others'."""
+    _, place, *lines = [*text.splitlines(), b"", b""]
+    if place != _place():
+        return []
     found = []
-    for line in text.splitlines()[1:]:
+    for line in lines:
         words = line.split()
-        pid = whole(words[1]) if len(words) == 3 else None  # noqa: PLR2004  # number, pid, ticks
-        if pid:
-            found.append(Entry(pid, whole(words[2])))
+        if len(words) == 3 and all(word.isdigit() for word in words):  # noqa: PLR2004  # number, pid, start
+            found.append(Entry(int(words[1]), int(words[2])))
     return found

@@ -7,11 +7,10 @@ it is open, never before. Imports little: every worker imports it.
 
 import os
 import stat
-from typing import Final
 
-_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
-_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
-_HAS_OWNERS: Final = hasattr(os, "geteuid")
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_HAS_OWNERS = hasattr(os, "geteuid")
 """False on Windows, where mode and owner say nothing and a user's folders are his own."""
 
 
@@ -52,7 +51,7 @@ def check_folder(path: str, *, like: str = "") -> None:
     if not stat.S_ISDIR(found.st_mode):
         message = f"not a folder, got {path!r}; remove it"
         raise NotOursError(message)
-    _check_owner(path, found, os.stat(like) if like else None)  # noqa: PTH116  # as above
+    _check_owner(path, found, _trusted(like))
 
 
 def open_file(path: str, flags: int) -> int:
@@ -84,6 +83,13 @@ def open_file(path: str, flags: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _trusted(like: str) -> os.stat_result | None:
+    try:
+        return os.stat(like) if like else None  # noqa: PTH116  # as above
+    except FileNotFoundError:
+        return None
 
 
 def _check_file(path: str, found: os.stat_result) -> None:

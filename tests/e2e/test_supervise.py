@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from adaptive_exec.config import MIB
+from adaptive_exec.system.identity import started_at, this_process
 from tests.cgroups import CHILD_SECONDS, RealGroup, memory_group
 from tests.e2e import shell
 from tests.e2e.shell import MAIN, run, stop, wait_for
@@ -336,21 +337,117 @@ def test_two_supervisors_do_not_share_a_pid_file(here: Path):
     assert f"got pid {process.pid} " in other.stderr
     lines = (here / PID_FILE).read_text().splitlines()
     assert lines[0] == str(process.pid)
-    assert lines[1].startswith(f"1 {ready(here)[0]} ")
+    assert lines[2].startswith(f"1 {ready(here)[0]} ")
     stop(process, signal.SIGINT)
 
 
-def test_a_number_that_now_names_another_process_is_left_alone(here: Path):
+@pytest.fixture
+def bystander() -> "Iterator[subprocess.Popen[bytes]]":
+    """A process of ours that no supervisor has to do with."""
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], process_group=0)
-    try:
-        (here / PID_FILE).write_text(f"999999\n1 {other.pid} 12345\n2 x y\nrubbish\n")
-        ended = run(here, *supervise(), "work", "0")
+    yield other
+    other.kill()
+    other.wait(10)
 
-        assert ended.returncode == 0, ended.stderr
-        assert other.poll() is None
-    finally:
-        other.kill()
-        other.wait(10)
+
+def pid_lines(pid: int, *, started: int, boot: str = "") -> str:
+    me = this_process()
+    return f"999999\nin {boot or me.boot} {me.space}\n1 {pid} {started}\n2 x y\nrubbish\n"
+
+
+@pytest.mark.parametrize(
+    ("started", "boot"),
+    [
+        pytest.param(12345, "", id="another start"),
+        pytest.param(0, "", id="no start"),
+        pytest.param(None, "another", id="another boot"),
+    ],
+)
+def test_a_number_that_now_names_another_process_is_left_alone(
+    here: Path, bystander: "subprocess.Popen[bytes]", started: int | None, boot: str
+):
+    begun = started_at(bystander.pid) if started is None else started
+    (here / PID_FILE).write_text(pid_lines(bystander.pid, started=begun, boot=boot))
+
+    ended = run(here, *supervise(), "work", "0")
+
+    assert ended.returncode == 0, ended.stderr
+    assert bystander.poll() is None
+
+
+def stranger(path: Path, text: str) -> None:
+    """Have another user write the file, as into a folder where everybody may."""
+    path.parent.chmod(0o1777)
+    pid = os.fork()
+    if not pid:
+        try:
+            os.chdir(path.parent)
+            os.setuid(12345)
+            Path(path.name).write_text(text)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def through_a_link(path: Path, text: str) -> None:
+    path.with_name("elsewhere").write_text(text)
+    path.symlink_to("elsewhere")
+
+
+def second_name(path: Path, text: str) -> None:
+    path.with_name("elsewhere").write_text(text)
+    path.hardlink_to(path.with_name("elsewhere"))
+
+
+def for_all_to_write(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o666)
+
+
+def other_kind(path: Path, text: str) -> None:
+    path.write_text(f"# my notes\n{text}")
+
+
+needs_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        pytest.param(stranger, "not ours", id="a stranger's", marks=needs_root),
+        pytest.param(through_a_link, "a link", id="a link"),
+        pytest.param(second_name, "2 names", id="a second name"),
+        pytest.param(for_all_to_write, "writable by others", id="writable by all"),
+        pytest.param(other_kind, "no pid file", id="another kind of file"),
+    ],
+)
+def test_a_pid_file_that_is_not_ours_ends_nobody_and_stays_as_it_is(
+    here: Path, bystander: "subprocess.Popen[bytes]", write, said: str
+):
+    write(here / PID_FILE, pid_lines(bystander.pid, started=started_at(bystander.pid)))
+    before = (here / PID_FILE).read_text()
+
+    ended = run(here, *supervise(), "work", "0")
+
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert (here / PID_FILE).read_text() == before
+    assert bystander.poll() is None
+
+
+def test_a_file_of_ours_with_the_right_start_ends_what_was_left_behind(
+    here: Path, bystander: "subprocess.Popen[bytes]"
+):
+    (here / PID_FILE).write_text(
+        pid_lines(bystander.pid, started=started_at(bystander.pid))
+    )  # else the tests above would show nothing
+
+    ended = run(here, *supervise("--grace", "1s"), "work", "0")
+
+    assert ended.returncode == 0, ended.stderr
+    assert bystander.wait(10) == -signal.SIGTERM
 
 
 def sentinels(parent: int) -> list[int]:

@@ -8,6 +8,7 @@ import pytest
 
 from adaptive_exec import adaptive_executor, current_task
 from adaptive_exec.levels import current
+from adaptive_exec.system.identity import name_of, this_process
 from tests.levels.ladder import LEVELS, settings_at
 
 
@@ -97,7 +98,10 @@ def test_outside_a_task_there_is_none():
 
 
 def test_what_a_killed_program_left_is_removed_by_the_next_that_needs_a_folder(temporary: Path):
-    dead = temporary / f"{current.TEMPORARY_PREFIX}{os.getpid()}-1-1"
+    here = this_process()
+    owner = name_of(here._replace(started=here.started - 1))
+    dead = temporary / f"{current.TEMPORARY_PREFIX}{owner}_0123456789abcdef"
+    dead.mkdir(mode=0o700)
     (dead / "1-0").mkdir(parents=True)
     other = temporary / "somebody-elses"
     other.mkdir()

@@ -75,6 +75,20 @@ def test_a_start_names_a_process_for_good():
 
 
 @needs_proc
+def test_a_name_with_spaces_and_parentheses_is_no_trouble(tmp_path: Path):
+    program = tmp_path / "a ) R 1 (b"
+    program.symlink_to("/bin/cat")
+    child = subprocess.Popen([str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdin.write(b"x")
+    child.stdin.flush()
+    child.stdout.read(1)
+    started = started_at(child.pid)
+    child.communicate(timeout=30)
+
+    assert started > started_at(1)
+
+
+@needs_proc
 def test_who_has_ended_and_was_not_asked_for_is_gone():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     one = this_process()._replace(pid=child.pid, started=started_at(child.pid))
