@@ -141,6 +141,11 @@ CORE_LOOK_WORKERS: Final = 32
 """Workers up to which that is so; of more it is looked less often, at 0.1 ms for each."""
 LEDGER_LOCK_SECONDS: Final = 0.02
 """Seconds to wait for the ledger's lock, held for 0.2 ms by each; then it trades without."""
+LEDGER_OPENINGS_MAX: Final = 3
+"""Times that a trade opens the ledger anew after a failure, before the instance goes on alone."""
+LEDGER_AGAIN_SECONDS: Final = 30.0
+"""Seconds that an instance without a usable ledger goes on alone before it tries again, as long as
+CALM_SECONDS."""
 LEDGER_RECORD_BYTES: Final = 4096
 """Bytes of an instance's record at most: a page, which the kernel writes in one piece."""
 TRACE_LENGTH: Final = 10_000
@@ -201,6 +206,9 @@ UNKILLABLE_SECONDS: Final = 5.0
 """Seconds that the end waits for what even SIGKILL does not end."""
 ORPHAN_SECONDS: Final = 0.5
 """Seconds from SIGTERM to SIGKILL for the copies of a supervisor that was itself killed."""
+REAP_SECONDS: Final = 1.0
+"""Seconds to wait for a process that was killed, or said that it has ended, to be gone; one that
+stands in the kernel is let go of after that."""
 SIGNALS_MAX: Final = 64
 """The highest number of a signal on Linux."""
 NOT_YET: Final = ("cluster", "reuse", "retry_on")

@@ -88,7 +88,7 @@ def start(group: Group | None, words: Sequence[str], folder: Path, **more: str) 
     command = [sys.executable, str(JOB), *words]
     return subprocess.Popen(
         group.command(command) if group else command,
-        env={**os.environ, "XDG_RUNTIME_DIR": str(folder), **more},
+        env={**os.environ, "ADAPTIVE_EXEC_LEDGER": str(folder), **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

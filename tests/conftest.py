@@ -14,7 +14,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 # A ledger of our own: executors of other programs on this host would take a share of ours.
 _LEDGER = Path(tempfile.mkdtemp(prefix="adaptive-exec-tests-"))
-os.environ["XDG_RUNTIME_DIR"] = str(_LEDGER)
+os.environ["ADAPTIVE_EXEC_LEDGER"] = str(_LEDGER)
 
 
 def pytest_unconfigure():

@@ -17,6 +17,10 @@ from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.display import size_text
 from adaptive_exec.executor import adaptive_executor
 from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.ledger.book import read_ledger
+from adaptive_exec.ledger.folder import PLACE_VARIABLE, find_folder, open_folder
+from adaptive_exec.ledger.record import Record
+from adaptive_exec.system.identity import is_same_running
 
 PLAN_TASKS: Final = (1, 3, 10, 1000)
 """Sizes of the batches that plans are shown for: below and above the small batch, and many."""
@@ -54,6 +58,8 @@ def examine(*, as_json: bool) -> int:
         The exit code.
     """
     snapshot = take_snapshot()
+    place, trouble = _ledger_place()
+    seen = read_ledger()  # before we are here ourselves
     tries = list(_try_starts())
     plans = plan_rows(snapshot, Config())
     if as_json:
@@ -62,13 +68,23 @@ def examine(*, as_json: bool) -> int:
                 **snapshot._asdict(),
                 "limits": [limit._asdict() for limit in snapshot.limits],
             },
+            "ledger": {
+                "folder": place,
+                "trouble": trouble,
+                "instances": [_as_seen(record) for record in seen],
+            },
             "starts": [asdict(one) for one in tries],
             "plans": plans,
         }
         say(json.dumps(found, indent=2, default=str))
         return ALL_HAVE_VALUES
-    for line in [*_host_lines(snapshot), "", *_start_lines(tries), "", *_plan_lines(plans)]:
-        say(line)
+    parts = (
+        _host_lines(snapshot),
+        _ledger_lines(place, trouble, seen),
+        _start_lines(tries),
+        _plan_lines(plans),
+    )
+    say("\n\n".join("\n".join(lines) for lines in parts))
     return ALL_HAVE_VALUES
 
 
@@ -135,6 +151,41 @@ def _host_lines(snapshot: HostSnapshot) -> list[str]:
     ]
     limits = [(limit.name, _limit_text(limit), limit.source) for limit in snapshot.limits]
     return ["This host affords", *_table(facts), "", "Limits that were found", *_table(limits)]
+
+
+def _ledger_place() -> tuple[str, str]:
+    """Return the ledger's folder, and why there is none; one of the two is `""`."""
+    try:
+        return find_folder() or open_folder(), ""
+    except OSError as error:
+        return "", _one_line(error)
+
+
+def _as_seen(record: Record) -> dict[str, object]:
+    """Return what of another instance tells whether it is the one that was looked for."""
+    return {
+        "pid": record.pid,
+        "program": record.program,
+        "cores": record.claim.held_slots,
+        "promised_bytes": record.claim.held_bytes,
+        "elsewhere": not is_same_running(record.process),
+    }
+
+
+def _ledger_lines(place: str, trouble: str, seen: list[Record]) -> list[str]:
+    """Say where instances of this user meet, and which of them are there."""
+    head = f"Other instances that are counted, of those that use {place}"
+    if trouble:
+        return [f"Other instances cannot be counted: {trouble}; set {PLACE_VARIABLE}"]
+    rows = [
+        (
+            f"pid {record.pid}" + ("" if is_same_running(record.process) else " elsewhere"),
+            f"{record.claim.held_slots} cores, {size_text(record.claim.held_bytes)} promised",
+            record.program,
+        )
+        for record in seen
+    ]
+    return [head, *(_table(rows) if rows else ["  none"])]
 
 
 def _start_lines(tries: list[StartTry]) -> list[str]:

@@ -21,6 +21,7 @@ from adaptive_exec.cli import exits
 from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.options import RunOptions
 from adaptive_exec.cli.summary import SUMMARY_VARIABLE, Line, read_summary, table
+from adaptive_exec.config import REAP_SECONDS
 from adaptive_exec.display import note
 from adaptive_exec.host.tree import read_tree_bytes
 
@@ -149,7 +150,8 @@ class _Crowd:
     def listen(self, *, until: float | None) -> None:
         """Pass lines on until all have ended, or until a moment."""
         ended_at: float | None = None
-        while self._selector.get_map():
+        # Who closes its outputs may still be at work.
+        while self._selector.get_map() or (until is None and ended_at is None):
             for key, _ in self._selector.select(LOOK_SECONDS):
                 self._read(key.fileobj, key.data)
             now = time.monotonic()
@@ -160,9 +162,6 @@ class _Crowd:
                 break
         for key in list(self._selector.get_map().values()):
             key.data.finish()
-        if until is None:
-            for process in self._processes:
-                process.wait()
 
     def stop(self) -> None:
         """Pass the stop on, let them say where they were, end those that do not."""
@@ -171,11 +170,13 @@ class _Crowd:
         self.listen(until=time.monotonic() + STOP_SECONDS)
 
     def kill(self) -> None:
-        """End what still runs."""
+        """End what still runs; what stands in the kernel is left behind."""
         for process in self._processes:
-            if process.poll() is None:
-                _signal_group(process, signal.SIGKILL)
-                process.wait()
+            _signal_group(process, signal.SIGKILL)
+        deadline = time.monotonic() + REAP_SECONDS
+        for process in self._processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
             for pipe in (process.stdout, process.stderr):
                 assert pipe is not None
                 pipe.close()
@@ -192,7 +193,7 @@ class _Crowd:
 
     def worst(self) -> int:
         """Return the worst exit code."""
-        codes = [process.returncode for process in self._processes]
+        codes = [_code(process) for process in self._processes]
         codes += [exits.NO_OUTCOME] * bool(self._refused)
         return max((128 - code if code < 0 else code for code in codes), default=0)
 
@@ -215,8 +216,13 @@ class _Crowd:
 
 
 def _ending(process: "subprocess.Popen[bytes]") -> str:
-    code = process.returncode
+    code = _code(process)
     return signal.Signals(-code).name if code < 0 else str(code)
+
+
+def _code(process: "subprocess.Popen[bytes]") -> int:
+    """Return how a process ended, or will end once the kernel lets go of it."""
+    return -signal.SIGKILL if process.returncode is None else process.returncode
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -37,6 +37,7 @@ class State:
         oom_kills: The kernel's kills for memory that need no worker's death any more.
         next_look: When the host is to be read; never while a reading is under way.
         is_sharing: Whether the host is shared with other instances through a ledger.
+        is_alone: Whether the last trade found no usable ledger; tried again after a while.
         share: What the last trade with the ledger brought, None before the first.
         is_trading: True from a trade's order to its answer.
         is_resting: Whether the others were told last that there is nothing to do here.
@@ -91,6 +92,7 @@ class State:
         self.next_look = 0.0
         self.timer_at: float | None = None
         self.is_sharing = config.share_host
+        self.is_alone = False
         self.share: Share | None = None
         self.is_trading = False
         self.is_resting = True

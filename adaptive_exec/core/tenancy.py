@@ -9,6 +9,7 @@ from math import ceil
 
 from adaptive_exec.config import (
     GUESS_SECONDS,
+    LEDGER_AGAIN_SECONDS,
     SHARE_INSTANCES,
     SHARE_LOOK_INSTANCES,
     SHARE_LOOK_SECONDS,
@@ -43,7 +44,7 @@ nothing is known of it: so many instances at once find out what theirs take, oth
 
 def has_share(state: State, roster: Roster) -> bool:
     """Say whether workers of a level may be ordered; the first process needs a share before."""
-    if not state.is_sharing or roster.level != "process":
+    if not state.is_sharing or state.is_alone or roster.level != "process":
         return True
     if state.share is None:
         state.next_trade = state.now
@@ -58,8 +59,7 @@ def trade(state: State) -> None:
     is_active = bool(state.flights) or _has_work(state)
     if is_active and state.is_resting:  # the others count us as absent
         state.is_resting = False
-        soon = max(state.last_trade, state.now if state.share is None else 0.0)
-        state.next_trade = min(state.next_trade, soon + SHARE_LOOK_SECONDS)
+        state.next_trade = min(state.next_trade, _back_at(state))
     offered = state.offered.unit_bytes
     if state.share is not None and offered and 2 * _unit_bytes(state) <= offered:
         soon = state.last_trade + SHARE_LOOK_SECONDS  # others may wait for what turned out too much
@@ -71,6 +71,14 @@ def trade(state: State) -> None:
     state.is_resting = not is_active
     state.last_trade, state.next_trade = state.now, FOREVER
     state.orders.append(_offer(state))
+
+
+def _back_at(state: State) -> float:
+    """Say when a run that has rested is to trade again."""
+    if state.is_alone:
+        return state.last_trade + LEDGER_AGAIN_SECONDS
+    soon = max(state.last_trade, state.now if state.share is None else 0.0)
+    return soon + SHARE_LOOK_SECONDS
 
 
 def _is_inline_only(state: State) -> bool:
@@ -86,12 +94,13 @@ def take_share(state: State, event: ShareChanged) -> None:
     new = event.share
     if new is not None:
         new = steady(state.share, new, state.offered.wanted_bytes)
-    if event.trouble:
+    if event.trouble and not (event.share is None and state.is_alone):  # said once
         code = Code.LEDGER_UNUSABLE if event.share is None else Code.LEDGER_ODD
         state.explain("ledger", "info", "run", because(code, error=event.trouble))
     old, state.share = state.share, new
+    state.is_alone = new is None
     if new is None:
-        state.is_sharing = False
+        state.next_trade = FOREVER if state.is_resting else state.now + LEDGER_AGAIN_SECONDS
     elif not state.is_resting:
         interval = SHARE_LOOK_SECONDS if _can_give_back(state, new) else _interval(state, new)
         state.next_trade = state.now + interval

@@ -113,7 +113,6 @@ class Store:
             self._base = _connect_to_read(self.path)
             return
         self._base = _connect(str(self.path))
-        self._base.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
         if not self._base.execute("PRAGMA application_id").fetchone()[0]:
             self._make()
         if self._format() < FORMAT:
@@ -355,7 +354,9 @@ def _as_run(row: tuple[Any, ...]) -> Run:
 
 
 def _connect(name: str, *, is_uri: bool = False) -> sqlite3.Connection:
-    return sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=is_uri)
+    return sqlite3.connect(
+        name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=is_uri
+    )
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:

@@ -8,36 +8,30 @@ each sees what the ones before it were promised. No wait is longer than LEDGER_L
 import contextlib
 import itertools
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from adaptive_exec.config import LEDGER_LOCK_SECONDS, LEDGER_RECORD_BYTES
+from adaptive_exec.config import LEDGER_LOCK_SECONDS, LEDGER_OPENINGS_MAX, LEDGER_RECORD_BYTES
 from adaptive_exec.core.instructions import TradeShare
 from adaptive_exec.core.share import Claim, apportion, believe_claim, promise
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.ledger.facts import Facts, Traded
-from adaptive_exec.ledger.folder import check_folder, folder_path, open_folder
+from adaptive_exec.ledger.folder import find_folder, open_folder
 from adaptive_exec.ledger.record import Record, RecordError, read_record, write_record
-
-try:
-    import fcntl
-except ImportError:  # as on Windows: every instance is alone
-    HAS_LOCKS = False
-else:
-    HAS_LOCKS = True
+from adaptive_exec.system.identity import is_proved_gone, this_process
+from adaptive_exec.system.locks import HAS_LOCKS, try_lock, unlock, wait_for_lock
+from adaptive_exec.system.private import NotOursError, open_file
 
 SUFFIX: Final = ".lease"
 _NEW: Final = ".new"
 _NEW_SECONDS: Final = 60.0
 """Seconds after which a file that its maker never locked and renamed is left behind by a kill."""
 _LOCK: Final = "lock"
-_LOCK_POLL_SECONDS: Final = 0.001
-_START_FIELD: Final = 19
-"""Position of the start time in /proc/<pid>/stat, counted from the state. Source: man 5 proc."""
 SAID_MAX: Final = 64
 """Troubles that are said once each; with more of them they are said again. Source: own choice."""
+_TOKEN_BYTES: Final = 4
+"""Random bytes in a lease's name: two containers that share the folder count alike."""
 _numbers = itertools.count(1)
 
 
@@ -50,14 +44,14 @@ class Ledger:
     """
 
     def __init__(self, program: str = "", *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.name = f"{os.getpid()}-{next(_numbers)}"
+        self.name = f"{os.getpid()}-{next(_numbers)}-{os.urandom(_TOKEN_BYTES).hex()}"
         self._program = program
         self._clock = clock
         self._folder = ""
         self._file = self._lock = -1
         self._arrived_at = self._since = 0.0
         self._said: set[str] = set()
-        self._identity = (0, 0, "")
+        self._identity = this_process()
 
     def trade(self, order: TradeShare, host: HostSnapshot, facts: Facts | None = None) -> Traded:
         """Enter a claim, and say what the others leave.
@@ -72,13 +66,15 @@ class Ledger:
         """
         if not HAS_LOCKS:
             return Traded(None, "this system has no flock; the instance goes on alone")
-        try:
-            self._open()
-            with self._locked() as trouble:
-                return self._trade(order, host, facts or Facts(), trouble)
-        except OSError as error:
-            self.close()
-            return Traded(None, f"{type(error).__name__}: {error}")
+        for _ in range(LEDGER_OPENINGS_MAX):
+            try:
+                self._open()
+                with self._locked() as trouble:
+                    return self._trade(order, host, facts or Facts(), trouble)
+            except OSError as error:
+                self.close()
+                failure = f"{type(error).__name__}: {error}"
+        return Traded(None, failure)
 
     def close(self) -> None:
         """End the lease."""
@@ -100,13 +96,14 @@ class Ledger:
             return
         self.let_go()
         self._folder = open_folder()
-        self._lock = _open_own(f"{self._folder}/{_LOCK}")
+        self._lock = open_file(f"{self._folder}/{_LOCK}", os.O_RDWR | os.O_CREAT)
         new = self._path(self.name).removesuffix(SUFFIX) + _NEW
-        self._file = _open_own(new)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._file = open_file(new, os.O_RDWR | os.O_CREAT)
+        if not wait_for_lock(self._file, seconds=LEDGER_LOCK_SECONDS):  # a reader's is brief
+            message = f"somebody holds the lock of {new!r}"
+            raise OSError(message)
         os.rename(new, self._path(self.name))  # noqa: PTH104  # it is locked before anybody sees it
-        pid = os.getpid()
-        self._identity = (pid, _started_ticks(pid), _pid_space())
+        self._identity = this_process()
         if not self._arrived_at:
             self._arrived_at, self._since = self._clock(), time.time()
 
@@ -116,21 +113,12 @@ class Ledger:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[str]:
         """Hold the folder's lock, or after a moment go on without it: none may block the others."""
-        deadline = time.monotonic() + LEDGER_LOCK_SECONDS
-        is_held = False
-        while not is_held:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                is_held = True
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(_LOCK_POLL_SECONDS)
+        is_held = wait_for_lock(self._lock, seconds=LEDGER_LOCK_SECONDS)
         try:
             yield "" if is_held else self._once("the ledger's lock is held by someone who is stuck")
         finally:
             if is_held:
-                fcntl.flock(self._lock, fcntl.LOCK_UN)
+                unlock(self._lock)
 
     def _trade(self, order: TradeShare, host: HostSnapshot, facts: Facts, trouble: str) -> Traded:
         others, odd = [], [trouble] if trouble else []
@@ -185,12 +173,8 @@ def read_ledger() -> list[Record]:
     Returns:
         Their records; empty where there is no usable ledger.
     """
-    folder = folder_path()
-    if not HAS_LOCKS:
-        return []
-    try:
-        check_folder(folder)
-    except OSError:
+    folder = find_folder()
+    if not folder or not HAS_LOCKS:
         return []
     found = [record for _, record in read_folder(folder) if isinstance(record, Record)]
     return sorted(found, key=lambda record: (record.claim.arrived_at, record.claim.name))
@@ -223,7 +207,7 @@ def _read_one(path: str) -> Record | str | None:
         if not content or not path.endswith(SUFFIX):
             return None  # nobody's, or one that is being made
         record = read_record(content)
-    except RecordError as error:
+    except (RecordError, NotOursError) as error:
         return str(error)
     except FileNotFoundError:
         return None  # it has ended just now
@@ -234,18 +218,14 @@ def _read_one(path: str) -> Record | str | None:
 
 def _read_living(path: str) -> bytes | None:
     """Return what stands in a lease that is held; remove one that nobody holds."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = open_file(path, os.O_RDONLY)
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            message = f"not a file of ours, got owner {found.st_uid}; it is left alone"
-            raise RecordError(message)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        is_made = path.endswith(SUFFIX)
+        if not is_made and os.fstat(descriptor).st_mtime > time.time() - _NEW_SECONDS:
+            return None  # not even looked at by its lock: its maker is about to take that
+        if not try_lock(descriptor, shared=True):
             return os.pread(descriptor, 2 * LEDGER_RECORD_BYTES, 0)
-        if path.endswith(SUFFIX) or found.st_mtime < time.time() - _NEW_SECONDS:
-            os.unlink(path)  # noqa: PTH108  # pathlib costs an import of 5 ms
+        os.unlink(path)  # noqa: PTH108  # pathlib costs an import of 5 ms
         return None
     finally:
         os.close(descriptor)
@@ -253,9 +233,7 @@ def _read_living(path: str) -> bytes | None:
 
 def _has_ended(record: Record) -> bool:
     """Say whether a lease that is held is held by a child only, which outlived its owner."""
-    if not record.pid_space or record.pid_space != _pid_space():
-        return False
-    return _started_ticks(record.pid) != record.started_ticks
+    return is_proved_gone(record.process)
 
 
 def _seen_from(host: HostSnapshot, record: Record) -> Claim:
@@ -265,24 +243,3 @@ def _seen_from(host: HostSnapshot, record: Record) -> Claim:
         shares_cores=record.core_domain == host.core_domain,
         shares_memory=memory == record.memory_domain or memory in record.memory_domains,
     )
-
-
-def _open_own(path: str) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(path, flags, 0o600)
-
-
-def _pid_space() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # pathlib costs an import of 5 ms
-    except OSError:
-        return ""
-
-
-def _started_ticks(pid: int) -> int:
-    """Return when a process started, 0 where there is none or it cannot be read."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # as above
-            return int(file.read().rpartition(b")")[2].split()[_START_FIELD])
-    except (OSError, IndexError, ValueError):
-        return 0

@@ -1,68 +1,61 @@
-"""The ledger's folder: one per user and host, ours alone, or refused.
+"""The ledger's folder: one per user and host, ours alone, or the next place is taken.
 
-`$XDG_RUNTIME_DIR` where it is there, else the temporary folder; named after the user and the boot
-of the host, so that containers that share a temporary folder but not a kernel do not meet in it.
+The place does not depend on a login, a shell or a service, so that all of a user's programs meet:
+neither `XDG_RUNTIME_DIR`, which cron has not and which goes with the last login, nor `TMPDIR`,
+which notebooks and services set, nor `/tmp`, which systemd gives a service of its own. Containers
+meet there if they share it, as those of a pod do. Named after user and boot.
 """
 
-import contextlib
 import os
-import stat
+from collections.abc import Iterator
 from typing import Final
 
-_BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
+from adaptive_exec.system.identity import this_process
+from adaptive_exec.system.private import check_folder, make_folder
+
+PLACE_VARIABLE: Final = "ADAPTIVE_EXEC_LEDGER"
+"""Environment variable that names another place, as for containers that share a limit and nothing
+else but a volume."""
+PLACES: Final = ("/dev/shm", "/run/user/{user}", "/tmp")  # noqa: S108  # ours alone, or refused
+"""Where it may be, best first; a later one is for hosts on which an earlier one cannot be used."""
 _BOOT_LETTERS: Final = 8
-_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
-
-
-class FolderRefusedError(OSError):
-    """The folder cannot be trusted or used."""
 
 
 def open_folder() -> str:
     """Return the folder of this user on this host, made where it was missing.
 
     Raises:
-        FolderRefusedError: It belongs to somebody else, or others may write to it.
-        OSError: It cannot be made.
+        NotOursError: It belongs to somebody else, or others may write to it.
+        OSError: It cannot be made anywhere.
     """
-    path = folder_path()
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)  # noqa: PTH102  # pathlib costs an import of 5 ms in a program without it
-    check_folder(path)
-    return path
+    trouble: OSError | None = None
+    for path in folder_paths():
+        try:
+            make_folder(path)
+        except OSError as error:
+            trouble = trouble or error
+        else:
+            return path
+    assert trouble is not None, "there is a place, and it was refused"
+    raise trouble
 
 
-def folder_path() -> str:
-    """Return where the ledger of this user on this host is."""
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not (base and os.path.isdir(base) and os.access(base, os.W_OK | os.X_OK)):  # noqa: PTH112  # as above
-        base = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  # checked below, and by the owner of the folder
-    return f"{base}/adaptive_exec-{os.geteuid()}-{_boot()}"
+def find_folder() -> str:
+    """Return the folder that is used, `""` where there is none yet."""
+    for path in folder_paths():
+        try:
+            check_folder(path)
+        except OSError:
+            continue
+        return path
+    return ""
 
 
-def check_folder(path: str) -> None:
-    """Refuse a folder that is not ours alone.
-
-    Raises:
-        FolderRefusedError: It is no folder, a link, somebody else's, or writable by others.
-        OSError: It is not there.
-    """
-    found = os.lstat(path)
-    if not stat.S_ISDIR(found.st_mode):
-        message = f"the ledger is not a folder, got {path!r}; remove it"
-        raise FolderRefusedError(message)
-    if found.st_uid != os.geteuid():
-        message = f"the ledger belongs to user {found.st_uid}, got {path!r}; set XDG_RUNTIME_DIR"
-        raise FolderRefusedError(message)
-    if found.st_mode & _OTHERS_WRITE:
-        mode = oct(stat.S_IMODE(found.st_mode))
-        message = f"the ledger is writable by others, got {path!r} with mode {mode}; chmod 700 it"
-        raise FolderRefusedError(message)
-
-
-def _boot() -> str:
-    try:
-        with open(_BOOT_ID, encoding="ascii") as file:  # noqa: PTH123  # as above
-            return file.read(_BOOT_LETTERS)
-    except OSError:
-        return os.uname().nodename
+def folder_paths() -> Iterator[str]:
+    """Yield where the ledger of this user on this host may be, best first."""
+    chosen = os.environ.get(PLACE_VARIABLE, "")
+    user = os.geteuid() if hasattr(os, "geteuid") else 0
+    here = this_process()
+    name = f"adaptive_exec-{user}-{(here.boot or here.machine)[:_BOOT_LETTERS]}"
+    for place in (chosen,) if chosen else [place.format(user=user) for place in PLACES]:
+        yield f"{place}/{name}"

@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 
 from adaptive_exec.core.instructions import Standing
 from adaptive_exec.core.share import Claim
+from adaptive_exec.system.identity import Identity
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Form of the record; a reader leaves newer ones alone."""
 _MAGIC: Final = "adaptive_exec ledger"
 _TAIL: Final = "end "
@@ -27,9 +28,11 @@ class Record(NamedTuple):
     """One instance's lease, and how it stands.
 
     Attributes:
+        machine: Names its machine.
+        boot: Which start of which kernel it runs on, `""` where unknown.
+        space: Names the namespaces in which pid and start mean something, `""` where unknown.
         pid: Its process.
-        started_ticks: Clock ticks from boot to its start; with the pid it names a process for good.
-        pid_space: Names the space in which the pid means something, `""` where unknown.
+        started: Clock ticks from boot to its start; with the pid it names a process for good.
         since: Seconds since 1970 of its first claim, for people.
         updated_at: Monotonic seconds of this record.
         claim: What it wants and holds.
@@ -46,9 +49,11 @@ class Record(NamedTuple):
         decisions: Its last decisions as lines, oldest first.
     """
 
+    machine: str
+    boot: str
+    space: str
     pid: int
-    started_ticks: int
-    pid_space: str
+    started: int
     since: float
     updated_at: float
     claim: Claim
@@ -63,6 +68,11 @@ class Record(NamedTuple):
     memory_critical_bytes: int = 0
     peak_bytes: int = 0
     decisions: tuple[str, ...] = ()
+
+    @property
+    def process(self) -> Identity:
+        """Its process, as it is known to others."""
+        return Identity(self.machine, self.boot, self.space, self.pid, self.started)
 
 
 def write_record(record: Record) -> bytes:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, assert_never
 
-from adaptive_exec.config import IDLE_WAIT_SECONDS, ORPHAN_SECONDS
+from adaptive_exec.config import IDLE_WAIT_SECONDS, ORPHAN_SECONDS, REAP_SECONDS
 from adaptive_exec.core.reason import Decision
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.supervision import (
@@ -52,8 +52,6 @@ STOP_CODES: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129
 """Exit codes, as shells report these signals."""
 SECOND_SIGNAL_SECONDS: Final = 1.0
 """Seconds after a first signal before another one means: at once."""
-REAP_SECONDS: Final = 1.0
-"""Seconds that the very end waits for a process that was killed."""
 SEVERITIES: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -197,7 +195,10 @@ class _Doer:
             # Its group cannot be another's while its leader is not reaped.
             sentinel.send(process.pid, signal.SIGKILL)
             self._sentinel.remove(process.pid)
-            status = process.wait()
+            try:
+                status = process.wait(REAP_SECONDS)
+            except subprocess.TimeoutExpired:  # told as ended, and not to be had: at the next wake
+                continue
             del self._processes[number]
             self._book.write(self._pids())
             self._handle(CopyEnded(time.monotonic(), number, status))

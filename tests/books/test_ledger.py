@@ -13,11 +13,14 @@ import pytest
 from adaptive_exec.config import LEDGER_RECORD_BYTES
 from adaptive_exec.core.instructions import Standing, TradeShare
 from adaptive_exec.core.share import Claim
+from adaptive_exec.ledger import folder as folder_module
 from adaptive_exec.ledger.book import SUFFIX, Ledger, read_folder, read_ledger
 from adaptive_exec.ledger.facts import Facts
-from adaptive_exec.ledger.folder import FolderRefusedError, check_folder, folder_path
+from adaptive_exec.ledger.folder import PLACE_VARIABLE, find_folder, folder_paths
 from adaptive_exec.ledger.record import Record, RecordError, read_record, write_record
+from adaptive_exec.system.private import NotOursError, check_folder
 from tests.core.world import make_host
+from tests.system.spaces import CONTAINER, end, start
 
 HOST = make_host(cores=4)
 STANDING = Standing("process", 2, 1, 3, 10, "normal")
@@ -28,9 +31,13 @@ def order(wanted=4, held=0, room=0, **claim):
     return TradeShare(mine, 4, room, STANDING)
 
 
+def folder_path() -> str:
+    return next(folder_paths())
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv(PLACE_VARIABLE, str(tmp_path))
     return tmp_path
 
 
@@ -52,7 +59,7 @@ def ledgers(home):
 
 def test_a_record_says_the_same_when_it_is_read():
     record = Record(
-        7, 8, "pid:[1]", 1.5, 2.5, Claim("7-1", 0.25, 3, 2, 1, 9, 4, 3), STANDING,
+        "m", "b", "pid:[1]", 7, 8, 1.5, 2.5, Claim("7-1", 0.25, 3, 2, 1, 9, 4, 3), STANDING,
         program="card.py --name x\ny", core_domain="cores 3", memory_domains=("a b", "host"),
         decisions=("planned: batch 1", "shared: run 100% of\x1fit"),
     )  # fmt: skip
@@ -66,7 +73,7 @@ def test_a_record_says_the_same_when_it_is_read():
     assert again.decisions == ("planned: batch 1", "shared: run 100% of it")
 
 
-GOOD = write_record(Record(1, 2, "", 0.0, 0.0, Claim("1-1", 0.0), STANDING))
+GOOD = write_record(Record("", "", "", 1, 2, 0.0, 0.0, Claim("1-1", 0.0), STANDING))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +102,7 @@ def reseal(body: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        pytest.param(b"ledger 1\n", b"ledger 2\n", "another version", id="newer"),
+        pytest.param(b"ledger 2\n", b"ledger 3\n", "another version", id="newer"),
         pytest.param(b"pid i1\n", b"pid ix\n", "bad number", id="no number"),
         pytest.param(b"pid i1\n", b"pid z1\n", "unknown kind", id="a kind of a later version"),
         pytest.param(b"pid i1\n", b"", "lacks", id="a field is missing"),
@@ -150,31 +157,69 @@ def test_a_folder_of_somebody_else_is_refused(home, ledgers):
     share, trouble = ledgers().trade(order(), HOST)
 
     assert share is None
-    assert "belongs to user 12345" in trouble
+    assert "user 12345" in trouble
 
 
 def test_a_link_in_the_place_of_the_folder_is_refused(home, tmp_path_factory):
     Path(folder_path()).symlink_to(tmp_path_factory.mktemp("elsewhere"))
 
-    with pytest.raises(FolderRefusedError, match="not a folder"):
+    with pytest.raises(NotOursError, match="not a folder"):
         check_folder(folder_path())
 
 
-def test_without_a_runtime_folder_the_temporary_one_is_used(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-
-    assert Path(folder_path()).parent == tmp_path
-
-
 def test_a_place_that_cannot_be_written_leaves_the_instance_alone(monkeypatch, tmp_path):
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    monkeypatch.setenv(PLACE_VARIABLE, str(tmp_path / "missing"))
 
     share, trouble = Ledger().trade(order(), HOST)
 
     assert share is None
     assert "FileNotFoundError" in trouble
+
+
+@pytest.fixture
+def places(monkeypatch, tmp_path) -> list[Path]:
+    """Let the ledger choose among two places."""
+    monkeypatch.delenv(PLACE_VARIABLE)
+    made = [tmp_path / "first", tmp_path / "second"]
+    for place in made:
+        place.mkdir()
+    monkeypatch.setattr(folder_module, "PLACES", tuple(map(str, made)))
+    return made
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({}, id="a shell"),
+        pytest.param({"XDG_RUNTIME_DIR": None, "TMPDIR": None}, id="cron"),
+        pytest.param({"TMPDIR": "/var/tmp", "XDG_RUNTIME_DIR": "/nowhere"}, id="a notebook"),
+    ],
+)
+def test_all_programs_of_a_user_look_in_one_place(monkeypatch, environment):
+    monkeypatch.delenv(PLACE_VARIABLE)
+    usual = list(folder_paths())
+    for name, value in environment.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+
+    assert list(folder_paths()) == usual
+    assert usual[0].startswith("/dev/shm/adaptive_exec-")
+
+
+def test_a_place_that_others_have_taken_is_passed_over_by_all(places):
+    taken = Path(folder_path())
+    taken.mkdir()
+    taken.chmod(0o777)
+    ledger = Ledger()
+
+    assert ledger.trade(order(), HOST).share.instances == 1
+
+    assert Path(find_folder()).parent == places[1]
+    assert len(read_ledger()) == 1
+    assert list(taken.iterdir()) == []
+    ledger.close()
 
 
 # several instances
@@ -241,7 +286,7 @@ def test_a_record_that_would_be_too_long_leaves_out_what_is_for_people(ledgers):
 
 
 @pytest.mark.parametrize(
-    "content", [b"another program's", GOOD[:-5], GOOD.replace(b"ledger 1", b"ledger 9")]
+    "content", [b"another program's", GOOD[:-5], GOOD.replace(b"ledger 2", b"ledger 9")]
 )
 def test_an_odd_record_that_is_held_is_left_out_and_said_once(ledgers, content):
     ledger = ledgers()
@@ -284,7 +329,7 @@ def test_a_file_of_somebody_else_is_left_alone(ledgers):
     share, trouble = ledger.trade(order(), HOST)
 
     assert share.instances == 1
-    assert "not a file of ours" in trouble
+    assert "not ours" in trouble
     assert foreign.exists()
 
 
@@ -331,6 +376,8 @@ import sys, time, os
 from adaptive_exec.core.instructions import Standing, TradeShare
 from adaptive_exec.core.share import Claim
 from adaptive_exec.ledger.book import Ledger
+from adaptive_exec.system.identity import this_process
+from adaptive_exec.system.private import NotOursError, check_folder
 from tests.core.world import make_host
 ledger = Ledger("child")
 claim = Claim("", 0.0, wanted_slots=4, held_slots=0)
@@ -407,6 +454,76 @@ def test_reading_removes_only_what_nobody_holds(ledgers):
     assert len(found) == 1
     assert not (folder / f"5-1{SUFFIX}").exists()
     assert (folder / "5-2.new").exists(), "its maker may be about to lock it"
+
+
+CONTAINED = CHILD.replace('Ledger("child")', 'Ledger("contained")')
+
+
+def test_instances_in_containers_that_share_the_place_are_seen_and_do_not_meet_in_a_name(
+    home, ledgers
+):
+    ledger = ledgers()
+    ledger.trade(order(), HOST)
+    contained = [start(CONTAINER, CONTAINED, "alone") for _ in range(2)]
+    pids = [int(process.stdout.readline()) for process in contained]
+
+    seen = read_ledger()
+    assert len(seen) == 3
+    assert pids[0] == pids[1], "each is the first in its namespace"
+    assert ledger.trade(order(), HOST).share.instances == 3
+    for process in contained:
+        end(process)
+
+    deadline = time.monotonic() + 30
+    while len(read_ledger()) > 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [record.pid for record in read_ledger()] == [os.getpid()]
+
+
+def test_a_reader_never_makes_an_owner_fail(home, ledgers):
+    """Readers that look all the time, and a lease that is made again and again."""
+    readers = [
+        subprocess.Popen([sys.executable, "-c", READER], cwd=Path(__file__).parents[2])
+        for _ in range(2)
+    ]
+    try:
+        failures = []
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            ledger = Ledger()
+            for _ in range(3):
+                share, trouble = ledger.trade(order(), HOST)
+                failures += [trouble] if share is None else []
+            ledger.close()
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
+
+    assert failures == []
+
+
+READER = """
+from adaptive_exec.ledger import book
+book._NEW_SECONDS = -1.0  # as by a clock that was set: what is being made looks left behind
+while True:
+    book.read_ledger()
+"""
+
+
+def test_a_failure_that_passes_costs_no_trade(home, ledgers, monkeypatch):
+    ledger = ledgers()
+    failing = iter([OSError(5, "Input/output error")])
+    real = os.pwrite
+
+    def write(*arguments):
+        for error in failing:
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", write)
+
+    assert ledger.trade(order(), HOST).share.instances == 1
 
 
 def test_a_trade_beside_seven_others_is_cheap(ledgers):

@@ -2,7 +2,14 @@
 
 import pytest
 
-from adaptive_exec.config import CALM_SECONDS_MAX, GIB, MIB, STRIKES_MAX, Config
+from adaptive_exec.config import (
+    CALM_SECONDS_MAX,
+    GIB,
+    LEDGER_AGAIN_SECONDS,
+    MIB,
+    STRIKES_MAX,
+    Config,
+)
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.reason import Code
@@ -637,6 +644,32 @@ def test_what_a_neighbour_measured_is_not_taken_for_another_function_that_came_m
     world.share()
 
     assert world.run._state.familiar != (8, 50 * MIB)
+
+
+def test_sharing_comes_back_after_a_failure_of_the_ledger_that_was_said_once():
+    world = begin(cores=4)
+    world.is_ledger_usable = False
+    world.neighbours = [Claim("other", -1.0, 4, 4)]
+    world.open(tasks=100, chunk_tasks=1)
+    world.arrive(1, 100)
+    staff(world)
+    assert len(world.chunks) == 4, "alone on what it sees"
+    tried = len(world.offers)
+    go_on(world, LEDGER_AGAIN_SECONDS + 1, available=20 * GIB)
+    assert len(world.offers) == tried + 1
+    codes = [
+        order.decision.reason.code
+        for _, orders in world.history
+        for order in orders
+        if isinstance(order, ins.Explain)
+    ]
+    assert codes.count(Code.LEDGER_UNUSABLE) == 1
+
+    world.is_ledger_usable = True
+    go_on(world, LEDGER_AGAIN_SECONDS + 1, available=20 * GIB)
+
+    assert world.run._state.share.instances == 2
+    assert world.run.rosters["process"].seats is not None
 
 
 def test_an_executor_that_waits_for_more_submitted_calls_wants_nothing_of_the_host():

@@ -1,13 +1,20 @@
 """The doctor says what the host affords, and tries it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from adaptive_exec.cli import doctor
 from adaptive_exec.cli.doctor import PLAN_TASKS, plan_rows
 from adaptive_exec.config import Config
+from adaptive_exec.core.instructions import Standing, TradeShare
+from adaptive_exec.core.share import Claim
 from adaptive_exec.core.snapshot import HostSnapshot
+from adaptive_exec.ledger.book import Ledger
+from adaptive_exec.ledger.folder import PLACE_VARIABLE
+from tests.core.world import make_host
 from tests.e2e.shell import run
 
 
@@ -42,5 +49,40 @@ def test_the_text_says_the_same_for_people(tmp_path: Path):
 
     assert ended.returncode == 0
     assert ended.stderr == ""
-    for heading in ("This host affords", "Limits that were found", "Levels, tried", "Plans"):
+    for heading in ("This host affords", "Limits that were found", "Other instances",
+                    "Levels, tried", "Plans"):  # fmt: skip
         assert heading in ended.stdout
+
+
+def test_it_says_where_instances_meet_and_who_is_there(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv(PLACE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(doctor, "_try_starts", list)
+    ledger = Ledger("train.py --all")
+    claim = Claim("", 0.0, wanted_slots=2, held_slots=2)
+    standing = Standing("process", 2, 1, 3, 10, "normal")
+    ledger.trade(TradeShare(claim, 4, 0, standing), make_host(cores=4))
+    said = []
+    monkeypatch.setattr(doctor, "say", said.append)
+
+    doctor.examine(as_json=True)
+    doctor.examine(as_json=False)
+    ledger.close()
+
+    found = json.loads(said[0])["ledger"]
+    assert Path(found["folder"]).parent == tmp_path
+    assert found["instances"] == [
+        {"pid": os.getpid(), "program": "train.py --all", "cores": 2, "promised_bytes": 0,
+         "elsewhere": False},
+    ]  # fmt: skip
+    assert f"of those that use {found['folder']}\n  pid {os.getpid()}  2 cores" in said[1]
+
+
+def test_it_says_why_instances_do_not_meet(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv(PLACE_VARIABLE, str(tmp_path / "missing"))
+    monkeypatch.setattr(doctor, "_try_starts", list)
+    said = []
+    monkeypatch.setattr(doctor, "say", said.append)
+
+    doctor.examine(as_json=False)
+
+    assert "Other instances cannot be counted: FileNotFoundError" in said[0]

@@ -39,7 +39,7 @@ needs_two_cores = pytest.mark.skipif(
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("ADAPTIVE_EXEC_LEDGER", str(tmp_path))
     script = tmp_path / "spin.py"
     script.write_text(CODE)
     started = []

@@ -24,7 +24,7 @@ from tests.e2e.shell import MAIN, WORK, run, start, stop, wait_for
 def home(tmp_path, monkeypatch):
     folder = tmp_path / "runtime"
     folder.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    monkeypatch.setenv("ADAPTIVE_EXEC_LEDGER", str(folder))
 
 
 def standing(done: int, total: int | None = 100) -> TradeShare:

@@ -78,7 +78,7 @@ class Crowd:
 
 @pytest.fixture
 def crowd(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("ADAPTIVE_EXEC_LEDGER", str(tmp_path))
     made = []
 
     def make(group: RealGroup, *, size_bytes: int, tasks: int) -> Crowd:
