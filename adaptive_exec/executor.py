@@ -445,12 +445,16 @@ def _open_journal(config: Config) -> "JournalBook | None":
         return None
     assert not isinstance(journal, str), "the configuration has made a Journal of it"
     from adaptive_exec.journal.book import Book as JournalBook  # brings SQLite
+    from adaptive_exec.salvage import take_up
 
-    return JournalBook(
+    book = JournalBook(
         Path(journal.path),
         retries_failed=journal.retry_failed,
         accepts_change=journal.accept_changed,
     )
+    take_up(book)
+    book.before_close = take_up
+    return book
 
 
 def _describe(book: "JournalBook") -> JournalOpened:

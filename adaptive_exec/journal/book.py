@@ -63,6 +63,7 @@ class Book:
         self._committed_at = 0.0
         self._life_at = time.monotonic() + LIFE_SECONDS
         self._is_closed = False
+        self.before_close: Callable[[Book], object] | None = None
         try:
             self._refresh()
         except sqlite3.Error as error:
@@ -160,6 +161,11 @@ class Book:
         freed = [index for index, fate in zip(indices, fates, strict=True) if fate == RUN]
         return {indices[offset]: known for offset, known in found.items()}, freed
 
+    def lack(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return keys with None in the place of those whose result is known."""
+        with self._lock:
+            return [None if key in self._places else key for key in keys]
+
     def add(self, row: Row) -> None:
         """Put finished tasks into the group that is written next."""
         with self._lock:
@@ -199,6 +205,8 @@ class Book:
     def close(self) -> None:
         """Write what is left, end this run, and close the file."""
         self.commit()
+        if self.before_close is not None and not self._is_closed:
+            self.before_close(self)
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True

@@ -60,8 +60,9 @@ def remove_journal(path: Path) -> None:
     if not look_at(path):
         return
     try:
-        for lock in path.parent.glob(f"{glob.escape(path.name)}-run-*"):
-            lock.unlink(missing_ok=True)
+        for what in ("run", "left"):
+            for beside in path.parent.glob(f"{glob.escape(path.name)}-{what}-*"):
+                beside.unlink(missing_ok=True)
         for ending in ("-wal", "-shm", "-journal", ""):
             path.with_name(path.name + ending).unlink(missing_ok=True)
     except OSError as error:

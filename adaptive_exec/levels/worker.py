@@ -15,6 +15,7 @@ from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.current import Place, in_process
 from adaptive_exec.levels.meter import PEAK_TASK_SECONDS, MemoryMeter, collect_and_trim
 from adaptive_exec.levels.pickles import dumps, loads
+from adaptive_exec.levels.remains import Remains
 from adaptive_exec.levels.wire import (
     CHUNK,
     END,
@@ -80,6 +81,7 @@ class Worker:
         self._may_be_cut = False
         self.meter = MemoryMeter(self._channel.mapped_bytes)
         self._core_time = CoreTime()
+        self._remains = Remains()
 
     def greet(self, first: "tuple[Any, tuple[Any, ...]] | None") -> bool:
         """Run the user's initializer and say hello; False when it failed."""
@@ -96,7 +98,10 @@ class Worker:
         """Take frames until END or the end of the parent."""
         while True:
             frame = self._channel.receive()
-            if frame is None or frame.head[0] == END:
+            if frame is None:
+                return
+            if frame.head[0] == END:
+                self._remains.remove()
                 return
             if frame.head[0] == FUNCTION:
                 self._load(frame)
@@ -184,6 +189,12 @@ class Worker:
             self._channel.look()
         self._channel.put(head, packed)
         self._channel.flush()
+
+    def keep(self, span: range, packed: Packed, facts: "tuple[Any, ...]") -> None:
+        """Leave finished results on the disk where the batch has a journal."""
+        place = in_process.place
+        if place is not None and place.names:
+            self._remains.add(place, span, packed, facts)
 
     def hold_seconds(self) -> float:
         """Return how long finished results may be held back; those of submitted calls never."""
@@ -347,6 +358,7 @@ class _Report:
         details = group.details if self._detailed else None
         facts = (packed.lengths, packed.counts, statuses, details, usage)
         head = (RESULTS, self._chunk, self._next, *facts)
+        self._worker.keep(range(self._next, self._next + count), packed, (statuses, details))
         in_slate = usage is None and not packed.buffers and packed.size < FROM_BYTES
         self._worker.publish(head, packed, in_slate=in_slate)
         self._next += count

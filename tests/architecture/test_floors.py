@@ -19,6 +19,7 @@ FLOORS = (
         "submits",
         "results",
         "sources",
+        "salvage",
         "records",
         "outcomes",
         "display",

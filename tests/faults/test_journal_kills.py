@@ -23,9 +23,13 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(500)]
 
 KILLS = int(os.environ.get("JOURNAL_KILLS", "20"))
 SCRIPT = ROOT / "tests/faults/scripts/journaled.py"
-IN_FLIGHT = 400
-"""Tasks that may be finished and not yet recorded: two workers with a chunk each of a tenth of a
-second, one that waits, and a tenth of a second of results; tasks take 3 ms each."""
+IN_FLIGHT = 24
+"""Tasks that may have run to their end and are lost: of two workers the task that had just noted
+its end, and of those that take no time what was finished in the last half millisecond."""
+
+IN_FLIGHT_BESIDE = 100
+"""The same where another instance goes on at once: a chunk of each worker of a tenth of a second
+and a tenth of a second of results; tasks take 3 ms each."""
 
 
 def start(folder: Path, name: str, seed: int, tasks: int) -> subprocess.Popen:
@@ -126,7 +130,8 @@ def test_an_instance_goes_on_while_another_one_is_killed_again_and_again(tmp_pat
     assert set(ran) == set(range(tasks))
     assert own + recalled == tasks
     assert recalled > 0, "the other one did nothing"
-    assert ran.total() - tasks <= kills * IN_FLIGHT / 4
+    # While another instance lives, what a killed one left on the disk is not taken up at once.
+    assert ran.total() - tasks <= kills * IN_FLIGHT_BESIDE
     check_file(tmp_path / "run.journal")
 
 
