@@ -18,6 +18,7 @@ from adaptive_exec.core.reason import Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.levels.base import Block, Failure, Results, Work
 from adaptive_exec.levels.bell import Bell
+from adaptive_exec.levels.functions import PackedFunction
 from adaptive_exec.outcomes import make_error
 from adaptive_exec.sources import Pulled, Slices
 
@@ -34,7 +35,7 @@ An input slower than this is told of item by item, so that tasks that are here n
 """
 
 
-def number_function(function: Callable[..., Any], packed: bytes | None) -> int:
+def number_function(function: Callable[..., Any], packed: PackedFunction | None) -> int:
     """Return a number that a function has in every run of its program, 0 for none.
 
     What holds data of its own (a closure, a partial, a method, another object that can be called)
@@ -48,7 +49,7 @@ def number_function(function: Callable[..., Any], packed: bytes | None) -> int:
         return 0
     code = getattr(function, "__code__", None)
     if code is None or function.__closure__ or hasattr(function, "__self__"):
-        return binascii.crc32(packed) or 1
+        return packed.number or 1
     name = f"{code.co_filename}:{code.co_firstlineno}:{function.__module__}.{function.__qualname__}"
     return binascii.crc32(name.encode(errors="replace")) or 1
 
@@ -165,6 +166,7 @@ class MapCalls:
     def finish(self) -> None:
         """Every task that was begun has its outcome and no more will begin."""
         self._is_complete = self._is_exhausted and self._open_tasks == 0
+        self._let_go()
         self._is_finished = True
         self._wake()
 
@@ -175,6 +177,12 @@ class MapCalls:
         self._end = error
         self._is_finished = True
         self._wake()
+
+    def _let_go(self) -> None:
+        """Refer to function and input no more: who keeps the iterator keeps results alone."""
+        self.work = self.work._replace(function=None, packed=None)
+        if self._is_easy:  # else it is the caller's code, and ends in the caller's thread
+            self._source = Slices(())
 
     def end_input(self, *, at_exit: bool) -> None:
         """A map's input ends by itself.
@@ -245,6 +253,7 @@ class MapCalls:
         self._loose.clear()
         if not self._is_finished:
             self._driver.post(BatchDropped(time.monotonic(), self.batch))
+            self._driver.hand_back(self.batch)
 
     def detach(self) -> None:
         """Nobody will take the results, but the tasks are to run all the same."""
@@ -260,6 +269,7 @@ class MapCalls:
         """
         error, self._end = self._end or self._input_error or self._cut_off(), None
         self._input_error = None
+        self._source = Slices(())
         self._is_complete = True
         return error
 
@@ -325,15 +335,18 @@ class MapCalls:
         self._driver.pump_if_alone()
         if isinstance(error, KeyboardInterrupt) and _is_in_main_thread():
             raise error  # Ctrl-C while the input was asked, which is no mistake of the input's
+        del error  # its traceback leads to this frame, which would hold it
         return came
 
     def _admit(self, count: int) -> None:
         """Have the journal tell of tasks that came."""
         assert self._records is not None, "asked only where there is a journal"
-        assert self.work.function is not None, "a map has one function"
+        function = self.work.function
+        if function is None:
+            return  # dropped meanwhile
         start, self._admitted = self._admitted, self._admitted + count
         items = self._source.items(start, start + count)
-        self._records.admit(self.work.function, start, items)
+        self._records.admit(function, start, items)
 
     def _keep(self, block: Block) -> None:
         if self._is_dropped:

@@ -87,6 +87,7 @@ from adaptive_exec.levels.base import (
 from adaptive_exec.levels.bell import Bell
 from adaptive_exec.levels.current import Place
 from adaptive_exec.levels.folders import TaskFolders
+from adaptive_exec.levels.functions import PackedFunction
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.meter import collect_and_trim
 from adaptive_exec.levels.sequential import SequentialRunner
@@ -351,6 +352,12 @@ class Driver:
         """Run one chunk of a batch in the calling thread; return False when none lay ready."""
         runner = self._runners.get("sequential")
         return isinstance(runner, SequentialRunner) and runner.work(batch)
+
+    def hand_back(self, batch: int) -> None:
+        """Take back what lies ready for a thread that will not come for it; from any thread."""
+        runner = self._runners.get("sequential")
+        if isinstance(runner, SequentialRunner):
+            runner.hand_back(batch)
 
     def wait_finished(self) -> None:
         """Drive or wait until everything is done, serving what nobody else takes care of."""
@@ -699,6 +706,8 @@ class Driver:
             self._record_apart(calls, calls.finish)
         else:
             calls.finish()
+        for runner in self._runners.values():
+            runner.forget(batch)
 
     def _recall(self, order: Recall) -> None:
         calls = self._batches[order.batch]
@@ -1009,6 +1018,13 @@ class Driver:
     def count_workers(self) -> int:
         """Return how many workers there are now."""
         return sum(roster.size for roster in self._run.rosters.values())
+
+    def newest_function(self) -> tuple[int, PackedFunction] | None:
+        """Return the newest open batch that processes can run, with its function."""
+        for batch, calls in reversed(list(self._batches.items())):
+            if calls.work.packed is not None:
+                return batch, calls.work.packed
+        return None
 
     def runner(self, level: str) -> Runner | None:
         """Return the runner of a level, None while it was never opened."""

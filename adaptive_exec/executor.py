@@ -22,10 +22,10 @@ from adaptive_exec.display import Display
 from adaptive_exec.driver import Book, Driver
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
+from adaptive_exec.levels.functions import pack_function
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
-from adaptive_exec.levels.wire import pack_function
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.submits import SubmitCalls
@@ -276,15 +276,8 @@ class AdaptiveExecutor(Executor):
         if getattr(first, "__closure__", None) and not _is_importable(first):
             return  # a closure may hold gigabytes, and travels with each call
         packed = pack_function(first)
-        if packed is not None and len(packed) <= PRELOAD_BYTES:
-            self._preload[_SUBMITS] = packed
-
-    def _preload_for_map(self, batch: int, packed: bytes | None) -> None:
-        """Have a zygote that is started now load the function of the newest batch."""
-        with self._opening:
-            self._preload.clear()
-            if packed is not None:
-                self._preload[batch] = packed
+        if packed is not None and packed.piece is None and len(packed.body) <= PRELOAD_BYTES:
+            self._preload[_SUBMITS] = packed.body
 
     def _open_records(self, batch: int, style: int) -> "Records | None":
         """Open the journal's side of a batch."""
@@ -325,7 +318,6 @@ class AdaptiveExecutor(Executor):
         calls = MapCalls(
             self._driver, work, source, is_easy=is_easy, in_order=in_order, records=records
         )
-        self._preload_for_map(batch, packed)
         opened = BatchOpened(
             time.monotonic(),
             batch,
@@ -500,7 +492,22 @@ def _process_runner(driver: Driver, config: Config, preload: dict[int, bytes]) -
     )
 
     cores = driver.snapshot_host().usable_cores
-    return ProcessRunner(driver, driver.waiter, config, cores, preload)
+    return ProcessRunner(
+        driver, driver.waiter, config, cores, lambda: _find_preloads(driver, preload)
+    )
+
+
+def _find_preloads(driver: Driver, first: dict[int, bytes]) -> dict[int, bytes]:
+    """Return the function that a zygote is to load: the newest map's, else the first call's.
+
+    A large one is not among them: each worker takes its own from shared memory and lets go of it,
+    while what was there when a worker was forked is never collected.
+    """
+    newest = driver.newest_function()
+    if newest is None:
+        return dict(first)
+    batch, packed = newest
+    return {} if packed.piece is not None else {batch: packed.body}
 
 
 def _open_book() -> Book:

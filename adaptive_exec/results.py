@@ -92,9 +92,7 @@ def _blocks(
         if block is None:
             owner.is_over = True
             owner.calls.settle()
-            error = owner.calls.final_error()
-            if error is not None:
-                raise error
+            _raise_final(owner.calls)
             return
         count = block.results.count
         try:
@@ -114,6 +112,15 @@ def _open(block: Block) -> Block:
         if value.__class__ is Failure:
             add_note(value.error, block.start + offset, block.attempt, block.level)
     return block
+
+
+def _raise_final(calls: MapCalls) -> None:
+    error = calls.final_error()
+    try:
+        if error is not None:
+            raise error
+    finally:
+        del error  # its traceback holds this frame, which would hold it
 
 
 def _walk(items: list[Any]) -> Iterator[Any]:

@@ -5,7 +5,8 @@ that it may write into what it got, and nothing is copied. The law is that *no v
 pages of a private mapping that were not written to show what is written to the file later. So a
 piece is its receiver's until the last view of it is gone, and is used again only when the receiver
 has said so. It never says so of what was mapped when it forked, since a child may hold it; and what
-a dead receiver held is never used again. Every failure means that the payload travels in-band.
+a dead receiver held is never used again. What many receivers get, a large function, lies in one
+sealed file that they all map. Every failure means that the payload travels in-band.
 """
 
 import mmap
@@ -13,6 +14,7 @@ import os
 import sys
 from _weakref import ref
 from collections import deque
+from itertools import count
 from time import monotonic
 
 TYPE_CHECKING = False
@@ -40,6 +42,8 @@ IDLE_SECONDS = 1.0
 _SEALS = 0x2 | 0x4 | 0x10
 """F_SEAL_SHRINK, F_SEAL_GROW (no receiver meets the end of the file), F_SEAL_FUTURE_WRITE (none but
 the sender's mapping writes)."""
+_SEALS_FOR_GOOD = 0x2 | 0x4 | 0x8
+"""F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE: nobody writes to it any more."""
 _ADD_SEALS = 1033
 _MAP_FIXED = 0x10
 _READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE if hasattr(mmap, "PROT_READ") else 0
@@ -82,7 +86,6 @@ class Arena:
         self._bytes_max = bytes_max if hasattr(os, "memfd_create") else 0
         self._files_max = 0
         self._held_bytes = 0
-        self._next = 0
         self._used: dict[int, Piece] = {}
         self._free: list[Piece] = []  # the longest unused first
 
@@ -129,8 +132,7 @@ class Arena:
             return None
         if piece is None:
             return None
-        self._next += 1
-        piece.number, piece.size, piece.owner = self._next, size, owner
+        piece.number, piece.size, piece.owner = next(_numbers), size, owner
         self._used[piece.number] = piece
         return piece
 
@@ -221,6 +223,58 @@ class Arena:
         self._free.clear()
         self._used.clear()
         self._bytes_max = self._held_bytes = 0
+
+
+class SharedPiece:
+    """A memory file that any number of receivers map, and nobody writes to again.
+
+    It goes with the last that refers to it: this object, a message under way, a mapping.
+
+    Attributes:
+        number: By which receivers know it.
+        descriptor: The open file.
+        size: Bytes of it.
+    """
+
+    __slots__ = ("descriptor", "number", "size")
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self.number = next(_numbers)
+        self.descriptor = descriptor
+        self.size = size
+        _shared.add(descriptor)
+
+    def read(self) -> memoryview:
+        """Return its bytes, for a receiver that can take no descriptor."""
+        return memoryview(_read_all(self.descriptor, self.size))
+
+    def __del__(self) -> None:
+        if self.descriptor in _shared:  # else a forked child has closed it
+            _shared.discard(self.descriptor)
+            os.close(self.descriptor)
+
+
+def share(parts: "Sequence[tuple[int, Buffer]]", size: int) -> SharedPiece | None:
+    """Lay a payload into a file for many receivers; None when none is to be had.
+
+    Args:
+        parts: What to lay where.
+        size: Bytes from the begin of the first to the end of the last.
+    """
+    descriptor = -1
+    try:
+        import fcntl  # not on every system
+
+        descriptor = os.memfd_create("adaptive-exec-piece", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(descriptor, size)
+        for at, part in parts:
+            _write_all(descriptor, at, part)
+        fcntl.fcntl(descriptor, _ADD_SEALS, _SEALS_FOR_GOOD)
+    except REFUSED:
+        if descriptor >= 0:
+            os.close(descriptor)
+        return None
+    return SharedPiece(descriptor, size)
 
 
 def make_piece(parts: "Sequence[tuple[int, Buffer]]", capacity: int) -> Piece:
@@ -377,6 +431,10 @@ _forks = [0]
 """How often this process has forked."""
 _open: "set[Arena]" = set()
 """Arenas of this process that hold pieces."""
+_shared: set[int] = set()
+"""Descriptors of shared pieces."""
+_numbers = count(1)
+"""Of pieces."""
 
 
 def _before_fork() -> None:
@@ -388,6 +446,8 @@ def _in_child() -> None:
     for arena in _open:
         arena.let_go_in_child()
     _open.clear()
+    while _shared:
+        os.close(_shared.pop())
 
 
 if hasattr(os, "register_at_fork"):

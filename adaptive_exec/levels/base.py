@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from adaptive_exec.core.events import Event
 from adaptive_exec.levels.current import Place
+from adaptive_exec.levels.functions import PackedFunction
 
 ONE, STAR, FULL = 0, 1, 2
 """How an item of a chunk is called: `fn(item)`, `fn(*item)`, or item is `(fn, args, kwargs)`."""
@@ -72,7 +73,7 @@ class Work(NamedTuple):
     batch: int
     style: int
     function: Callable[..., Any] | None
-    packed: bytes | None = None
+    packed: PackedFunction | None = None
     detailed: bool = False
     timeout_seconds: float | None = None
     state_folder: str = ""
@@ -235,6 +236,9 @@ class Runner(Protocol):
 
     def trim(self) -> None:
         """Have every worker give free memory back, once it is idle."""
+
+    def forget(self, batch: int) -> None:
+        """Let go of all that belongs to a batch, which is finished."""
 
     def close(self) -> None:
         """End all workers; LevelClosed answers, within a bound."""

@@ -5,7 +5,6 @@ own `__main__`. cloudpickle takes 20 ms to import, so only where something has t
 """
 
 import functools
-import io
 from collections import ChainMap
 
 TYPE_CHECKING = False
@@ -17,23 +16,22 @@ _MAIN = "__main__"
 _Wrapper = type(functools.lru_cache(abs))
 
 
-def dumps_by_value(value: object, protocol: int) -> bytes:
-    """Pickle an object with all that it has from `__main__`.
+def dump_by_value(
+    file: "Any", value: object, protocol: int, keep: "Callable[[Any], bool] | None"
+) -> None:
+    """Pickle an object with all that it has from `__main__`, for `loads` where cloudpickle is.
 
     Args:
+        file: What is written to, piece by piece; long parts are not copied.
         value: The object.
         protocol: Pickle's protocol.
-
-    Returns:
-        A pickle that `loads` reads where cloudpickle is installed.
+        keep: Takes large buffers that are not to be in the pickle, as in `pickle`; None for none.
 
     Raises:
         ImportError: cloudpickle is not installed.
         Exception: Whatever the object's own pickling raises.
     """
-    file = io.BytesIO()
-    _pickler()(file, protocol).dump(value)
-    return file.getvalue()
+    _pickler()(file, protocol, keep).dump(value)
 
 
 def cached(function: "Callable[..., Any]", parameters: "dict[str, Any]") -> "Callable[..., Any]":

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import socket
     from typing import Any
 
+    from adaptive_exec.levels.arena import SharedPiece
     from adaptive_exec.levels.wire import Buffer
 
 
@@ -48,6 +49,7 @@ class Channel:
         self._outgoing = Outgoing(link)
         self._frames: deque[Frame] = deque()
         self._answers = False
+        self._lent: dict[int, SharedPiece] = {}
 
     def put(self, head: "tuple[Any, ...]", packed: Packed | None = None) -> None:
         """Add a frame behind what waits already."""
@@ -57,6 +59,18 @@ class Channel:
             self._outgoing.put(frame_parts(head))
         elif packed.size < FROM_BYTES or not self._is_beside or not self._put_beside(head, packed):
             self._outgoing.put(frame_parts(head, b"".join(packed.pieces), packed.buffers))
+
+    def put_shared(
+        self, head: "tuple[Any, ...]", lengths: "tuple[int, ...]", piece: "SharedPiece"
+    ) -> None:
+        """Add a frame whose body and buffers, of these lengths, many receivers share."""
+        if self._is_beside:
+            self._lent[piece.number] = piece
+            self._outgoing.put_beside(frame_beside(head, lengths, piece), piece)
+            return
+        content = piece.read()
+        body, *buffers = (content[at : at + size] for at, size in lay_out(lengths))
+        self._outgoing.put(frame_parts(head, body, buffers))
 
     def tell_released(self) -> bool:
         """Add word of the pieces of which no view is left here; return whether there are any."""
@@ -115,6 +129,7 @@ class Channel:
         self._incoming.close()
         self._outgoing.close()
         self._arena.drop(self)
+        self._lent.clear()
         self._frames.clear()
 
     def _is_next_here(self) -> bool:
@@ -145,6 +160,8 @@ class Channel:
             if frame.head[0] == RELEASED:
                 self._arena.release(self, frame.head[1])
                 self._arena.drop(self, frame.head[2])
+                for number in (*frame.head[1], *frame.head[2]):
+                    self._lent.pop(number, None)
             elif frame.head[0] == RESEND:
                 self._resend(frame.head[1])
             elif frame.head[0] == RESENT:
@@ -160,9 +177,13 @@ class Channel:
     def _resend(self, number: int) -> None:
         """Send what is in a piece in-band, since the other end can take no descriptor now."""
         self._is_beside = False
-        piece = self._arena.find(self, number)
-        assert piece is not None, "a piece whose descriptor was lost is nobody else's"
-        content = memoryview(piece.memory)[: piece.size]
+        shared = self._lent.pop(number, None)
+        if shared is None:
+            piece = self._arena.find(self, number)
+            assert piece is not None, "a piece whose descriptor was lost is nobody else's"
+            content = memoryview(piece.memory)[: piece.size]
+        else:
+            content = shared.read()
         self._outgoing.put(frame_parts((RESENT, number), buffers=[content]))
         self._arena.drop(self, [number])
         self._answers = True

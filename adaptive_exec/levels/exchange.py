@@ -20,6 +20,7 @@ from adaptive_exec.levels.base import (
     Results,
     Unportable,
 )
+from adaptive_exec.levels.functions import pack_function
 from adaptive_exec.levels.pickles import Unpickler, loads
 from adaptive_exec.levels.plain import as_plain
 from adaptive_exec.levels.tasks import is_from_signal
@@ -33,7 +34,6 @@ from adaptive_exec.levels.wire import (
     Packed,
     Unpacker,
     are_plain,
-    pack_function,
 )
 
 PLAIN_DEPTH = 3

@@ -54,10 +54,10 @@ class LokyStarter:
         ImportError: loky is not installed.
     """
 
-    functions: frozenset[int] = frozenset()
     should_be_bare = False
 
     def __init__(self, events: StarterEvents, waiter: Waiter, terms: Terms) -> None:
+        self.functions: set[int] = set()
         self._context = load_context()
         self._events = events
         self._waiter = waiter
@@ -103,6 +103,9 @@ class LokyStarter:
         started = self._processes.get(worker)
         if started is not None:
             kill_group(started.process.pid)
+
+    def forget(self, number: int) -> None:
+        """Nothing: workers are born without functions."""
 
     def quit(self) -> None:
         """End once the last worker has ended; on_closed answers."""

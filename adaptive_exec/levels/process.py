@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from adaptive_exec.config import (
@@ -39,6 +39,7 @@ from adaptive_exec.levels.arena import Arena
 from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Traits
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
+from adaptive_exec.levels.functions import PackedFunction
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
@@ -47,6 +48,7 @@ from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import (
     CHUNK,
     END,
+    FORGET,
     FUNCTION,
     HELLO,
     RESULTS,
@@ -70,7 +72,8 @@ class Member:
         self.link = seat.link
         self.slate: Slate | None = seat.slate
         self.channel = Channel(seat.link, arena)
-        self.functions: set[int] = set()
+        self.functions: dict[int, bool] = {}  # whether each is large
+        self.has_words = False
         self.pid = seat.pid
         self.has_started = False
         self.order: ChunkOrder | None = None
@@ -103,7 +106,7 @@ class ProcessRunner:
         waiter: Where descriptors are watched.
         config: Uses start, initializer, initargs, inner_threads, max_workers.
         cores: Usable cores, for the share of inner threads.
-        preload: The newest batch's packed function by its id, for a zygote to load before it forks.
+        preload: Says which packed functions, by batch, a zygote is to load before it forks.
     """
 
     traits = Traits(isolates_crashes=True, can_kill=True, shares_memory=False, parallel_python=True)
@@ -114,7 +117,7 @@ class ProcessRunner:
         waiter: Waiter,
         config: Config,
         cores: int,
-        preload: Mapping[int, bytes],
+        preload: Callable[[], Mapping[int, bytes]],
     ) -> None:
         self._outlet = outlet
         self._waiter = waiter
@@ -196,9 +199,8 @@ class ProcessRunner:
         member.refused = refused
         work = order.work
         if work.style != FULL and work.batch not in member.functions:
-            member.functions.add(work.batch)
             assert work.packed is not None, "only portable batches come to processes"
-            member.channel.put((FUNCTION, work.batch), Packed.of_bytes(work.packed))
+            _put_function(member, work.batch, work.packed)
         timed = work.timeout_seconds is not None
         head = (
             CHUNK, order.chunk, work.batch, work.style, work.detailed, order.start, timed,
@@ -244,6 +246,18 @@ class ProcessRunner:
                 member.channel.put((TRIM,))
                 self._flush(member)
 
+    def forget(self, batch: int) -> None:
+        """Have zygote and workers let go of a batch's function, with the next word they get."""
+        if self._starter is not None:
+            self._starter.forget(batch)
+        for member in self._members.values():
+            if batch in member.functions or not member.has_started:  # it may be born with it
+                is_large = member.functions.pop(batch, False)
+                member.channel.put((FORGET, batch))
+                member.has_words = True
+                if is_large:
+                    self._flush(member)
+
     def close(self) -> None:
         """End all workers; LevelClosed answers."""
         self._is_closing = True
@@ -285,7 +299,7 @@ class ProcessRunner:
         if self._members:
             again.append(now + STOPPED_LOOK_SECONDS)
         for member in list(self._members.values()):
-            if not member.is_gone and member.channel.tell_released():
+            if not member.is_gone and (member.channel.tell_released() or member.has_words):
                 self._flush(member)
             if member.order is not None:
                 self._read_slate(member)
@@ -308,7 +322,7 @@ class ProcessRunner:
         member.pid = pid
         member.has_started = True
         if self._starter is not None:
-            member.functions |= self._starter.functions
+            member.functions |= dict.fromkeys(self._starter.functions, False)
         if self._config.initializer is None:
             self._post_ready(member)
 
@@ -573,6 +587,7 @@ class ProcessRunner:
     def _flush(self, member: Member) -> None:
         if member.is_gone:
             return
+        member.has_words = False
         try:
             is_sent = member.channel.flush()
         except OSError:
@@ -600,19 +615,28 @@ class ProcessRunner:
         )
         if self._uses_loky:
             return LokyStarter(self, self._waiter, terms)
-        functions = {} if self._bare else dict(self._preload)
+        functions = {} if self._bare else self._preload()
         return ZygoteStarter(self, self._waiter, functions, terms)
 
     def _pack_initializer(self) -> bytes | None:
         if self._config.initializer is None:
             return None
         try:
-            return pack((self._config.initializer, self._config.initargs), [])
+            return pack((self._config.initializer, self._config.initargs))
         except Exception as error:
             message = (
                 f"the initializer cannot be sent to processes ({type(error).__name__}: {error})"
             )
             raise CannotStartError(message) from error
+
+
+def _put_function(member: Member, number: int, packed: PackedFunction) -> None:
+    piece = packed.piece
+    member.functions[number] = piece is not None
+    if piece is None:
+        member.channel.put((FUNCTION, number), Packed.of_bytes(packed.body))
+    else:
+        member.channel.put_shared((FUNCTION, number), packed.lengths, piece)
 
 
 def _is_sigkill(status: int | None) -> bool:

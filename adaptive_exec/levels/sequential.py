@@ -102,6 +102,16 @@ class SequentialRunner:
                 self._report(order, results, wall, cpu)
         return True
 
+    def hand_back(self, batch: int) -> None:
+        """Give back unworked what lies ready for a thread that will not come for it."""
+        lying = self._orders.get(batch)
+        while lying:
+            try:
+                order = lying.popleft()
+            except IndexError:  # another thread took it
+                return
+            self._outlet.post(ChunkDone(time.monotonic(), order.chunk, 0, Usage(0, 0.0, 0.0)))
+
     def retire(self, worker: int) -> None:
         """Nothing: there is no worker but the caller."""
 
@@ -118,6 +128,10 @@ class SequentialRunner:
 
     def trim(self) -> None:
         """Nothing: the driver trims this process."""
+
+    def forget(self, batch: int) -> None:
+        """Let go of a batch's place in the line."""
+        self._orders.pop(batch, None)
 
     def close(self) -> None:
         """Close; nothing has to end."""

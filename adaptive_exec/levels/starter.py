@@ -75,7 +75,7 @@ class StarterEvents(Protocol):
 class Starter(Protocol):
     """Starts and kills worker processes."""
 
-    functions: frozenset[int]
+    functions: set[int]
     """Ids of the functions that every worker has from its birth."""
     should_be_bare: bool
     """True once it is clear that the next starter must not load the function beforehand."""
@@ -89,6 +89,9 @@ class Starter(Protocol):
 
     def kill(self, worker: int) -> None:
         """Kill a worker with all it has started; on_ended answers."""
+
+    def forget(self, number: int) -> None:
+        """Have no worker that is started from now on begin with this function."""
 
     def quit(self) -> None:
         """End once the last worker has ended; on_closed answers."""

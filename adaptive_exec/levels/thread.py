@@ -97,6 +97,9 @@ class ThreadRunner:
     def trim(self) -> None:
         """Nothing: the driver trims this process."""
 
+    def forget(self, batch: int) -> None:
+        """Nothing: a thread keeps no function."""
+
     def close(self) -> None:
         """Let all threads end when they are through.
 

@@ -12,9 +12,8 @@ import sys
 from collections import deque
 from struct import Struct
 
-from adaptive_exec.levels.by_value import dumps_by_value
+from adaptive_exec.levels.by_value import dump_by_value
 from adaptive_exec.levels.pickles import PickleBuffer, Pickler, dumps, loads
-from adaptive_exec.levels.plain import pack_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from adaptive_exec.levels.arena import Piece, Receipts
+    from adaptive_exec.levels.arena import Piece, Receipts, SharedPiece
 
     Buffer = bytes | bytearray | memoryview
 
@@ -44,7 +43,7 @@ PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 """
 MAIN = b"__main__"
 
-FUNCTION, CHUNK, END, TRIM = 1, 2, 3, 10
+FUNCTION, CHUNK, END, TRIM, FORGET = 1, 2, 3, 10, 11
 """Kinds of frames to a worker."""
 HELLO, RESULTS, UNLOADED = 4, 5, 6
 """Kinds of frames from a worker."""
@@ -180,18 +179,30 @@ def are_plain(values: "Iterable[object]") -> bool:
     return PLAIN.issuperset(map(type, values))
 
 
-def pack(value: object, buffers: "list[Buffer]") -> bytes:
-    """Pickle one object; large buffers are appended to `buffers` instead of being copied.
+def pack(value: object) -> bytes:
+    """Pickle one object with all its buffers.
 
     Raises:
         Exception: Whatever the object's own pickling raises.
     """
-    return b"".join(_pack(value, buffers))
+    return b"".join(_pack(value, None))
 
 
-def _pack(value: object, buffers: "list[Buffer]") -> list[bytes]:
-    if value.__class__ in PLAIN:
-        return _dump(value, None)
+def pack_apart(value: object) -> "tuple[list[bytes], list[Buffer]]":
+    """Pickle one object, as pieces of a pickle and the large buffers beside it.
+
+    Buffers are not copied: they change when the object does.
+
+    Raises:
+        Exception: Whatever the object's own pickling raises.
+    """
+    buffers: list[Buffer] = []
+    return _pack(value, buffers), buffers
+
+
+def _keeper(buffers: "list[Buffer] | None") -> "Callable[[PickleBuffer], bool] | None":
+    if buffers is None:
+        return None
 
     def keep(buffer: PickleBuffer) -> bool:
         raw = buffer.raw()
@@ -200,14 +211,21 @@ def _pack(value: object, buffers: "list[Buffer]") -> list[bytes]:
         buffers.append(raw)
         return False
 
-    mark = len(buffers)
+    return keep
+
+
+def _pack(value: object, buffers: "list[Buffer] | None") -> list[bytes]:
+    """Pickle one object; large buffers are added to those beside it, where there are any."""
+    if value.__class__ in PLAIN:
+        return _dump(value, None)
+    mark = 0 if buffers is None else len(buffers)
     try:
-        pieces = _dump(value, keep)
+        pieces = _dump(value, _keeper(buffers))
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything; cloudpickle may do better
-        return [_pack_by_value(value, buffers, mark, error)]
+        return _pack_by_value(value, buffers, mark, error)
     for piece in pieces:
         if MAIN in piece:
-            return [_pack_by_value(value, buffers, mark, None)]
+            return _pack_by_value(value, buffers, mark, None)
     return pieces
 
 
@@ -240,36 +258,24 @@ _was_long = [False]
 
 
 def _pack_by_value(
-    value: object, buffers: "list[Buffer]", mark: int, refused: BaseException | None
-) -> bytes:
-    del buffers[mark:]
+    value: object, buffers: "list[Buffer] | None", mark: int, refused: BaseException | None
+) -> list[bytes]:
+    stream = _Pieces()
+    if buffers is not None:
+        del buffers[mark:]
     try:
-        return dumps_by_value(value, PROTOCOL)
+        dump_by_value(stream, value, PROTOCOL, _keeper(buffers))
     except ImportError as missing:
         if missing.name != "cloudpickle":
             raise
         if refused is not None:
             raise refused from None
-        return dumps(value, PROTOCOL)
+        return [dumps(value, PROTOCOL)]
     except Exception:
         if refused is not None:
             raise refused from None
         raise
-
-
-def pack_function(function: "Callable[..., Any]") -> bytes | None:
-    """Pack a function for processes, None when it cannot be.
-
-    By reference where plain pickle can, by value for lambdas, closures and what lives in
-    `__main__`.
-    """
-    plain = pack_plain(function, PROTOCOL)
-    if plain is not None:
-        return plain
-    try:
-        return pack(function, [])
-    except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
-        return None
+    return stream.pieces
 
 
 class Frame:
@@ -308,7 +314,7 @@ class Frame:
 
 
 def frame_parts(
-    head: "tuple[Any, ...]", body: bytes = b"", buffers: "Iterable[Buffer]" = ()
+    head: "tuple[Any, ...]", body: "Buffer" = b"", buffers: "Iterable[Buffer]" = ()
 ) -> "list[Buffer]":
     """Write a frame as parts that are sent one after the other."""
     facts = marshal.dumps(head)
@@ -317,7 +323,9 @@ def frame_parts(
     return [_PREFIX.pack(len(facts), len(views), len(body)) + lengths + facts, body, *views]
 
 
-def frame_beside(head: "tuple[Any, ...]", lengths: "Sequence[int]", piece: "Piece") -> bytes:
+def frame_beside(
+    head: "tuple[Any, ...]", lengths: "Sequence[int]", piece: "Piece | SharedPiece"
+) -> bytes:
     """Write a frame whose body and buffers, of these lengths, are in a piece."""
     facts = marshal.dumps(head)
     prefix = _PREFIX.pack(len(facts), len(lengths) - 1 | _IN_PIECE, lengths[0])
@@ -354,14 +362,14 @@ class Outgoing:
 
     def __init__(self, link: "socket.socket") -> None:
         self._link = link
-        self._parts: deque[memoryview | Piece] = deque()
+        self._parts: deque[memoryview | Piece | SharedPiece] = deque()
         self._pieces = 0
 
     def put(self, parts: "Iterable[Buffer]") -> None:
         """Add a frame's parts behind what waits already."""
         self._parts.extend(view for view in (memoryview(part) for part in parts) if view.nbytes)
 
-    def put_beside(self, frame: bytes, piece: "Piece") -> None:
+    def put_beside(self, frame: bytes, piece: "Piece | SharedPiece") -> None:
         """Add a frame whose first byte the descriptor of a piece is to ride with."""
         self._parts.append(piece)
         self._parts.append(memoryview(frame))

@@ -20,6 +20,7 @@ from adaptive_exec.levels.wire import (
     CHUNK,
     END,
     ERROR,
+    FORGET,
     FUNCTION,
     HELLO,
     PLAIN,
@@ -48,6 +49,9 @@ FULL, ONE = 2, 0
 UNPACK_GRACE_NS = 30 * 10**9
 """Nanoseconds that unpacking may take beyond `task_timeout`: the first task of a function that came
 by `submit` imports its module, as heavy as START_SECONDS allows a start to be."""
+LARGE_BYTES = 1024 * 1024
+"""Bytes of a packed function from which its memory is given back at once when it goes, which takes
+milliseconds."""
 NOTHING = object()
 """Stands for arguments that are not there."""
 
@@ -75,6 +79,7 @@ class Worker:
         self._slate = slate
         self._functions = functions
         self._unloaded: dict[int, str] = {}
+        self._large: set[int] = set()
         self._publish_seconds = publish_seconds
         self._half = 0
         self._overflowed = False
@@ -103,22 +108,38 @@ class Worker:
             if frame.head[0] == END:
                 self._remains.remove()
                 return
-            if frame.head[0] == FUNCTION:
-                self._load(frame)
-            elif frame.head[0] == CHUNK:
-                self._run(frame)
-            elif frame.head[0] == TRIM:
-                collect_and_trim()
+            self._react(frame)
             del frame
             if self._channel.tell_released():
                 self._channel.flush()
 
+    def _react(self, frame: Frame) -> None:
+        kind = frame.head[0]
+        if kind == FUNCTION:
+            self._load(frame)
+        elif kind == CHUNK:
+            self._run(frame)
+        elif kind == FORGET:
+            self._forget(frame.head[1])
+        elif kind == TRIM:
+            collect_and_trim()
+
     def _load(self, frame: Frame) -> None:
         number = frame.head[1]
+        if len(frame.body) + sum(map(len, frame.buffers)) >= LARGE_BYTES:
+            self._large.add(number)
         try:
-            self._functions[number] = loads(frame.body)
+            self._functions[number] = loads(frame.body, buffers=frame.buffers)
         except BaseException as error:  # noqa: BLE001  # the user's modules run here and may raise anything
             self._unloaded[number] = describe_traceback(error)
+
+    def _forget(self, number: int) -> None:
+        """Let go of a function that no task will call any more."""
+        self._functions.pop(number, None)
+        self._unloaded.pop(number, None)
+        if number in self._large:
+            self._large.discard(number)
+            collect_and_trim()  # one that calls another by value is in a circle with its globals
 
     def _run(self, frame: Frame) -> None:
         _, chunk, number, style, detailed, start, timed, count, _, _, *more = frame.head

@@ -39,6 +39,7 @@ from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.zygote_main import (
     BECAME,
     ENDED,
+    FORGET,
     FORK,
     FORKED,
     KILL,
@@ -76,8 +77,9 @@ class ZygoteStarter:
     def __init__(
         self, events: StarterEvents, waiter: Waiter, functions: Mapping[int, bytes], terms: Terms
     ) -> None:
-        self.functions: frozenset[int] = frozenset()
+        self.functions: set[int] = set()
         self.should_be_bare = bool(functions)
+        self._wanted = set(functions)
         self._events = events
         self._waiter = waiter
         self._places: dict[int, _Place] = {}
@@ -125,6 +127,13 @@ class ZygoteStarter:
             self._request((KILL, worker))  # it was not forked yet, or /proc cannot be read
         elif started_ticks(place.pid) == place.started_ticks:
             kill_group(place.pid)  # here and now: the zygote may stand still, or be swapped out
+
+    def forget(self, number: int) -> None:
+        """Have no worker that is started from now on begin with this function."""
+        if number in self._wanted:
+            self._wanted.discard(number)
+            self.functions -= {number}
+            self._request((FORGET, number))
 
     def quit(self) -> None:
         """End once the last worker has ended; on_closed answers."""
@@ -203,7 +212,7 @@ class ZygoteStarter:
         if kind == LOADED:
             self._deadline = None
             self.should_be_bare = bool(answer[2])
-            self.functions = frozenset(answer[1])
+            self.functions = self._wanted & frozenset(answer[1])
         elif kind in (FORKED, BECAME):
             self._places[answer[1]] = _Place(answer[2], started_ticks(answer[2]))
             self._became = answer[1] if kind == BECAME else self._became

@@ -25,8 +25,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-FORK, KILL, QUIT = 1, 2, 3
-"""Requests: `(FORK, worker)` with the worker's descriptors, `(KILL, worker)`, `(QUIT,)`."""
+FORK, KILL, QUIT, FORGET = 1, 2, 3, 4
+"""Requests: `(FORK, worker)` with the worker's descriptors, `(KILL, worker)`, `(QUIT,)`,
+`(FORGET, function)`."""
 LOADED, FORKED, REFUSED, ENDED, BECAME = 11, 12, 13, 14, 15
 """Answers: `(LOADED, functions, threads, error)`, `(FORKED, worker, pid)`,
 `(REFUSED, worker, errno, text)`, `(ENDED, worker, status, peak bytes)`, `(BECAME, worker, pid)`."""
@@ -103,11 +104,11 @@ class Zygote:
             adopt_authkey(self._settings["authkey"])
         try:
             if self._settings["first"] is not None:
-                self._first = loads(self._settings["first"])
+                self._first = loads(self._settings.pop("first"))
         except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
             self._first = (_fail, (describe_traceback(raised),))
         try:
-            for number, payload in self._settings["functions"].items():
+            for number, payload in self._settings.pop("functions").items():
                 self._functions[number] = loads(payload)
         except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
             error = describe_traceback(raised)
@@ -160,6 +161,8 @@ class Zygote:
             )
         elif request[0] == KILL:
             self._kill(request[1])
+        elif request[0] == FORGET:
+            self._functions.pop(request[1], None)
         elif request[0] == QUIT:
             self._quitting = True
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from adaptive_exec.calls import number_function
-from adaptive_exec.levels.wire import pack_function
+from adaptive_exec.levels.functions import pack_function
 from tests.levels import work
 
 
