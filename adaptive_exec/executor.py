@@ -22,7 +22,7 @@ from adaptive_exec.display import Display
 from adaptive_exec.driver import Book, Driver
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
-from adaptive_exec.levels.functions import pack_function
+from adaptive_exec.levels.functions import are_large, pack_function, parts_of
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
@@ -275,6 +275,8 @@ class AdaptiveExecutor(Executor):
             return
         if getattr(first, "__closure__", None) and not _is_importable(first):
             return  # a closure may hold gigabytes, and travels with each call
+        if are_large(parts_of(first)):
+            return
         packed = pack_function(first)
         if packed is not None and packed.piece is None and len(packed.body) <= PRELOAD_BYTES:
             self._preload[_SUBMITS] = packed.body

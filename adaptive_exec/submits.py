@@ -49,7 +49,7 @@ class SubmitCalls:
         records: "Records | None" = None,
     ) -> None:
         self._records = records
-        self.work = work
+        self.work = work._replace(entered=lambda: self._next)
         self._local = local
         self._overflow: SubmitCalls | None = None
         self._is_overflow = is_overflow

@@ -68,6 +68,7 @@ class Work(NamedTuple):
         detailed: True when the caller wants seconds and bytes of each task.
         timeout_seconds: `task_timeout`, None for none.
         state_folder: Folder that tasks keep their own state in.
+        entered: With FULL, says how many calls have come.
     """
 
     batch: int
@@ -77,6 +78,7 @@ class Work(NamedTuple):
     detailed: bool = False
     timeout_seconds: float | None = None
     state_folder: str = ""
+    entered: Callable[[], int] | None = None
 
 
 class ChunkOrder(NamedTuple):

@@ -4,7 +4,7 @@ Each task by itself: one that cannot be packed or unpacked is that task's failur
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from io import BytesIO
 from types import BuiltinFunctionType, FunctionType
@@ -20,7 +20,7 @@ from adaptive_exec.levels.base import (
     Results,
     Unportable,
 )
-from adaptive_exec.levels.functions import pack_function
+from adaptive_exec.levels.functions import are_large, pack_function, parts_of
 from adaptive_exec.levels.pickles import Unpickler, loads
 from adaptive_exec.levels.plain import as_plain
 from adaptive_exec.levels.tasks import is_from_signal
@@ -42,10 +42,16 @@ PLAIN_ITEMS = 64
 """Items of one of them that are looked at; a look at each takes 0.1 us."""
 
 
-def pack_items(order: ChunkOrder) -> tuple[Packed, dict[int, Failure]]:
+def pack_items(
+    order: ChunkOrder, shorten: "Callable[[Any, int], object]"
+) -> tuple[Packed, dict[int, Failure]]:
     """Pack the arguments of a chunk's tasks.
 
     Those that cannot be packed are returned apart, by index.
+
+    Args:
+        order: The chunk.
+        shorten: Returns what travels in the place of a submitted call's function, of this index.
     """
     if order.work.style == ONE and are_plain(order.items):
         items = order.items
@@ -54,7 +60,7 @@ def pack_items(order: ChunkOrder) -> tuple[Packed, dict[int, Failure]]:
     refused: dict[int, Failure] = {}
     for index, item in enumerate(order.items, order.start):
         try:
-            packed.add(_plain_call(item) if order.work.style == FULL else item)
+            packed.add(_plain_call(item, index, shorten) if order.work.style == FULL else item)
         except BaseException as error:  # noqa: BLE001  # an argument's own pickling may raise anything
             refused[index] = _refuse(order.work.style, item, error)
             packed.skip()
@@ -84,13 +90,17 @@ def _is_plain(value: Any, depth: int = PLAIN_DEPTH) -> bool:
 
 def _is_function(function: Any) -> bool:
     if isinstance(function, FunctionType):
-        return function.__closure__ is None
+        return function.__closure__ is None and not are_large(parts_of(function))
     return isinstance(function, BuiltinFunctionType)
 
 
-def _plain_call(call: tuple[Any, ...]) -> tuple[Any, ...]:
+def _plain_call(
+    call: tuple[Any, ...], index: int, shorten: "Callable[[Any, int], object]"
+) -> tuple[Any, ...]:
     function, args, kwargs = call
-    return as_plain(function, PROTOCOL), args, kwargs
+    plain = as_plain(function, PROTOCOL)
+    travels = shorten(function, index) if plain is function else plain
+    return travels, args, kwargs
 
 
 def _refuse(style: int, item: Any, error: BaseException) -> Failure:

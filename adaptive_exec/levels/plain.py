@@ -40,7 +40,7 @@ def as_plain(function: object, protocol: int) -> object:
     assert isinstance(function, FunctionType), "checked by its class above"
     if function.__module__ != "__main__" or function.__closure__ or function.__dict__:
         return function
-    names = set(_names(function.__code__))
+    names = set(names_in(function.__code__))
     known = {name: function.__globals__[name] for name in names & function.__globals__.keys()}
     if any(value is not function and not _is_module(value) for value in known.values()):
         return function
@@ -127,8 +127,9 @@ def _is_module(value: object) -> bool:
     )
 
 
-def _names(code: CodeType) -> "Iterator[str]":
+def names_in(code: CodeType) -> "Iterator[str]":
+    """Name what code and the functions in it may look up."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from names_in(constant)

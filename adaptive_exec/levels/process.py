@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from adaptive_exec.config import (
     ARENA_BYTES_MAX,
@@ -35,11 +36,19 @@ from adaptive_exec.core.events import (
     WorkerReady,
     WorkerStalled,
 )
-from adaptive_exec.levels.arena import Arena
-from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Traits
+from adaptive_exec.levels.arena import IDLE_SECONDS, Arena
+from adaptive_exec.levels.base import (
+    FULL,
+    CannotStartError,
+    ChunkOrder,
+    Failure,
+    Outlet,
+    Traits,
+    Work,
+)
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
-from adaptive_exec.levels.functions import PackedFunction
+from adaptive_exec.levels.functions import PackedFunction, Shelf
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
@@ -74,6 +83,7 @@ class Member:
         self.channel = Channel(seat.link, arena)
         self.functions: dict[int, bool] = {}  # whether each is large
         self.has_words = False
+        self.uses: set[int] = set()  # large functions of submitted calls
         self.pid = seat.pid
         self.has_started = False
         self.order: ChunkOrder | None = None
@@ -132,6 +142,7 @@ class ProcessRunner:
         self._bare = False
         self._is_closing = False
         self._arena = Arena(ARENA_BYTES_MAX)
+        self._shelf = Shelf()
         if self._uses_loky:
             load_context()  # here and now: the first worker may be ordered as the interpreter ends
 
@@ -173,15 +184,17 @@ class ProcessRunner:
         member.cut_at, member.told_stop = None, 0
         member.look_at = member.sent_at + STOPPED_LOOK_SECONDS
         member.refused = {}
+        member.uses = set()
         if is_harmless(order):
-            self._send_packed(member, order, *pack_items(order), before=before)
+            packed, refused = pack_items(order, self._shortener(member.uses, order.work))
+            self._send_packed(member, order, packed, refused, before=before)
         else:
             self._outlet.pack_apart(partial(self._pack_apart, member, order))
 
     def _pack_apart(self, member: Member, order: ChunkOrder) -> None:
         """Pack what runs the user's code, in a thread that may be held up; the driver sends it."""
         before = time.perf_counter()
-        packed, refused = pack_items(order)
+        packed, refused = pack_items(order, self._shortener(member.uses, order.work))
         send = partial(self._send_packed, member, order, packed, refused, before=before)
         self._outlet.in_turn(send)
 
@@ -198,6 +211,9 @@ class ProcessRunner:
             return  # it was lost meanwhile, and what it had goes elsewhere
         member.refused = refused
         work = order.work
+        for number in member.uses - member.functions.keys():
+            _put_function(member, number, self._shelf.packed(number))
+            self._clear_shelf()
         if work.style != FULL and work.batch not in member.functions:
             assert work.packed is not None, "only portable batches come to processes"
             _put_function(member, work.batch, work.packed)
@@ -211,6 +227,22 @@ class ProcessRunner:
         member.sent_bytes = packed.size
         self._flush(member)
         member.transport_seconds = time.perf_counter() - before
+
+    def _shortener(self, uses: set[int], work: Work) -> Callable[[Any, int], object]:
+        """Say how a submitted call's function travels; which are used is added to `uses`."""
+        if work.entered is None or not self._arena:
+            return lambda function, _: function
+        return partial(self._shelf.shorten, uses, work.entered)
+
+    def _clear_shelf(self) -> float | None:
+        """Let go of large functions that no submitted call uses; return when to look again."""
+        if not self._shelf:
+            return None
+        now = time.monotonic()
+        busy = [one.uses for one in self._members.values() if one.order is not None]
+        for number in self._shelf.drop(busy, now):
+            self.forget(number)
+        return now + IDLE_SECONDS if self._shelf else None
 
     def retire(self, worker: int) -> None:
         """Let an idle worker end."""
@@ -274,6 +306,7 @@ class ProcessRunner:
             self._release(member)
         self._members.clear()
         self._arena.close()
+        self._shelf.clear()
         if self._starter is not None:
             self._starter.abandon()
             self._starter = None
@@ -293,7 +326,7 @@ class ProcessRunner:
 
     def tick(self, now: float) -> float | None:
         """Read what was published, look for overdue tasks, and keep the bounds."""
-        again = [self._arena.trim(now)]
+        again = [self._arena.trim(now), self._clear_shelf()]
         if self._starter is not None:
             again.append(self._starter.tick(now))
         if self._members:
@@ -402,6 +435,7 @@ class ProcessRunner:
             self._release(member)
         self._members.clear()
         self._arena.close()
+        self._shelf.clear()
         self._outlet.post(LevelClosed(time.monotonic(), LEVEL))
 
     # reading

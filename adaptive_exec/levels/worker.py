@@ -40,7 +40,7 @@ from adaptive_exec.levels.wire import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from typing import Any
+    from typing import Any, NoReturn
 
     from adaptive_exec.levels.slate import Slate
 
@@ -132,6 +132,8 @@ class Worker:
             self._functions[number] = loads(frame.body, buffers=frame.buffers)
         except BaseException as error:  # noqa: BLE001  # the user's modules run here and may raise anything
             self._unloaded[number] = describe_traceback(error)
+            if number < 0:
+                self._functions[number] = _Unloaded(error)
 
     def _forget(self, number: int) -> None:
         """Let go of a function that no task will call any more."""
@@ -176,6 +178,8 @@ class Worker:
                 return
             item = report.unpack(unpacker, length)
             if item is not NOTHING:
+                if style == FULL and item[0].__class__ is int:  # a large function, sent by itself
+                    item = (self._functions[item[0]], *item[1:])
                 self._mark(index, timed=timed)
                 report.run_one(function, style, item)
             del item
@@ -224,6 +228,16 @@ class Worker:
     def _send(self, head: "tuple[Any, ...]") -> None:
         self._channel.put(head)
         self._channel.flush()
+
+
+class _Unloaded:
+    """Stands for a function of submitted calls that could not be loaded; each of them says so."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error.with_traceback(None)
+
+    def __call__(self, *_: object, **__: object) -> "NoReturn":
+        raise self._error.with_traceback(None)  # else each call would add to it
 
 
 class _Report:

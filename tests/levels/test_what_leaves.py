@@ -1,5 +1,6 @@
 """What belongs to a batch goes with it: in the caller, in the zygote and in the workers."""
 
+import contextlib
 import functools
 import os
 import signal
@@ -13,15 +14,9 @@ import psutil
 import pytest
 
 from adaptive_exec import adaptive_executor
-from adaptive_exec.levels.arena import Arena
-from adaptive_exec.levels.functions import pack_function
-from adaptive_exec.levels.pickles import loads
-from adaptive_exec.levels.process import Member, _put_function
-from adaptive_exec.levels.starter import Seat
 from tests.levels import work
 from tests.levels.ladder import ISOLATED, LEVELS, executor_at
 from tests.levels.leaks import eventually, workers
-from tests.levels.test_arena import Pair, descriptors, descriptors_left
 
 MEGABYTE = 1 << 20
 LARGE = 40 * MEGABYTE
@@ -47,8 +42,11 @@ def own_bytes(process):
 
 
 def shared_files():
-    links = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-    return sum("adaptive-exec-piece" in str(link.readlink()) for link in links)
+    count = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another thread has closed it
+            count += "adaptive-exec-piece" in str(link.readlink())
+    return count
 
 
 @pytest.mark.parametrize("size", [0, 2 * MEGABYTE], ids=["small", "large"])
@@ -278,65 +276,6 @@ def sum_given(_):
     return sum(int(array.sum()) for array in _GIVEN)
 
 
-@pytest.mark.parametrize("left", [None, 0], ids=["beside", "lost"])
-def test_a_large_function_arrives_also_without_a_descriptor_for_it(left):
-    pair = Pair()
-    array = np.arange(MEGABYTE)
-    packed = pack_function(functools.partial(total, array))
-    member = Member(1, Seat(pair.links[0], None), Arena(64 * MEGABYTE))
-    member.channel = pair.left
-    before = descriptors()
-    _put_function(member, 7, packed)
-    frames = []
-    pair.left.flush()
-    if left is None:
-        frames += pair.right.read()[0]
-    else:
-        with descriptors_left(left):
-            frames += pair.right.read()[0]
-    while not frames:
-        pair.right.flush()
-        assert not pair.left.read()[0]
-        pair.left.flush()
-        frames += pair.right.read()[0]
-    (frame,) = frames
-    assert frame.head[1] == 7
-    assert loads(frame.body, buffers=frame.buffers)(0) == array.sum()
-    assert descriptors() == before
-
-    del frame, frames, packed
-    pair.give_back()
-    assert shared_files() == 0
-    pair.close()
-
-
-def test_a_child_of_the_caller_holds_no_large_function():
-    packed = pack_function(functools.partial(total, np.ones(2 * MEGABYTE, np.uint8)))
-    assert packed.piece is not None
-    pid = os.fork()
-    if pid == 0:
-        count = shared_files()
-        del packed
-        os._exit(count)
-    assert os.waitpid(pid, 0)[1] == 0
-    assert shared_files() == 1
-
-
-@pytest.mark.parametrize("call", ["memfd_create", "ftruncate", "pwrite"])
-def test_without_shared_memory_a_large_function_is_packed_all_the_same(monkeypatch, call):
-    def refuse(*_):
-        raise OSError(24, "refused")
-
-    before = descriptors()
-    monkeypatch.setattr(os, call, refuse)
-    packed = pack_function(functools.partial(total, np.ones(2 * MEGABYTE, np.uint8)))
-    monkeypatch.undo()
-
-    assert packed.piece is None
-    assert loads(packed.body)(1) == 2 * MEGABYTE + 1
-    assert descriptors() == before
-
-
 def test_a_loop_of_maps_leaves_nothing_in_the_workers():
     with adaptive_executor(levels="process", max_workers=2) as executor:
         for number in range(50):
@@ -344,3 +283,103 @@ def test_a_loop_of_maps_leaves_nothing_in_the_workers():
         runner = executor._driver.runner("process")
         assert eventually(lambda: not any(functions_of(one) for one in runner._members.values()))
         assert psutil.Process().num_fds() < 40
+
+
+@pytest.mark.parametrize("level", ISOLATED)
+def test_a_large_function_is_packed_once_for_the_calls_that_wait(level, tmp_path):
+    class Counted:
+        packed = 0
+
+        def __init__(self):
+            self.array = np.ones(4 * MEGABYTE, np.uint8)
+
+        def __reduce__(self):
+            Counted.packed += 1
+            return Payload, (), {"array": self.array}
+
+    held, gate = Counted(), tmp_path / "gate"
+    with executor_at(level) as executor:
+        waits = [executor.submit(work.note_and_wait, tmp_path / str(one), gate) for one in range(2)]
+        assert eventually(lambda: all((tmp_path / str(one)).exists() for one in range(2)))
+        futures = [executor.submit(lambda: int(held.array.sum())) for _ in range(30)]
+        gate.touch()
+        assert {one.result(60) for one in futures} == {4 * MEGABYTE}
+        assert {one.result() for one in waits} == {"through"}
+
+        assert Counted.packed == 1
+        assert eventually(lambda: shared_files() == 0)
+        runner = executor._driver.runner("process")
+        assert eventually(lambda: not any(functions_of(one) for one in runner._members.values()))
+
+
+def test_a_call_finds_in_a_large_function_what_it_holds_when_the_call_is_made():
+    array = np.zeros(2 * MEGABYTE, np.uint8)
+    rows = [array]
+
+    def count():
+        return len(rows), int(rows[0][0])
+
+    with executor_at("process", max_workers=1) as executor:
+        for number in range(5):
+            array[0] = number
+            assert executor.submit(count).result(30) == (number + 1, number)
+            rows.append(None)
+
+
+def test_the_caller_lets_go_of_a_large_function_of_submitted_calls():
+    with executor_at("process") as executor:
+        payload = Payload(2 * MEGABYTE)
+        seen = weakref.ref(payload)
+        futures = [executor.submit(add_with(payload), number) for number in range(9)]
+        assert [one.result(30) for one in futures] == [2 * MEGABYTE + one for one in range(9)]
+
+        del payload, futures
+        assert eventually(lambda: seen() is None)
+        assert eventually(lambda: shared_files() == 0)
+
+
+def test_many_large_functions_of_submitted_calls_do_not_pile_up():
+    with executor_at("process", max_workers=1) as executor:
+        most = 0
+        for number in range(20):
+            held = np.full(2 * MEGABYTE, number, np.uint8)
+            assert executor.submit(lambda held=held: int(held[-1])).result(30) == number
+            most = max(most, shared_files())
+        assert most <= 2
+        assert eventually(lambda: shared_files() == 0)
+
+
+class Broken:
+    def __init__(self):
+        self.array = np.ones(2 * MEGABYTE, np.uint8)
+
+    def __call__(self):
+        return len(self.array)
+
+    def __setstate__(self, state):
+        message = "not here"
+        raise LookupError(message)
+
+
+def test_each_call_of_a_large_function_that_cannot_be_loaded_says_why():
+    broken = Broken()
+    with executor_at("process") as executor:
+        futures = [executor.submit(lambda: broken()) for _ in range(4)]  # noqa: PLW0108  # by value
+        for future in futures:
+            with pytest.raises(LookupError, match="not here"):
+                future.result(30)
+        assert executor.submit(abs, -3).result(30) == 3
+
+
+def test_a_large_function_of_submitted_calls_outlives_a_worker(tmp_path):
+    array = np.ones(2 * MEGABYTE, np.uint8)
+
+    def die_once():
+        if work.executions(tmp_path / "ran") == 0:
+            work.note(tmp_path / "ran", 1)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return int(array.sum())
+
+    with executor_at("process") as executor:
+        futures = [executor.submit(die_once) for _ in range(6)]
+        assert {one.result(60) for one in futures} == {2 * MEGABYTE}
