@@ -20,7 +20,7 @@ from adaptive_exec.ledger.facts import Facts, Traded
 from adaptive_exec.ledger.folder import find_folder, open_folder
 from adaptive_exec.ledger.record import Record, RecordError, read_record, write_record
 from adaptive_exec.system.identity import is_proved_gone, this_process
-from adaptive_exec.system.locks import HAS_LOCKS, try_lock, unlock, wait_for_lock
+from adaptive_exec.system.locks import HAS_LOCKS, make_locked, try_lock, unlock, wait_for_lock
 from adaptive_exec.system.private import NotOursError, open_file
 
 SUFFIX: Final = ".lease"
@@ -97,15 +97,27 @@ class Ledger:
         self.let_go()
         self._folder = open_folder()
         self._lock = open_file(f"{self._folder}/{_LOCK}", os.O_RDWR | os.O_CREAT)
-        new = self._path(self.name).removesuffix(SUFFIX) + _NEW
-        self._file = open_file(new, os.O_RDWR | os.O_CREAT)
-        if not wait_for_lock(self._file, seconds=LEDGER_LOCK_SECONDS):  # a reader's is brief
-            message = f"somebody holds the lock of {new!r}"
-            raise OSError(message)
-        os.rename(new, self._path(self.name))  # noqa: PTH104  # it is locked before anybody sees it
+        self._file = make_locked(self._path(self.name))
+        if self._file < 0:
+            self._file = self._make_in_two_steps()
         self._identity = this_process()
         if not self._arrived_at:
             self._arrived_at, self._since = self._clock(), time.time()
+
+    def _make_in_two_steps(self) -> int:
+        """Make the lease where no file can be made without a name; readers leave new ones alone."""
+        new = self._path(self.name).removesuffix(SUFFIX) + _NEW
+        file = open_file(new, os.O_RDWR | os.O_CREAT)
+        try:
+            if wait_for_lock(file, seconds=LEDGER_LOCK_SECONDS):
+                os.rename(new, self._path(self.name))  # noqa: PTH104  # locked before anybody sees it
+                return file
+        except OSError:
+            os.close(file)
+            raise
+        os.close(file)
+        message = f"somebody holds the lock of {new!r}"
+        raise OSError(message)
 
     def _path(self, name: str) -> str:
         return f"{self._folder}/{name}{SUFFIX}"

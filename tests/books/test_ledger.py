@@ -13,6 +13,7 @@ import pytest
 from adaptive_exec.config import LEDGER_RECORD_BYTES
 from adaptive_exec.core.instructions import Standing, TradeShare
 from adaptive_exec.core.share import Claim
+from adaptive_exec.ledger import book as book_module
 from adaptive_exec.ledger import folder as folder_module
 from adaptive_exec.ledger.book import SUFFIX, Ledger, read_folder, read_ledger
 from adaptive_exec.ledger.facts import Facts
@@ -509,6 +510,16 @@ book._NEW_SECONDS = -1.0  # as by a clock that was set: what is being made looks
 while True:
     book.read_ledger()
 """
+
+
+def test_where_no_file_can_be_made_without_a_name_a_lease_is_made_in_two_steps(
+    home, ledgers, monkeypatch
+):
+    monkeypatch.setattr(book_module, "make_locked", lambda path: -1)
+    ledger = ledgers()
+
+    assert ledger.trade(order(), HOST).share.instances == 1
+    assert ledgers().trade(order(), HOST).share.instances == 2
 
 
 def test_a_failure_that_passes_costs_no_trade(home, ledgers, monkeypatch):

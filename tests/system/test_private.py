@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptive_exec.system.locks import is_at, try_lock, wait_for_lock
+from adaptive_exec.system.locks import is_at, make_locked, try_lock, wait_for_lock
 from adaptive_exec.system.private import NotOursError, check_folder, make_folder, open_file
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
@@ -100,6 +100,22 @@ def test_a_file_that_is_not_ours_alone_is_refused(tmp_path: Path, spoil, what):
 
     with pytest.raises(NotOursError, match=what):
         open_file(str(tmp_path / "mine"), os.O_RDWR | os.O_CREAT)
+
+
+def test_a_file_is_locked_before_it_has_a_name(tmp_path: Path):
+    path = str(tmp_path / "lease")
+    file = make_locked(path)
+    if file < 0:
+        pytest.skip("needs O_TMPFILE")
+
+    other = open_file(path, os.O_RDONLY)
+
+    assert not try_lock(other, shared=True)
+    assert make_locked(path) == -1, "there is one"
+    assert Path(path).stat().st_mode & 0o777 == 0o600
+    os.close(file)
+    assert try_lock(other, shared=True)
+    os.close(other)
 
 
 def test_a_lock_is_held_until_its_last_descriptor_is_closed(tmp_path: Path):
