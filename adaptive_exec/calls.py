@@ -205,8 +205,11 @@ class MapCalls:
 
         False when there was nothing.
         """
-        pulled = bool(self._asked) and not self._is_finished and not self._is_cut and self._pull()
+        pulled = self._may_pull() and self._pull()
         return self._driver.work_inline(self.batch) or pulled
+
+    def _may_pull(self) -> bool:
+        return bool(self._asked) and not self._is_finished and not self._is_cut
 
     def serve_pulls(self) -> None:
         """Pull what was asked for in the calling thread."""
@@ -399,7 +402,7 @@ class MapCalls:
         return bool(
             self._next in self._ready
             or self._loose
-            or self._asked
+            or (self._may_pull() and not self._pulling.locked())  # else another thread is at it
             or self._is_finished
             or self._driver.has_inline_work(self.batch)
         )

@@ -477,7 +477,9 @@ class Driver:
 
         Wait at most so long, then handle.
         """
-        if not self._inbox:
+        if self._lock.locked():  # another thread does it all: it may be in a long callback
+            self.waiter.wait(min(seconds, TICK_SECONDS))
+        elif not self._inbox:
             self.waiter.wait(min(seconds, self._until_tick()))
         self._tend_alone()
         self.pump()
