@@ -236,9 +236,9 @@ class MapCalls:
                 return block
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError
+            if self._driver.is_foreign:
+                self._driver.gate.check()  # raises: who would bring results is not here
             if not self.serve():
-                if self._driver.is_foreign:
-                    self._driver.gate.check()  # raises: who would bring results is not here
                 self._wait(deadline)
 
     def settle(self) -> None:

@@ -494,6 +494,7 @@ class Driver:
             try:
                 self._do_deferred()
                 self._fire_timer()
+                self._tick_at = FOREVER  # no runner without a thread has anything to look after
                 self._tend()
             finally:
                 self._give_wheel()

@@ -125,6 +125,9 @@ class Lanes:
             step: Sets its result or exception, or cancels it.
         """
         with future._condition:  # noqa: SLF001  # a lock that may be taken twice; so since 3.2
+            if future.done():  # cancelled before: its callbacks were called, and are kept there
+                step()
+                return
             callbacks, future._done_callbacks = future._done_callbacks, []  # type: ignore[attr-defined]  # noqa: SLF001  # as above
             try:
                 step()

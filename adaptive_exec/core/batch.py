@@ -8,6 +8,7 @@ from collections import deque
 from adaptive_exec.core.bounds import COUNT, bound
 from adaptive_exec.core.costs import Costs
 from adaptive_exec.core.events import BatchOpened
+from adaptive_exec.core.lifecycle import BATCH, BatchEvent, BatchState, after
 from adaptive_exec.core.peaks import NOTHING_KNOWN
 from adaptive_exec.core.quarantine import Suspect
 
@@ -75,11 +76,24 @@ class Batch:
         self.pending = 0
         self.aside: set[int] = set()
         self.recalled_bytes = 0.0
-        self.exhausted = False
-        self.dropped = False
+        self.state: BatchState = "open"
         self.line: deque[int] = deque()
         self.records: dict[int, Suspect] = {}
         self._ranges: deque[Range] = deque()
+
+    def see(self, event: BatchEvent) -> None:
+        """Take in what happened to the batch."""
+        self.state = after(BATCH, self.state, event)
+
+    @property
+    def exhausted(self) -> bool:
+        """True once no more tasks will come."""
+        return self.state != "open"
+
+    @property
+    def dropped(self) -> bool:
+        """True once what was not sent is not wanted."""
+        return self.state == "dropped"
 
     @property
     def left(self) -> int | None:
@@ -169,8 +183,7 @@ class Batch:
             The pending tasks that were sent before: somebody may have seen them begin, so they
             need an end. So do those set aside that have such neighbours behind them.
         """
-        self.exhausted = True
-        self.dropped = True
+        self.see("dropped")
         ranges = [(start, min(stop, self.frontier), n) for start, stop, n in self._ranges]
         once_sent = [one for one in ranges if one[0] < one[1]]
         self.finished += self.pending - sum(stop - start for start, stop, _ in once_sent)

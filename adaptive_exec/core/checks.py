@@ -39,6 +39,10 @@ def _batch_rules(batch: Batch, flights: list[Flight]) -> Iterator[str]:
 
 def _roster_rules(state: State, roster: Roster) -> Iterator[str]:
     level = roster.level
+    here = {**dict.fromkeys(roster.starting, "ordered"), **dict.fromkeys(roster.idle, "idle")}
+    here |= dict.fromkeys(roster.busy, "busy")
+    if any(roster.life(worker) != state for worker, state in here.items()):
+        yield f"{level}: workers are not where their lives say"
     if roster.state == "closed" and roster.size:
         yield f"level {level} is closed and has {roster.size} workers"
     if level not in state.config.ladder and roster.state != "closed":

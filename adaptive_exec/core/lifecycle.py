@@ -32,6 +32,40 @@ EXECUTOR: Final[Table[ExecutorState, ExecutorEvent]] = {
 }
 """What is taken on: everything, nothing new from outside, nothing at all."""
 
+LevelState = Literal["closed", "open", "draining", "closing"]
+LevelEvent = Literal["opened", "failed", "stopped", "drained", "gone"]
+
+LEVEL: Final[Table[LevelState, LevelEvent]] = {
+    "closed": {"opened": "open", "failed": "closed"},
+    "open": {"failed": "draining", "stopped": "draining"},
+    "draining": {"drained": "closing"},
+    "closing": {"gone": "closed"},
+}
+"""A level that is left drains first: what is out is awaited, nothing more is sent."""
+
+WorkerState = Literal["ordered", "idle", "busy", "gone"]
+WorkerEvent = Literal["reported", "given a chunk", "through", "left"]
+
+WORKER: Final[Table[WorkerState, WorkerEvent]] = {
+    "ordered": {"reported": "idle", "left": "gone"},
+    "idle": {"given a chunk": "busy", "left": "gone"},
+    "busy": {"through": "idle", "left": "gone"},
+    "gone": {},
+}
+"""A worker as the run knows it; it leaves when it is refused, lost, let go, killed, or with its
+level."""
+
+BatchState = Literal["open", "exhausted", "dropped", "finished"]
+BatchEvent = Literal["input ended", "dropped", "done"]
+
+BATCH: Final[Table[BatchState, BatchEvent]] = {
+    "open": {"input ended": "exhausted", "dropped": "dropped"},
+    "exhausted": {"input ended": "exhausted", "dropped": "dropped", "done": "finished"},
+    "dropped": {"input ended": "dropped", "dropped": "dropped", "done": "finished"},
+    "finished": {},
+}
+"""More may come; none will; none will and what was not sent is not wanted; all have an end."""
+
 
 def after(table: Table[S, E], state: S, event: E) -> S:
     """Return the state that an event leads to.

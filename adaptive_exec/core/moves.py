@@ -106,8 +106,7 @@ def degrade(state: State, roster: Roster, code: Code) -> None:
     roster.strikes = 0
     roster.start_after = 0.0
     roster.breaker = shut(roster.breaker, state.now)
-    if roster.state != "closed":
-        roster.state = "draining"
+    roster.see("failed")
     state.ailing.add(level)
     steps = [(batch, _step_down(state, batch, level)) for batch in state.batches.values()]
     news = {new for batch, new in steps if new is not None}
@@ -141,7 +140,7 @@ def close_drained(state: State) -> None:
     """Close the levels that are to go and have nothing out any more."""
     for roster in state.rosters.values():
         if roster.state == "draining" and not roster.busy:
-            roster.state = "closing"
+            roster.see("drained")
             state.orders.append(CloseLevel(roster.level))
 
 

@@ -1,8 +1,19 @@
 """The workers of one level inside a run: ordered, ready, busy, gone. Decides nothing."""
 
+from collections.abc import Iterable
+
 from adaptive_exec.core.events import Usage
 from adaptive_exec.core.instructions import SendChunk
 from adaptive_exec.core.ladder import Breaker
+from adaptive_exec.core.lifecycle import (
+    LEVEL,
+    WORKER,
+    LevelEvent,
+    LevelState,
+    WorkerEvent,
+    WorkerState,
+    after,
+)
 from adaptive_exec.core.recycle import Service, serve
 
 
@@ -73,7 +84,7 @@ class Roster:
     """The workers of one level.
 
     Attributes:
-        state: `"closed"`, `"open"`, `"draining"` (what is out is awaited) or `"closing"`.
+        state: See `LEVEL` in `core.lifecycle`.
         goal: Workers that the plan wants at most.
         cap: Workers it may have now; below `goal` after a refusal, and then grows by one at a time.
         seats: Workers that the share of the host has cores for; None where it sets no bound.
@@ -86,7 +97,8 @@ class Roster:
 
     def __init__(self, level: str) -> None:
         self.level = level
-        self.state = "closed"
+        self.state: LevelState = "closed"
+        self._lives: dict[int, WorkerState] = {}
         self.goal = 0
         self.cap = 0
         self.seats: int | None = None
@@ -134,12 +146,35 @@ class Roster:
         if not (self.on_trial or is_reduced):
             self.cap = self.goal
 
+    def see(self, event: LevelEvent) -> None:
+        """Take in what happened to the level."""
+        self.state = after(LEVEL, self.state, event)
+
+    def _see(self, worker: int, event: WorkerEvent) -> None:
+        """Take in what happened to a worker; one that is gone is forgotten."""
+        state = after(WORKER, self._lives[worker], event)
+        if state == "gone":
+            del self._lives[worker]
+        else:
+            self._lives[worker] = state
+
+    def life(self, worker: int) -> WorkerState:
+        """Return the state of a worker's life."""
+        return self._lives.get(worker, "gone")
+
+    def order(self, workers: Iterable[int]) -> None:
+        """Workers were ordered."""
+        for worker in workers:
+            self._lives[worker] = "ordered"
+            self.starting.add(worker)
+
     def knows(self, worker: int) -> bool:
         """Say whether a worker is ours and not yet gone."""
         return worker in self.starting or worker in self.services
 
     def ready(self, worker: int, service: Service) -> None:
         """A worker has reported for work."""
+        self._see(worker, "reported")
         self.starting.remove(worker)
         self.idle.append(worker)
         self.services[worker] = service
@@ -147,18 +182,22 @@ class Roster:
     def assign(self, flight: Flight) -> None:
         """Give a chunk to the worker that became idle last."""
         worker = self.idle.pop()
+        self._see(worker, "given a chunk")
         service = self.services[worker]
         flight.birth_bytes, flight.kept_bytes = service.birth_bytes, service.kept_bytes
         self.busy[worker] = flight
 
     def release(self, worker: int, usage: Usage) -> None:
         """A worker is through with its chunk."""
+        self._see(worker, "through")
         del self.busy[worker]
         self.idle.append(worker)
         self.services[worker] = serve(self.services[worker], usage)
 
     def remove(self, worker: int) -> Flight | None:
         """Forget a worker; return the chunk that was with it."""
+        if worker in self._lives:
+            self._see(worker, "left")
         self.starting.discard(worker)
         if worker in self.idle:
             self.idle.remove(worker)
@@ -167,6 +206,7 @@ class Roster:
 
     def clear(self) -> None:
         """Forget all workers, as a closed level has none."""
+        self._lives.clear()
         self.starting.clear()
         self.idle.clear()
         self.busy.clear()

@@ -220,7 +220,7 @@ class Run:
         state = self._state
         for roster in state.rosters.values():
             if roster.state == "open":
-                roster.state = "draining"
+                roster.see("stopped")
         close_drained(state)
         if all(roster.state == "closed" for roster in state.rosters.values()):
             self.finished = True
@@ -239,6 +239,7 @@ def _finish_done(state: State) -> None:
     """End the batches that are done."""
     for batch in tuple(state.batches.values()):
         if batch.is_finished:
+            batch.see("done")
             del state.batches[batch.id]
             remember(state, batch)
             state.orders.append(FinishBatch(batch.id))
@@ -281,7 +282,7 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             look_if_long_ago(state)
         case InputExhausted():
             if batch := state.batches.get(event.batch):
-                batch.exhausted = True
+                batch.see("input ended")
         case BatchDropped():
             if batch := state.batches.get(event.batch):
                 drop(state, batch)
@@ -458,7 +459,7 @@ def _give_up(state: State, event: InitializerFailed) -> None:
 def _note_closed(roster: Roster) -> None:
     if roster.state == "closing":
         roster.clear()
-        roster.state = "closed"
+        roster.see("gone")
 
 
 def _stop(state: State, event: StopRequested) -> None:
@@ -467,4 +468,4 @@ def _stop(state: State, event: StopRequested) -> None:
         if event.cancel:
             drop(state, batch)
         elif batch.buffer_tasks is not None:
-            batch.exhausted = True
+            batch.see("input ended")

@@ -89,10 +89,10 @@ def _order(state: State, roster: Roster, missing: int) -> None:
     if not has_share(state, roster):
         return
     workers = tuple(next(state.worker_ids) for _ in range(missing))
-    roster.starting.update(workers)
+    roster.order(workers)
     roster.start_after = 0.0
     if roster.state == "closed":
-        roster.state = "open"
+        roster.see("opened")
         state.orders.append(OpenLevel(roster.level, workers))
     else:
         state.orders.append(StartWorkers(roster.level, workers))

@@ -98,6 +98,8 @@ class Waiter:
             os.close(descriptor)
         self._wake_read = self._wake_write = -1
         self._poll = None
+        self._asleep = False
+        self._ringing = threading.RLock()
 
     def _ring(self) -> None:
         with self._ringing:

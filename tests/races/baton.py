@@ -450,8 +450,14 @@ def make_queue(baton: Baton) -> SimpleNamespace:
                 raise queue.Empty
             return self._items.popleft()
 
+        def get_nowait(self) -> Any:
+            return self.get(block=False)
+
         def empty(self) -> bool:
             return not self._items
+
+        def qsize(self) -> int:
+            return len(self._items)
 
         def __class_getitem__(cls, _item: object) -> type:
             return cls

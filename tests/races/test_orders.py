@@ -18,7 +18,7 @@ from tests.races.baton import search
 
 RUNS = int(os.environ.get("ADAPTIVE_EXEC_RACE_RUNS", "0"))
 """Schedules of each case; 0 for so many that the ring stays quick."""
-QUICK_RUNS = 10
+QUICK_RUNS = 6
 SLOW_RUNS = 1500
 GIB = 1024**3
 REFUSED = "cannot schedule new futures after"
@@ -53,7 +53,7 @@ class Ends:
     def check(self, *, may_cancel: bool, may_cut: bool) -> None:
         """Each future has exactly one end, and only an end that was asked for costs results."""
         assert all(future.done() for future in self.futures)
-        assert set(self.calls.values()) <= {1}
+        assert set(self.calls.values()) <= ({0, 1} if may_cancel else {1})  # kill waits for none
         for future in self.futures:
             if future.cancelled() or future.exception() is not None:
                 assert may_cancel, future
@@ -240,7 +240,7 @@ def never_taken(level, end):
         run_all([threads.Thread(target=drop), threads.Thread(target=end, args=(pool,))])
         pool.shutdown()
         check_end(pool)
-        assert ran in ([], [1, 2, 3]) or end is not shut
+        assert sorted(ran) in ([], [1, 2, 3]) or end is not shut
 
     return scene
 
