@@ -9,6 +9,7 @@ Ends with 1 when an outcome is wrong, a reading drifts, tasks are too few or the
 
 import argparse
 import faulthandler
+import logging
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from measure import describe_host, write_section
-from soak_readings import NOISY, TRIFLES, Slope, cpu_seconds, fit, now, rates, read
+from soak_readings import RATES, TRIFLES, UNJUDGED, Slope, cpu_seconds, fit, now, rates, read
 
 HERE = Path(__file__).resolve().parent
 TASKS_PER_MINUTE = 1_000_000 / 60
@@ -28,6 +29,11 @@ ENDS_SHARE, ENDS_SECONDS = 1 / 6, 600.0
 """Of the run, and at most: the first and the last part, whose rates are compared."""
 HANGS_SECONDS = 300.0
 """Seconds that a round may take, after which all stacks are printed and the program ends."""
+CYCLE_ROUNDS = 20
+"""Rounds after which all begins anew; readings are taken at its end, in short runs at quarters,
+so that they compare."""
+CYCLE_SECONDS = 60.0
+"""Seconds between readings from which a whole cycle is waited for."""
 COLUMNS = tuple(name for name in TRIFLES if name not in {"grandchildren", "shm"})
 """What the table shows; the others are judged all the same."""
 
@@ -37,6 +43,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)  # ours alone, so that all in it is ours
     os.environ.pop("XDG_RUNTIME_DIR", None)
+    logging.getLogger("adaptive_exec").addHandler(logging.NullHandler())  # deaths are wanted here
     host = describe_host()
     try:
         readings, counts = soak(folder, options.minutes * 60, options.every)
@@ -68,12 +75,14 @@ def soak(
 
     program = Soak(folder)
     begun, readings = now(), []
+    pace = CYCLE_ROUNDS if every >= CYCLE_SECONDS else CYCLE_ROUNDS // 4
     print(f"{'min':>6} {'load':>5} {'tasks':>9} " + " ".join(map(_head, COLUMNS)), flush=True)
     while not readings or readings[-1]["seconds"] < seconds:
         faulthandler.dump_traceback_later(HANGS_SECONDS, exit=True)
-        program.run_round()
+        for _ in range(pace):
+            program.run_round()
         at = now() - begun
-        if not readings or at >= seconds or at >= readings[-1]["seconds"] + every:
+        if at >= min(seconds, every * (len(readings) + 1)):
             readings.append(take_reading(program, folder, at, readings[-1:]))
             print(line_of(readings[-1]), flush=True)
     program.close()
@@ -100,12 +109,11 @@ def report(readings, counts, options) -> tuple[str, list[str]]:
     slopes = fit_all(readings, min(WARM_UP_SECONDS, WARM_UP_SHARE * seconds))
     faults = [f"{slope.name} drifts" for slope in slopes if slope.drifts]
     lines = []
-    for name in sorted(NOISY, reverse=True):
+    for name in RATES:
         first, last = rates(readings, name, min(ENDS_SECONDS, ENDS_SHARE * seconds))
         change = 100 * (last / first - 1)
-        lines.append(
-            f"{name}: {first:,.0f} in the first part, {last:,.0f} in the last ({change:+.1f} %)."
-        )
+        both = f"{first:,.0f} in the first part, {last:,.0f} in the last"
+        lines.append(f"{name}: {both} ({change:+.1f} %).")
         if abs(change) > options.rate:
             faults.append(f"{name} changed by {change:+.1f} %")
     if readings[-1]["tasks"] < options.tasks * seconds / 60:
@@ -134,12 +142,10 @@ def table_of_readings(readings) -> str:
 
 
 def table_of_slopes(slopes: Sequence[Slope]) -> str:
-    rows = [
-        "| | mean | slope per hour | standard error | over the run | drifts |",
-        "|---" * 6 + "|",
-    ]
+    head = "| | mean | slope per hour | standard error | over the run | drifts |"
+    rows = [head, "|---" * 6 + "|"]
     for one in slopes:
-        drifts = "yes" if one.drifts else "-" if one.name in NOISY else "no"
+        drifts = "yes" if one.drifts else "-" if one.name in UNJUDGED else "no"
         cells = (f"{one.mean:,.2f}", f"{one.per_hour:+,.2f}", f"{one.error_per_hour:,.2f}")
         rows.append(f"| {one.name} | {' | '.join(cells)} | {one.drift:+,.2f} | {drifts} |")
     return "\n".join(rows)

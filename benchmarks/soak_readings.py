@@ -29,6 +29,7 @@ TRIFLES = {
     "worker MiB": 1.0,
     "worker fds": 1.0,
     "worker threads": 1.0,
+    "oldest worker min": 0.0,
     "grandchildren": 0.5,
     "files": 1.0,
     "shm": 0.5,
@@ -39,8 +40,10 @@ TRIFLES = {
 `worker` is the largest of all workers; `memory files` are memfds that the parent has open."""
 TRIFLE_SHARE = 0.02
 """Share of its mean that a reading may change over a run without drifting."""
-NOISY = {"tasks/s", "CPU us/task"}
+RATES = ("tasks/s", "CPU us/task")
 """What a busy host moves; judged by the first and the last part of the run, not by a slope."""
+UNJUDGED = {*RATES, "oldest worker min"}
+"""What may go up or down."""
 ERRORS = 3.0
 """Standard errors that a slope must be away from 0 to count."""
 
@@ -58,7 +61,7 @@ class Slope:
 
     @property
     def drifts(self) -> bool:
-        if self.name in NOISY or abs(self.drift) <= self.trifle:
+        if self.name in UNJUDGED or abs(self.drift) <= self.trifle:
             return False
         return abs(self.per_hour) > ERRORS * self.error_per_hour
 
@@ -109,6 +112,7 @@ def read(folder: Path, neighbours: Iterable[int]) -> dict[str, float]:
         "worker MiB": max(map(anonymous, workers), default=0),
         "worker fds": max((len(_descriptors(pid)) for pid in workers), default=0),
         "worker threads": max((_status(pid).get("Threads", 0) for pid in workers), default=0),
+        "oldest worker min": max(map(_age_minutes, workers), default=0),
         "grandchildren": len(below),
         "files": sum(1 for _ in folder.rglob("*")),
         "shm": sum("adaptive" in path.name or f"-{me}" in path.name for path in _shared()),
@@ -142,7 +146,10 @@ def rates(
     end = readings[-1]["seconds"]
     first = [one for one in readings if one["seconds"] <= readings[0]["seconds"] + seconds]
     last = [one for one in readings if one["seconds"] >= end - seconds]
-    return _rate(first, name), _rate(last, name)
+    return (
+        _rate(first if len(first) > 1 else readings[:2], name),
+        _rate(last if len(last) > 1 else readings[-2:], name),
+    )
 
 
 def _rate(part: Sequence[Mapping[str, float]], name: str) -> float:
@@ -162,6 +169,14 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return []
+
+
+def _age_minutes(pid: int) -> float:
+    words = _stat(pid)
+    if not words:
+        return 0.0
+    started = int(words[19]) / os.sysconf("SC_CLK_TCK")
+    return (time.clock_gettime(time.CLOCK_BOOTTIME) - started) / 60
 
 
 def _status(pid: int) -> dict[str, int]:

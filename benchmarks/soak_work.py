@@ -7,6 +7,7 @@ them would show.
 
 import contextlib
 import itertools
+import logging
 import os
 import random
 import shutil
@@ -33,7 +34,7 @@ NEIGHBOUR_ROUNDS = (1, 3)
 """Rounds of every four at which a neighbour comes, and goes."""
 
 
-class Failed(AssertionError):
+class WrongOutcomeError(AssertionError):
     """A task had no outcome, a wrong one, or two."""
 
 
@@ -48,8 +49,10 @@ def closure(token: int, size: int = KEPT_BYTES) -> Callable[[int], int]:
     return work
 
 
-def expected(token: int, number: int) -> int:
-    return token + sum(range(2_000)) + number
+def expected(token: int) -> Callable[[int], int]:
+    """Return what says of an input what such a task makes of it."""
+    base = token + sum(range(2_000))
+    return lambda number: base + number
 
 
 def square(number: int) -> int:
@@ -95,7 +98,7 @@ class Exits:
 def check(what: str, found: object, right: object) -> None:
     if found != right:
         message = f"{what}: wrong outcome, got {str(found)[:300]} for {str(right)[:300]}"
-        raise Failed(message)
+        raise WrongOutcomeError(message)
 
 
 def map_it(what: str, executor: AdaptiveExecutor, function, count: int, right) -> int:
@@ -136,7 +139,7 @@ class Soak:
         self._chooser = random.Random(7)
         self._tokens = itertools.count(1)
         self._neighbour: subprocess.Popen[bytes] | None = None
-        self._steady = adaptive_executor(max_workers=2)
+        self._steady = adaptive_executor(max_workers=2, share_host=False)  # else they come and go
         self._harmed = adaptive_executor(max_workers=2, isolate=True, max_tasks_per_worker=400)
         before = children_of(os.getpid())
         self.tasks += map_it("first", self._harmed, nap, 8, lambda number: -number)
@@ -163,7 +166,7 @@ class Soak:
 
     def _use_steady(self, turn: int) -> None:
         token, executor = next(self._tokens), self._steady
-        right = self._right(token)
+        right = expected(token)
         self.tasks += map_it("tiny map", executor, square, 1_000, square)
         self.tasks += map_it("map", executor, closure(token), 1_000, right)
         self.tasks += submit_it("submit", executor, closure(token), 200, right)
@@ -179,14 +182,11 @@ class Soak:
         executor, token = self._harmed, next(self._tokens)
         with self._killing():
             self.tasks += map_it("killed", executor, nap, 400, lambda number: -number)
-        self.tasks += submit_it(
-            "submit, recycled", executor, closure(token), 300, self._right(token)
-        )
+        right = expected(token)
+        self.tasks += submit_it("submit, recycled", executor, closure(token), 300, right)
         exits = Exits(self._folder, once=40, always=90)
-        right = {90: PoisonTaskError}
-        self.tasks += outcomes_it(
-            "exits", executor, exits, 200, lambda number: right.get(number, 2 * number)
-        )
+        poison = {90: PoisonTaskError}
+        self.tasks += outcomes_it("exits", executor, exits, 200, lambda n: poison.get(n, 2 * n))
         exits._mark.unlink()  # noqa: SLF001  # made by the task
         self.counts["exits"] += 1
 
@@ -194,7 +194,7 @@ class Soak:
         for level in ("process", "thread", "sequential"):
             token = next(self._tokens)
             with adaptive_executor(levels=level, max_workers=2) as executor:
-                self.tasks += map_it(level, executor, closure(token), 300, self._right(token))
+                self.tasks += map_it(level, executor, closure(token), 300, expected(token))
             self.counts["executors"] += 1
         self._use_journal("process" if turn % 2 else "auto")
 
@@ -209,9 +209,6 @@ class Soak:
             check("recalled", recalled, 300 if is_again else 0)
             self.counts["executors"] += 1
         shutil.rmtree(folder)
-
-    def _right(self, token: int) -> Callable[[int], int]:
-        return lambda number: expected(token, number)
 
     @contextlib.contextmanager
     def _killing(self) -> Iterator[None]:
@@ -257,11 +254,10 @@ def be_neighbour() -> None:
     with contextlib.suppress(KeyboardInterrupt), adaptive_executor(max_workers=2) as executor:
         while True:
             token = time.monotonic_ns() % 1_000_000
-            map_it(
-                "neighbour", executor, closure(token), 500, lambda number: expected(token, number)
-            )
+            map_it("neighbour", executor, closure(token), 500, expected(token))
             time.sleep(0.3)
 
 
 if __name__ == "__main__":
+    logging.getLogger("adaptive_exec").addHandler(logging.NullHandler())
     be_neighbour()
