@@ -29,6 +29,8 @@ ENDS_SHARE, ENDS_SECONDS = 1 / 6, 600.0
 """Of the run, and at most: the first and the last part, whose rates are compared."""
 HANGS_SECONDS = 300.0
 """Seconds that a round may take, after which all stacks are printed and the program ends."""
+SETTLE_SECONDS = 1.5
+"""Seconds before a reading: memory files that nobody uses are kept for one."""
 CYCLE_ROUNDS = 20
 """Rounds after which all begins anew; readings are taken at its end, in short runs at quarters,
 so that they compare."""
@@ -92,7 +94,7 @@ def soak(
 
 def take_reading(program, folder: Path, at: float, before: Sequence[Mapping[str, float]]):
     """Read once, with the rates since the reading before."""
-    time.sleep(0.1)  # what the last round has ended is gone
+    time.sleep(SETTLE_SECONDS)
     reading = read(folder, program.neighbours)
     used = cpu_seconds(program.neighbours) - program.neighbour_cpu_seconds
     reading |= {"seconds": at, "tasks": program.tasks, "cpu": used, "load": os.getloadavg()[0]}

@@ -251,6 +251,7 @@ def _right_or_error(number: int) -> object:
 
 def be_neighbour() -> None:
     """Work on an executor of one's own until a signal comes, half of the time at rest."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     with contextlib.suppress(KeyboardInterrupt), adaptive_executor(max_workers=2) as executor:
         while True:
             token = time.monotonic_ns() % 1_000_000
