@@ -19,7 +19,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from measure import describe_host, write_section
-from soak_readings import RATES, TRIFLES, UNJUDGED, Slope, cpu_seconds, fit, now, rates, read
+from soak_readings import (
+    RATES,
+    TRIFLES,
+    UNJUDGED,
+    Slope,
+    cpu_seconds,
+    fit,
+    give_back,
+    now,
+    rates,
+    read,
+)
 
 HERE = Path(__file__).resolve().parent
 TASKS_PER_MINUTE = 1_000_000 / 60
@@ -95,6 +106,7 @@ def soak(
 def take_reading(program, folder: Path, at: float, before: Sequence[Mapping[str, float]]):
     """Read once, with the rates since the reading before."""
     time.sleep(SETTLE_SECONDS)
+    give_back()
     reading = read(folder, program.neighbours)
     used = cpu_seconds(program.neighbours) - program.neighbour_cpu_seconds
     reading |= {"seconds": at, "tasks": program.tasks, "cpu": used, "load": os.getloadavg()[0]}

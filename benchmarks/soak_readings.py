@@ -4,6 +4,8 @@ A reading is a number for each name in `TRIFLES`, taken between two rounds, when
 of the program is what it keeps: the parent, two kept executors with a zygote each, their workers.
 """
 
+import contextlib
+import ctypes
 import math
 import os
 import resource
@@ -117,6 +119,12 @@ def read(folder: Path, neighbours: Iterable[int]) -> dict[str, float]:
         "files": sum(1 for _ in folder.rglob("*")),
         "shm": sum("adaptive" in path.name or f"-{me}" in path.name for path in _shared()),
     }
+
+
+def give_back() -> None:
+    """Have the C library give free memory back, so that what is read is what is held."""
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def cpu_seconds(neighbours: Iterable[int]) -> float:
