@@ -1,6 +1,6 @@
 """Does anything grow or decay over an hour of everything at once?
 
-    python benchmarks/soak.py [--minutes 60] [--every 60] [--write]
+    python benchmarks/soak.py [--minutes 60] [--every 60] [--rate 5] [--trifle 1] [--write]
 
 One program runs rounds of tasks until its time is over, at least 1,000,000 an hour: see
 `soak_work.py`. Between rounds it reads itself, its zygotes and its workers: see `soak_readings.py`.
@@ -19,18 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from measure import describe_host, write_section
-from soak_readings import (
-    RATES,
-    TRIFLES,
-    UNJUDGED,
-    Slope,
-    cpu_seconds,
-    fit,
-    give_back,
-    now,
-    rates,
-    read,
-)
+from soak_readings import RATES, TRIFLES, UNJUDGED, Slope, cpu_seconds, fit, give_back, rates, read
 
 HERE = Path(__file__).resolve().parent
 TASKS_PER_MINUTE = 1_000_000 / 60
@@ -75,6 +64,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=60.0, help="seconds between readings")
     parser.add_argument("--rate", type=float, default=5.0, help="per cent that the rate may change")
+    parser.add_argument("--trifle", type=float, default=1.0, help="factor; more in short runs")
     parser.add_argument("--tasks", type=float, default=TASKS_PER_MINUTE, help="least per minute")
     parser.add_argument("--write", action="store_true", help="put the table into the page")
     return parser.parse_args()
@@ -87,14 +77,14 @@ def soak(
     from soak_work import Soak
 
     program = Soak(folder)
-    begun, readings = now(), []
+    begun, readings = time.monotonic(), []
     pace = CYCLE_ROUNDS if every >= CYCLE_SECONDS else CYCLE_ROUNDS // 4
     print(f"{'min':>6} {'load':>5} {'tasks':>9} " + " ".join(map(_head, COLUMNS)), flush=True)
     while not readings or readings[-1]["seconds"] < seconds:
         faulthandler.dump_traceback_later(HANGS_SECONDS, exit=True)
         for _ in range(pace):
             program.run_round()
-        at = now() - begun
+        at = time.monotonic() - begun
         if at >= min(seconds, every * (len(readings) + 1)):
             readings.append(take_reading(program, folder, at, readings[-1:]))
             print(line_of(readings[-1]), flush=True)
@@ -120,7 +110,7 @@ def take_reading(program, folder: Path, at: float, before: Sequence[Mapping[str,
 def report(readings, counts, options) -> tuple[str, list[str]]:
     """Say in a text what was read, what drifts, and how the rates compare."""
     seconds = readings[-1]["seconds"]
-    slopes = fit_all(readings, min(WARM_UP_SECONDS, WARM_UP_SHARE * seconds))
+    slopes = fit_all(readings, min(WARM_UP_SECONDS, WARM_UP_SHARE * seconds), options.trifle)
     faults = [f"{slope.name} drifts" for slope in slopes if slope.drifts]
     lines = []
     for name in RATES:
@@ -139,10 +129,10 @@ def report(readings, counts, options) -> tuple[str, list[str]]:
     return "\n\n".join([head, "\n".join(lines), *tables]), faults
 
 
-def fit_all(readings, warm_up_seconds: float) -> list[Slope]:
+def fit_all(readings, warm_up_seconds: float, factor: float) -> list[Slope]:
     part = [one for one in readings if one["seconds"] >= warm_up_seconds]
     seconds = [one["seconds"] for one in part]
-    return [fit(name, seconds, [one[name] for one in part]) for name in TRIFLES]
+    return [fit(name, seconds, [one[name] for one in part], factor) for name in TRIFLES]
 
 
 def table_of_readings(readings) -> str:

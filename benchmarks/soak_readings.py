@@ -68,8 +68,8 @@ class Slope:
         return abs(self.per_hour) > ERRORS * self.error_per_hour
 
 
-def fit(name: str, seconds: Sequence[float], values: Sequence[float]) -> Slope:
-    """Fit a line to one reading over time."""
+def fit(name: str, seconds: Sequence[float], values: Sequence[float], factor: float = 1.0) -> Slope:
+    """Fit a line to one reading over time; trifles count so many times."""
     count, middle = len(values), sum(seconds) / len(seconds)
     mean = sum(values) / count
     width = sum((at - middle) ** 2 for at in seconds)
@@ -82,7 +82,7 @@ def fit(name: str, seconds: Sequence[float], values: Sequence[float]) -> Slope:
         for at, value in zip(seconds, values, strict=True)
     )
     error = math.sqrt(left / max(1, count - 2) / width)
-    trifle = max(TRIFLES[name], TRIFLE_SHARE * abs(mean))
+    trifle = factor * max(TRIFLES[name], TRIFLE_SHARE * abs(mean))
     drift = slope * (seconds[-1] - seconds[0])
     return Slope(name, mean, slope * 3600, error * 3600, drift, trifle)
 
@@ -166,10 +166,6 @@ def _rate(part: Sequence[Mapping[str, float]], name: str) -> float:
     if name == "tasks/s":
         return tasks / max(1e-9, last["seconds"] - first["seconds"])
     return 1e6 * (last["cpu"] - first["cpu"]) / tasks
-
-
-def now() -> float:
-    return time.monotonic()
 
 
 def _stat(pid: int) -> list[str]:
