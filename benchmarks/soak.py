@@ -27,6 +27,8 @@ WARM_UP_SHARE, WARM_UP_SECONDS = 0.3, 300.0
 """Of the run, and at most: what is not judged by slopes."""
 ENDS_SHARE, ENDS_SECONDS = 1 / 6, 600.0
 """Of the run, and at most: the first and the last part, whose rates are compared."""
+FILLED_SECONDS = 600.0
+"""Of a run from which on what is bounded is filled beforehand: it takes two minutes."""
 HANGS_SECONDS = 300.0
 """Seconds that a round may take, after which all stacks are printed and the program ends."""
 SETTLE_SECONDS = 1.5
@@ -78,6 +80,10 @@ def soak(
     from soak_work import Soak
 
     program = Soak(folder)
+    if seconds >= FILLED_SECONDS:
+        program.fill_traces()
+    program.tasks = 0
+    since = {"seconds": 0.0, "tasks": 0, "cpu": cpu_seconds(program.neighbours)}
     begun, readings = time.monotonic(), []
     pace = CYCLE_ROUNDS if every >= CYCLE_SECONDS else CYCLE_ROUNDS // 4
     print(f"{'min':>6} {'load':>5} {'tasks':>9} " + " ".join(map(_head, COLUMNS)), flush=True)
@@ -87,21 +93,20 @@ def soak(
             program.run_round()
         at = time.monotonic() - begun
         if at >= min(seconds, every * (len(readings) + 1)):
-            readings.append(take_reading(program, folder, at, readings[-1:]))
+            readings.append(take_reading(program, folder, at, (readings or [since])[-1]))
             print(line_of(readings[-1]), flush=True)
     program.close()
     faulthandler.cancel_dump_traceback_later()
     return readings, program.counts
 
 
-def take_reading(program, folder: Path, at: float, before: Sequence[Mapping[str, float]]):
+def take_reading(program, folder: Path, at: float, since: Mapping[str, float]):
     """Read once, with the rates since the reading before."""
     time.sleep(SETTLE_SECONDS)
     give_back()
     reading = read(folder, program.neighbours)
     used = cpu_seconds(program.neighbours) - program.neighbour_cpu_seconds
     reading |= {"seconds": at, "tasks": program.tasks, "cpu": used, "load": os.getloadavg()[0]}
-    since = before[-1] if before else {"seconds": 0.0, "tasks": 0, "cpu": 0.0}
     tasks = reading["tasks"] - since["tasks"]
     reading["tasks/s"] = tasks / (at - since["seconds"])
     reading["CPU us/task"] = 1e6 * (used - since["cpu"]) / tasks

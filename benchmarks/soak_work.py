@@ -22,6 +22,7 @@ from pathlib import Path
 from soak_readings import children_of
 
 from adaptive_exec import AdaptiveExecutor, PoisonTaskError, adaptive_executor
+from adaptive_exec.config import TRACE_LENGTH
 
 HERE = Path(__file__).resolve().parent
 KEPT_BYTES = 200_000
@@ -148,6 +149,16 @@ class Soak:
     @property
     def neighbours(self) -> list[int]:
         return [self._neighbour.pid] if self._neighbour else []
+
+    def fill_traces(self) -> None:
+        """Decide so often that the reports of the kept executors hold as much as they ever will.
+
+        A report keeps the newest TRACE_LENGTH decisions, some 5 MiB, of which rounds make a dozen.
+        """
+        for executor in (self._steady, self._harmed):
+            while len(executor.report.decisions) < TRACE_LENGTH:
+                for _ in range(TRACE_LENGTH // 20):
+                    self.tasks += map_it("fill", executor, square, 4, square)
 
     def close(self) -> None:
         self._steady.shutdown()
