@@ -33,6 +33,8 @@ HANGS_SECONDS = 300.0
 """Seconds that a round may take, after which all stacks are printed and the program ends."""
 SETTLE_SECONDS = 1.5
 """Seconds before a reading: memory files that nobody uses are kept for one."""
+READINGS_MIN = 4
+"""Readings at the least, for a line through them: a short run goes on until it has them."""
 CYCLE_ROUNDS = 20
 """Rounds after which all begins anew; readings are taken at its end, in short runs at quarters,
 so that they compare."""
@@ -87,7 +89,7 @@ def soak(
     begun, readings = time.monotonic(), []
     pace = CYCLE_ROUNDS if every >= CYCLE_SECONDS else CYCLE_ROUNDS // 4
     print(f"{'min':>6} {'load':>5} {'tasks':>9} " + " ".join(map(_head, COLUMNS)), flush=True)
-    while not readings or readings[-1]["seconds"] < seconds:
+    while len(readings) < READINGS_MIN or readings[-1]["seconds"] < seconds:
         faulthandler.dump_traceback_later(HANGS_SECONDS, exit=True)
         for _ in range(pace):
             program.run_round()
@@ -138,6 +140,7 @@ def report(readings, counts, options) -> tuple[str, list[str]]:
 
 def fit_all(readings, warm_up_seconds: float, factor: float) -> list[Slope]:
     part = [one for one in readings if one["seconds"] >= warm_up_seconds]
+    part = part if len(part) >= READINGS_MIN else readings[-READINGS_MIN:]
     seconds = [one["seconds"] for one in part]
     return [fit(name, seconds, [one[name] for one in part], factor) for name in TRIFLES]
 
