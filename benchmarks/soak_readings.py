@@ -117,7 +117,7 @@ def read(folder: Path, neighbours: Iterable[int]) -> dict[str, float]:
         "oldest worker min": max(map(_age_minutes, workers), default=0),
         "grandchildren": len(below),
         "files": sum(1 for _ in folder.rglob("*")),
-        "shm": sum("adaptive" in path.name or f"-{me}" in path.name for path in _shared()),
+        "shm": sum(str(me) in name.split("-") for name in _shared()),
     }
 
 
@@ -210,5 +210,6 @@ def _count_maps() -> int:
     return Path("/proc/self/maps").read_text(encoding="utf-8").count("\n")
 
 
-def _shared() -> list[Path]:
-    return list(Path("/dev/shm").glob("*"))
+def _shared() -> list[str]:
+    """Return the names of all files there; those of other programs come and go."""
+    return [name for _, _, names in os.walk("/dev/shm") for name in names]
