@@ -492,10 +492,11 @@ class Driver:
             if not self._take_wheel():
                 return
             try:
-                self._do_deferred()
-                self._fire_timer()
-                self._tick_at = FOREVER  # no runner without a thread has anything to look after
-                self._tend()
+                if self._may_drive():  # another caller may have started our thread meanwhile
+                    self._do_deferred()
+                    self._fire_timer()
+                    self._tick_at = FOREVER  # without a thread no runner has much to look after
+                    self._tend()
             finally:
                 self._give_wheel()
 
@@ -548,7 +549,7 @@ class Driver:
         self._fire_timer()
 
     def _do_deferred(self) -> None:
-        while self._deferred:
+        for _ in range(len(self._deferred)):  # what is put off again comes next time
             self._deferred.popleft()()
 
     def _tick(self) -> None:

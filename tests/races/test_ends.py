@@ -183,3 +183,29 @@ def is_alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_what_is_put_off_again_comes_next_time_and_not_for_ever_now():
+    with adaptive_executor(levels=("thread",), max_workers=1) as executor:
+        driver, tries = executor._driver, []
+
+        def put_off():
+            tries.append(1)
+            assert len(tries) < 10, "put off for ever"
+            driver._deferred.append(put_off)
+
+        driver._deferred.append(put_off)
+        driver._do_deferred()
+        driver._deferred.clear()
+    assert len(tries) == 1
+
+
+def test_a_caller_leaves_what_is_put_off_to_the_thread_that_another_has_started():
+    with adaptive_executor(levels=("thread",), max_workers=1) as executor:
+        driver = executor._driver
+        answers = iter([True, False])
+        driver._may_drive = lambda: next(answers, False)
+        driver._deferred.append(lambda: pytest.fail("done by a caller"))
+        driver._tend_alone()
+        driver._deferred.clear()
+        del driver._may_drive

@@ -143,14 +143,14 @@ def run_all(those):
         one.join()
 
 
-def beside(level, bring, end):
-    """One thread brings work, another ends the executor."""
+def beside(level, bring, end, *, bringers=1):
+    """Threads bring work, another ends the executor."""
 
     def scene(threads, baton):
         pool, ends = open_pool(level, threads), Ends()
-        both = [threads.Thread(target=bring, args=(pool, ends))]
-        both += [threads.Thread(target=end, args=(pool,))]
-        run_all(both)
+        those = [threads.Thread(target=bring, args=(pool, ends)) for _ in range(bringers)]
+        those += [threads.Thread(target=end, args=(pool,))]
+        run_all(those)
         pool.shutdown()
         check_end(pool)
         # At exit the input of a map that has begun is cut: it might have no end.
@@ -370,6 +370,14 @@ def test_when_the_loop_fails_all_has_an_end(level, bring, request):
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_fork_at_any_moment_hangs_nobody(level, bring, request):
     search_twice(forked(level, bring), request)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("bring", [bring_submit, bring_map])
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_two_threads_bring_beside_an_end_has_one_end(level, bring, request):
+    search_twice(beside(level, bring, shut, bringers=2), request)
 
 
 @pytest.mark.slow
