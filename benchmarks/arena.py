@@ -26,6 +26,7 @@ from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.wire import CHUNK, Packed
 
 MIB = 1 << 20
+KEY = b"eight by"
 SIZES = (8 * MIB, 64 * MIB)
 ROUNDS = 25
 ASKED = "8 MB in a reused piece 0.25 - 0.6 ms, in a fresh one 7 - 10 ms, through a pipe 15 ms"
@@ -92,7 +93,7 @@ def carry(arena_bytes: int, *, reused: bool) -> Callable[[], float]:
     for link in links:
         link.settimeout(0)
     arena, array = Arena(arena_bytes), np.ones(SIZES[0], np.uint8)
-    left, right = Channel(links[0], arena), Channel(links[1], Arena(0))
+    left, right = Channel(links[0], arena, KEY), Channel(links[1], Arena(0), KEY, is_worker=True)
 
     def measure() -> float:
         if not reused:

@@ -287,6 +287,7 @@ class WorkerLost(NamedTuple):
         running: Index of the task that ran at death; None when none had begun or it is unknown.
         known: True when `running` can be relied on.
         blameless: True when no task is to blame: our own hand, a lost starter, an outsider's stop.
+        foul: True when it said what cannot be: each task that had begun may be to blame.
         memory: True when it died for memory.
         unexplained: True for a SIGKILL that is neither ours nor the kernel's for memory.
         peak_bytes: The worker's highest memory, None when unknown.
@@ -300,6 +301,7 @@ class WorkerLost(NamedTuple):
     running: int | None = None
     known: bool = True
     blameless: bool = False
+    foul: bool = False
     memory: bool = False
     unexplained: bool = False
     peak_bytes: int | None = None

@@ -73,8 +73,10 @@ def _rerun_known(
         put_back(state, batch, flight, ran=running)
     else:
         give_back(state, batch, running + 1, flight.stop, executions=flight.attempt - 1)
-        _give_back_begun(state, batch, flight, flight.next, running)
-        _accuse(state, batch, flight, lost, running)
+        first = flight.next if lost.foul else running
+        _give_back_begun(state, batch, flight, flight.next, first)
+        for index in range(first, running + 1):
+            _accuse(state, batch, flight, lost, index)
 
 
 def put_back(state: State, batch: Batch, flight: Flight, *, ran: int | None = None) -> None:

@@ -44,7 +44,9 @@ _SEALS = 0x2 | 0x4 | 0x10
 the sender's mapping writes)."""
 _SEALS_FOR_GOOD = 0x2 | 0x4 | 0x8
 """F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE: nobody writes to it any more."""
-_ADD_SEALS = 1033
+_ADD_SEALS, _GET_SEALS = 1033, 1034
+_STEADY = 0x2
+"""The seal without which a mapping of a file may lose its pages: who touches them then dies."""
 _MAP_FIXED = 0x10
 _READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE if hasattr(mmap, "PROT_READ") else 0
 
@@ -329,9 +331,13 @@ class Receipts:
 
         Raises:
             MemoryError: There is no memory to read it into either.
+            ValueError: It is no piece of that size.
         """
         forks = _forks[0]
         try:
+            if not _is_piece(descriptor, size):  # a task may have put another file in its place
+                message = f"a descriptor that is no piece of {size} bytes"
+                raise ValueError(message)
             try:
                 memory = map_file(descriptor, size, mmap.MAP_PRIVATE)
             except REFUSED:
@@ -360,6 +366,17 @@ class Receipts:
     def __bool__(self) -> bool:
         """Say whether there is something to take."""
         return bool(self._released or self._kept)
+
+
+def _is_piece(descriptor: int, size: int) -> bool:
+    """Say whether a file has so many bytes, and will have them for ever."""
+    import fcntl  # not on every system
+
+    try:
+        seals = fcntl.fcntl(descriptor, _GET_SEALS)
+    except OSError:
+        return False
+    return bool(seals & _STEADY) and os.fstat(descriptor).st_size >= size
 
 
 def _drain(numbers: "deque[int]") -> list[int]:

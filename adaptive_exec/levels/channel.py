@@ -10,18 +10,21 @@ from collections import deque
 from time import monotonic
 
 from adaptive_exec.levels.arena import FROM_BYTES, Arena, Receipts
-from adaptive_exec.levels.wire import (
-    RELEASED,
-    RESEND,
-    RESENT,
+from adaptive_exec.levels.frames import (
+    FROM_PARENT,
+    FROM_WORKER,
     Frame,
     Incoming,
+    NoMessageError,
     Outgoing,
-    Packed,
+    Stamp,
+    check_head,
     frame_beside,
     frame_parts,
     lay_out,
+    refuse,
 )
+from adaptive_exec.levels.wire import RELEASED, RESEND, RESENT, Packed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from adaptive_exec.levels.arena import SharedPiece
-    from adaptive_exec.levels.wire import Buffer
+    from adaptive_exec.levels.frames import Buffer
 
 
 class Channel:
@@ -38,27 +41,40 @@ class Channel:
     Args:
         link: The socket; blocking, or not.
         arena: Where our large payloads go. Several channels may share one.
+        key: What only the two ends know.
+        is_worker: Whose end it is.
     """
 
-    def __init__(self, link: "socket.socket", arena: Arena) -> None:
+    def __init__(
+        self, link: "socket.socket", arena: Arena, key: bytes, *, is_worker: bool = False
+    ) -> None:
+        ours, theirs = (FROM_WORKER, FROM_PARENT) if is_worker else (FROM_PARENT, FROM_WORKER)
         self._link = link
         self._arena = arena
         self._is_beside = bool(arena)
         self._receipts = Receipts()
-        self._incoming = Incoming(link, self._receipts)
+        self._stamp = Stamp(key, ours)
+        self._incoming = Incoming(link, self._receipts, Stamp(key, theirs))
         self._outgoing = Outgoing(link)
         self._frames: deque[Frame] = deque()
         self._answers = False
         self._lent: dict[int, SharedPiece] = {}
+
+    @property
+    def fault(self) -> NoMessageError | None:
+        """Why nothing is read any more: what came was no message; None while all is well."""
+        return self._incoming.fault
 
     def put(self, head: "tuple[Any, ...]", packed: Packed | None = None) -> None:
         """Add a frame behind what waits already."""
         if self._receipts:
             self.tell_released()
         if packed is None:
-            self._outgoing.put(frame_parts(head))
+            self._outgoing.put(frame_parts(self._stamp, head))
         elif packed.size < FROM_BYTES or not self._is_beside or not self._put_beside(head, packed):
-            self._outgoing.put(frame_parts(head, b"".join(packed.pieces), packed.buffers))
+            self._outgoing.put(
+                frame_parts(self._stamp, head, b"".join(packed.pieces), packed.buffers)
+            )
 
     def put_shared(
         self, head: "tuple[Any, ...]", lengths: "tuple[int, ...]", piece: "SharedPiece"
@@ -66,17 +82,17 @@ class Channel:
         """Add a frame whose body and buffers, of these lengths, many receivers share."""
         if self._is_beside:
             self._lent[piece.number] = piece
-            self._outgoing.put_beside(frame_beside(head, lengths, piece), piece)
+            self._outgoing.put_beside(frame_beside(self._stamp, head, lengths, piece), piece)
             return
         content = piece.read()
         body, *buffers = (content[at : at + size] for at, size in lay_out(lengths))
-        self._outgoing.put(frame_parts(head, body, buffers))
+        self._outgoing.put(frame_parts(self._stamp, head, body, buffers))
 
     def tell_released(self) -> bool:
         """Add word of the pieces of which no view is left here; return whether there are any."""
         if not self._receipts:
             return False
-        self._outgoing.put(frame_parts((RELEASED, *self._receipts.take())))
+        self._outgoing.put(frame_parts(self._stamp, (RELEASED, *self._receipts.take())))
         return True
 
     def flush(self) -> bool:
@@ -92,6 +108,7 @@ class Channel:
 
         Raises:
             OSError: The other end is gone.
+            NoMessageError: What came is no message.
         """
         while not self._is_next_here():
             if self._arena.has_free:
@@ -103,7 +120,7 @@ class Channel:
         return self._frames.popleft()
 
     def read(self) -> tuple[list[Frame], bool]:
-        """Read what is there on a non-blocking socket.
+        """Read what is there on a non-blocking socket; what is no message becomes the `fault`.
 
         Returns:
             The complete frames, and whether the other end is gone.
@@ -150,29 +167,38 @@ class Channel:
         taken = self._arena.write(self, parts, sum(places[-1]))
         if taken is None:
             return False
-        self._outgoing.put_beside(frame_beside(head, lengths, taken), taken)
+        self._outgoing.put_beside(frame_beside(self._stamp, head, lengths, taken), taken)
         return True
 
     def _sort(self, frames: "deque[Frame]") -> None:
         """Answer frames about pieces, and keep the others."""
-        while frames:
+        while frames and self.fault is None:
             frame = frames.popleft()
-            if frame.head[0] == RELEASED:
-                self._arena.release(self, frame.head[1])
-                self._arena.drop(self, frame.head[2])
-                for number in (*frame.head[1], *frame.head[2]):
-                    self._lent.pop(number, None)
-            elif frame.head[0] == RESEND:
-                self._resend(frame.head[1])
-            elif frame.head[0] == RESENT:
-                self._fill(frame)
-            else:
-                self._frames.append(frame)
-                if frame.missing:
-                    self._outgoing.put(frame_parts((RESEND, frame.missing)))
-                    self._answers = True
+            try:
+                self._sort_one(frame)
+            except NoMessageError as error:
+                self._incoming.fault = error
         if self._answers:
             self._answers = not self._outgoing.flush()
+
+    def _sort_one(self, frame: Frame) -> None:
+        kind = frame.head[0]
+        if kind in (RELEASED, RESEND, RESENT):
+            check_head(frame.head, _HEADS[kind])
+        if kind == RELEASED:
+            self._arena.release(self, frame.head[1])
+            self._arena.drop(self, frame.head[2])
+            for number in (*frame.head[1], *frame.head[2]):
+                self._lent.pop(number, None)
+        elif kind == RESEND:
+            self._resend(frame.head[1])
+        elif kind == RESENT:
+            self._fill(frame)
+        else:
+            self._frames.append(frame)
+            if frame.missing:
+                self._outgoing.put(frame_parts(self._stamp, (RESEND, frame.missing)))
+                self._answers = True
 
     def _resend(self, number: int) -> None:
         """Send what is in a piece in-band, since the other end can take no descriptor now."""
@@ -180,15 +206,18 @@ class Channel:
         shared = self._lent.pop(number, None)
         if shared is None:
             piece = self._arena.find(self, number)
-            assert piece is not None, "a piece whose descriptor was lost is nobody else's"
+            if piece is None:
+                refuse("a piece that it does not have is asked for")
             content = memoryview(piece.memory)[: piece.size]
         else:
             content = shared.read()
-        self._outgoing.put(frame_parts((RESENT, number), buffers=[content]))
+        self._outgoing.put(frame_parts(self._stamp, (RESENT, number), buffers=[content]))
         self._arena.drop(self, [number])
         self._answers = True
 
     def _fill(self, resent: Frame) -> None:
+        if len(resent.buffers) != 1:
+            refuse(f"a piece that comes in {len(resent.buffers)} parts")
         for frame in self._frames:
             if frame.missing == resent.head[1]:
                 frame.fill(memoryview(resent.buffers[0]))
@@ -202,5 +231,11 @@ class Channel:
                 return
 
 
+_HEADS: "dict[int, list[tuple[type, ...]]]" = {
+    RELEASED: [(int, list, list)],
+    RESEND: [(int, int)],
+    RESENT: [(int, int)],
+}
+"""The types of the fields of each head about pieces."""
 _DONT_WAIT = 0x40
 """MSG_DONTWAIT of Linux, where alone there are pieces."""

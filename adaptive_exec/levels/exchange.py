@@ -20,21 +20,13 @@ from adaptive_exec.levels.base import (
     Results,
     Unportable,
 )
+from adaptive_exec.levels.frames import Frame, refuse
 from adaptive_exec.levels.functions import are_large, pack_function, parts_of
+from adaptive_exec.levels.heads import Outcomes
 from adaptive_exec.levels.pickles import Unpickler, loads
 from adaptive_exec.levels.plain import as_plain
 from adaptive_exec.levels.tasks import is_from_signal
-from adaptive_exec.levels.wire import (
-    ERROR,
-    PLAIN,
-    PROTOCOL,
-    SKIPPED,
-    STAND_IN,
-    Frame,
-    Packed,
-    Unpacker,
-    are_plain,
-)
+from adaptive_exec.levels.wire import ERROR, PLAIN, PROTOCOL, SKIPPED, Packed, Unpacker, are_plain
 
 PLAIN_DEPTH = 3
 """Levels of lists, tuples and dictionaries that are looked through for objects of a class."""
@@ -109,21 +101,48 @@ def _refuse(style: int, item: Any, error: BaseException) -> Failure:
     return Failure(error)
 
 
-def take_results(frame: Frame, refused: dict[int, Failure]) -> Results:
-    """Take the outcomes in a RESULTS frame; plain values are there at once, others are packed."""
-    lengths, details = frame.head[3], frame.head[6]
-    if lengths is None:
-        return Results(loads(frame.body), details)
-    return Results.packed(len(lengths), partial(unpack_values, frame, refused), details)
+def take_results(frame: Frame, told: Outcomes, refused: dict[int, Failure]) -> Results:
+    """Take the outcomes in a RESULTS frame; plain values are there at once, others are packed.
+
+    Args:
+        frame: The frame.
+        told: What its head says.
+        refused: The failures of tasks whose arguments could not be packed, by index.
+
+    Raises:
+        NoMessageError: The frame has not what its head says.
+    """
+    if told.lengths is None:
+        return Results(_unpack_plain(frame, told.tasks), told.details)
+    for offset, status in enumerate(told.statuses or ()):
+        if status == SKIPPED and told.start + offset not in refused:
+            refuse(f"no result of task {told.start + offset}")
+    unpack = partial(unpack_values, frame, told, refused)
+    return Results.packed(told.tasks, unpack, told.details)
+
+
+def _unpack_plain(frame: Frame, count: int) -> list[Any]:
+    """Unpack values of plain types, in which nothing of the user's runs."""
+    try:
+        values = loads(frame.body)
+    except Exception as error:  # noqa: BLE001  # bytes that are no pickle may raise anything
+        refuse(f"values that cannot be read ({error})")
+    if values.__class__ is not list or len(values) != count:
+        refuse(f"not the {count} values that were told of")
+    return values
 
 
 def unpack_values(
-    frame: Frame, refused: dict[int, Failure], allowed: frozenset[tuple[str, str]] | None
+    frame: Frame,
+    told: Outcomes,
+    refused: dict[int, Failure],
+    allowed: frozenset[tuple[str, str]] | None,
 ) -> list[Any]:
     """Unpack the outcomes in a RESULTS frame; one that cannot be unpacked is that task's error.
 
     Args:
         frame: The frame.
+        told: What its head says.
         refused: What could not be packed on the way to the worker.
         allowed: What pickles may name, None for everything.
 
@@ -131,15 +150,15 @@ def unpack_values(
         NotPlainError: They name something else.
         BaseException: What a signal's handler raised meanwhile.
     """
-    _, _, start, lengths, counts, statuses, _, _ = frame.head
+    assert told.lengths is not None, "others are unpacked at once"
     load = loads if allowed is None else partial(_load_plain, allowed)
-    unpacker = Unpacker(lengths, counts, frame)
+    unpacker = Unpacker(told.lengths, told.counts, frame)
     values: list[Any] = []
-    for offset in range(len(lengths)):
-        status = statuses[offset] if statuses else 0
+    for offset in range(told.tasks):
+        status = told.statuses[offset] if told.statuses else 0
         if status == SKIPPED:
             unpacker.skip()
-            values.append(refused[start + offset])
+            values.append(refused[told.start + offset])
             continue
         if status == ERROR and allowed is not None:
             raise NotPlainError
@@ -180,9 +199,11 @@ class _Plain(Unpickler):
 def _failure(status: int, value: Any) -> Failure:
     if status == ERROR:
         error, text = loads(value)
+        if not isinstance(error, BaseException):  # as its own __reduce__ made it
+            message = f"an exception became {type(error).__name__} on its way"
+            raise TypeError(message)
         error.__cause__ = WorkerTraceback(text)
         return Failure(error)
-    assert status == STAND_IN, "the worker sends no other"
     type_name, message, text = value
     stand_in = TaskError(type_name, message, text)
     stand_in.__cause__ = WorkerTraceback(text)

@@ -17,8 +17,9 @@ from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from adaptive_exec.levels.arena import IDLE_SECONDS, SharedPiece, share
+from adaptive_exec.levels.frames import lay_out
 from adaptive_exec.levels.plain import names_in, pack_plain
-from adaptive_exec.levels.wire import PROTOCOL, lay_out, pack, pack_apart
+from adaptive_exec.levels.wire import PROTOCOL, pack, pack_apart
 
 Buffer = bytes | bytearray | memoryview
 

@@ -9,10 +9,10 @@ import signal
 import socket
 import sys
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES
+from adaptive_exec.levels.frames import KEY_BYTES
 from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.starter import (
@@ -24,7 +24,7 @@ from adaptive_exec.levels.starter import (
     make_slate,
 )
 from adaptive_exec.levels.waiter import Waiter
-from adaptive_exec.levels.worker import Worker, end_process
+from adaptive_exec.levels.worker import Worker, serve_to_the_end
 from adaptive_exec.levels.zygote_main import be_expendable, open_pidfd, prctl, watch
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class LokyStarter:
         from multiprocessing.connection import Connection  # 10 ms, only for this starter
 
         ours, theirs = socket.socketpair()
+        key = os.urandom(KEY_BYTES)
         slate_file, slate = make_slate()
         ends = [Connection(theirs.detach())]
         if slate is not None:
@@ -78,7 +79,7 @@ class LokyStarter:
         try:
             process = self._context.Process(
                 target=serve,
-                args=(ends, self._terms, os.getpid()),
+                args=(ends, self._terms, os.getpid(), key),
                 env=cap_inner_threads(self._terms.inner_threads),
             )
             process.start()
@@ -96,7 +97,7 @@ class LokyStarter:
         self._processes[worker] = _Started(process, seen_by, pidfd)
         self._waiter.watch(seen_by, lambda bits: self._on_end(worker, bits))
         ours.settimeout(0)
-        return Seat(ours, slate, process.pid)
+        return Seat(ours, slate, key, process.pid)
 
     def kill(self, worker: int) -> None:
         """Kill a worker with all it has started; on_ended answers."""
@@ -199,13 +200,14 @@ def _status(code: int | None) -> int | None:
     return None if code is None else -code if code < 0 else code << 8
 
 
-def serve(ends: "list[Connection]", terms: Terms, parent: int) -> None:
+def serve(ends: "list[Connection]", terms: Terms, parent: int, key: bytes) -> None:
     """Be a worker (in the new process).
 
     Args:
         ends: Our end of the socket and, where there is one, the slate's memory file.
         terms: What every worker is started with.
         parent: The parent's pid.
+        key: What only this worker and the parent know.
     """
     os.setpgid(0, 0)
     prctl(1, signal.SIGKILL)
@@ -218,11 +220,8 @@ def serve(ends: "list[Connection]", terms: Terms, parent: int) -> None:
     slate = Slate(ends[1].fileno(), SLATE_BYTES) if len(ends) > 1 else None
     for end in ends:
         end.close()
-    worker = Worker(link, slate, {}, terms.publish_seconds, terms.arena_bytes)
-    with suppress(OSError):  # the parent is gone
-        if worker.greet(None if terms.first is None else loads(terms.first)):
-            worker.serve()
-    end_process()
+    worker = Worker(link, slate, {}, terms.publish_seconds, terms.arena_bytes, key=key)
+    serve_to_the_end(worker, None if terms.first is None else loads(terms.first), greets=True)
 
 
 def _end_group_with(parent: int, parent_fd: int) -> None:

@@ -48,7 +48,9 @@ from adaptive_exec.levels.base import (
 )
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
+from adaptive_exec.levels.frames import IN_SLATE, Frame, NoMessageError, Stamp, read_frames, refuse
 from adaptive_exec.levels.functions import PackedFunction, Shelf
+from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
@@ -62,15 +64,15 @@ from adaptive_exec.levels.wire import (
     HELLO,
     RESULTS,
     TRIM,
-    UNLOADED,
-    Frame,
     Packed,
     pack,
-    read_frames,
 )
+from adaptive_exec.levels.worker import LINK_LOST
 from adaptive_exec.levels.zygote import ZygoteStarter
 
 LEVEL = "process"
+SINCE_AHEAD_SECONDS = 60.0
+"""Seconds by which a task's time may begin after now: UNPACK_GRACE_NS of `levels/worker`, twice."""
 
 
 class Member:
@@ -80,19 +82,19 @@ class Member:
         self.worker = worker
         self.link = seat.link
         self.slate: Slate | None = seat.slate
-        self.channel = Channel(seat.link, arena)
+        self.channel = Channel(seat.link, arena, seat.key)
+        self.stamp = Stamp(seat.key, IN_SLATE)
         self.functions: dict[int, bool] = {}  # whether each is large
         self.has_words = False
         self.uses: set[int] = set()  # large functions of submitted calls
         self.pid = seat.pid
-        self.has_started = False
+        self.has_started = self.has_greeted = False
         self.order: ChunkOrder | None = None
         self.refused: dict[int, Failure] = {}
         self.next = 0
         self.half = 0
         self.read_bytes = 0
-        self.sent_bytes = 0
-        self.result_bytes = 0
+        self.sent_bytes = self.result_bytes = 0
         self.transport_seconds = 0.0
         self.is_retiring = False
         self.retired_at = 0.0
@@ -100,12 +102,27 @@ class Member:
         self.is_gone = False
         self.gone_at = 0.0
         self.is_killed = False
+        self.fault = ""
         self.look_at = 0.0
         self.is_overdue = False
         self.sent_at = 0.0
         self.cut_at: float | None = None
         self.told_stop = 0
         self.wants_write = False
+
+    @property
+    def stop(self) -> int:
+        """The task after the last one whose results may come."""
+        assert self.order is not None, "asked of a busy worker"
+        return self.told_stop or self.order.start + len(self.order.items)
+
+    def running(self) -> int | None:
+        """Return the task that runs as the worker says; None where it says what cannot be."""
+        if self.slate is None or self.order is None:
+            return None
+        index = self.slate.running()
+        first, count = self.order.start, len(self.order.items)
+        return index if index is not None and first <= index < first + count else None
 
 
 class ProcessRunner:
@@ -186,8 +203,7 @@ class ProcessRunner:
         member.refused = {}
         member.uses = set()
         if is_harmless(order):
-            packed, refused = pack_items(order, self._shortener(member.uses, order.work))
-            self._send_packed(member, order, packed, refused, before=before)
+            self._guard(member, partial(self._pack_here, order, before=before))
         else:
             self._outlet.pack_apart(partial(self._pack_apart, member, order))
 
@@ -195,15 +211,19 @@ class ProcessRunner:
         """Pack what runs the user's code, in a thread that may be held up; the driver sends it."""
         before = time.perf_counter()
         packed, refused = pack_items(order, self._shortener(member.uses, order.work))
-        send = partial(self._send_packed, member, order, packed, refused, before=before)
-        self._outlet.in_turn(send)
+        send = partial(self._send_packed, order, packed, refused, before=before)
+        self._outlet.in_turn(partial(self._guard, member, send))
+
+    def _pack_here(self, order: ChunkOrder, member: Member, *, before: float) -> None:
+        packed, refused = pack_items(order, self._shortener(member.uses, order.work))
+        self._send_packed(order, packed, refused, member, before=before)
 
     def _send_packed(
         self,
-        member: Member,
         order: ChunkOrder,
         packed: Packed,
         refused: dict[int, Failure],
+        member: Member,
         *,
         before: float,
     ) -> None:
@@ -329,21 +349,25 @@ class ProcessRunner:
         again = [self._arena.trim(now), self._clear_shelf()]
         if self._starter is not None:
             again.append(self._starter.tick(now))
-        if self._members:
-            again.append(now + STOPPED_LOOK_SECONDS)
         for member in list(self._members.values()):
-            if not member.is_gone and (member.channel.tell_released() or member.has_words):
-                self._flush(member)
-            if member.order is not None:
-                self._read_slate(member)
-                self._look_for_overdue(member)
-                again.append(self._look_again_at(member, now))
-            self._look_for_stopped(member, now)
-            if member.is_gone:
-                again.append(self._wait_for_end(member, now))
-            elif member.is_retiring and not self._is_closing:
-                again.append(self._hurry(member, now))
+            self._guard(member, lambda one: again.append(self._look_after(one, now)))
         return min((at for at in again if at is not None), default=None)
+
+    def _look_after(self, member: Member, now: float) -> float:
+        """Do for a worker what comes by itself; return when to look again."""
+        again = [now + STOPPED_LOOK_SECONDS]
+        if not member.is_gone and (member.channel.tell_released() or member.has_words):
+            self._flush(member)
+        if member.order is not None and not member.fault:
+            self._read_slate(member)
+            self._look_for_overdue(member)
+            again.append(self._look_again_at(member, now))
+        self._look_for_stopped(member, now)
+        if member.is_gone:
+            again.append(self._wait_for_end(member, now))
+        elif member.is_retiring and not self._is_closing:
+            again.append(self._hurry(member, now))
+        return min(again)
 
     # what the starter reports
 
@@ -375,9 +399,11 @@ class ProcessRunner:
         member = self._members.pop(worker, None)
         if member is None:
             return
-        self._read_all(member)
-        running = None if member.slate is None else member.slate.running()
-        known = member.slate is not None
+        self._read_last(member)
+        if status is not None and os.waitstatus_to_exitcode(status) == LINK_LOST:
+            member.fault = member.fault or "its socket was taken from it"
+        running, known = member.running(), member.slate is not None
+        is_foul = bool(member.fault) and not member.is_killed
         self._release(member)
         if member.is_retiring and member.order is None:
             return
@@ -393,11 +419,12 @@ class ProcessRunner:
                 time.monotonic(),
                 LEVEL,
                 worker,
-                describe(status),
-                running=running if member.order is not None else None,
-                known=known or member.order is None,
+                member.fault or describe(status),
+                running=running,
+                known=member.order is None or (known and not (is_foul and running is None)),
                 blameless=member.is_killed,
-                unexplained=_is_sigkill(status) and not member.is_killed,
+                foul=is_foul,
+                unexplained=_is_sigkill(status) and not member.is_killed and not is_foul,
                 peak_bytes=peak_bytes,
             )
         )
@@ -409,8 +436,8 @@ class ProcessRunner:
             self._bare = True
         members, self._members = self._members, {}
         for worker, member in members.items():
-            self._read_all(member)
-            running = None if member.slate is None else member.slate.running()
+            self._read_last(member)
+            running = member.running()
             known = member.slate is not None or member.order is None
             self._release(member)
             now = time.monotonic()
@@ -438,13 +465,32 @@ class ProcessRunner:
         self._shelf.clear()
         self._outlet.post(LevelClosed(time.monotonic(), LEVEL))
 
-    # reading
+    # reading: what a worker sends is foreign, and any error in it is that worker's loss
 
     def _on_ready(self, member: Member, bits: int) -> None:
         del bits
         if member.worker in self._members:
-            self._read_all(member)
+            self._guard(member, self._read_all)
             self._flush(member)
+
+    def _guard(self, member: Member, step: Callable[[Member], None]) -> None:
+        """Do what concerns one worker; an error in it ends that worker and touches no other."""
+        try:
+            step(member)
+        except NoMessageError as error:
+            self._condemn(member, f"it sent what is no message ({error})")
+        except Exception as error:  # noqa: BLE001  # a bug of ours, no memory: it must stay one worker's
+            self._condemn(member, f"it could not be served ({type(error).__name__}: {error})")
+
+    def _condemn(self, member: Member, fault: str) -> None:
+        """Listen to a worker no more and end it, through its own fault; WorkerLost answers."""
+        member.fault = member.fault or fault
+        if not member.is_gone:
+            member.is_gone = True
+            member.gone_at = time.monotonic()
+            self._waiter.forget(member.link.fileno())
+        if self._starter is not None:
+            self._starter.kill(member.worker)
 
     def _read_all(self, member: Member) -> None:
         if member.is_gone:
@@ -452,11 +498,19 @@ class ProcessRunner:
         frames, is_gone = member.channel.read()
         for frame in frames:
             self._on_frame(member, frame)
+        self._read_slate(member)
+        if member.channel.fault is not None:
+            raise member.channel.fault
         if is_gone:
             member.is_gone = True
             member.gone_at = time.monotonic()
             self._waiter.forget(member.link.fileno())
-        self._read_slate(member)
+
+    def _read_last(self, member: Member) -> None:
+        """Take in what a worker has left that has ended; nonsense is of no use any more."""
+        for step in (self._read_all, self._read_slate):
+            with contextlib.suppress(Exception):  # as in `_guard`: what is lost runs again
+                step(member)
 
     def _read_slate(self, member: Member) -> None:
         """Take in what the worker has published of its present chunk."""
@@ -464,30 +518,51 @@ class ProcessRunner:
         if order is None or slate is None:
             return
         filled = slate.filled(member.half)
-        if filled <= member.read_bytes:
+        if filled == member.read_bytes:
             return
-        count, start, member.read_bytes = 0, member.read_bytes, filled
-        with slate.read(member.half, start, filled) as memory:  # an error's traceback may keep it
-            for frame in read_frames(memory):
-                place = (order.chunk, member.next)
-                assert frame.head[1:3] == place, "a half holds one chunk, in order"
-                count += self._take_results(member, frame)
+        if filled < member.read_bytes:
+            refuse("results in shared memory that were there are there no more")
+        count = 0
+        frames = self._read_published(member, slate, filled)
+        member.read_bytes = filled
+        for frame in frames:
+            if check_kind(frame) != RESULTS:
+                refuse("other than results in shared memory")
+            count += self._take_results(member, frame, self._check_place(member, frame))
         if count:
             self._outlet.post(ChunkProgressed(time.monotonic(), order.chunk, count))
 
+    @staticmethod
+    def _read_published(member: Member, slate: Slate, filled: int) -> list[Frame]:
+        """Read frames in shared memory; once more at once, if a processor shows new bytes late."""
+        count = member.stamp.count
+        try:
+            return list(
+                read_frames(slate.read(member.half, member.read_bytes, filled), member.stamp)
+            )
+        except NoMessageError:
+            member.stamp.count = count
+        return list(read_frames(slate.read(member.half, member.read_bytes, filled), member.stamp))
+
     def _on_frame(self, member: Member, frame: Frame) -> None:
-        kind = frame.head[0]
+        kind = check_kind(frame)
         if kind == RESULTS:
             self._on_results(member, frame)
         elif kind == HELLO:
             self._on_hello(member, frame)
-        elif kind == UNLOADED and member.order is not None:
-            chunk, member.order = member.order.chunk, None
-            self._outlet.post(FunctionRefused(time.monotonic(), chunk, str(frame.head[2])))
+        else:
+            order = member.order
+            if order is None or frame.head[1] != order.chunk:
+                refuse("a chunk is refused that it does not have")
+            member.order = None
+            self._outlet.post(FunctionRefused(time.monotonic(), order.chunk, frame.head[2]))
 
     def _on_hello(self, member: Member, frame: Frame) -> None:
-        _, member.pid, error = frame.head
-        member.has_started = True
+        _, pid, error = frame.head
+        if member.has_greeted or pid <= 1 or member.pid not in (0, pid):
+            refuse(f"a greeting of process {pid}")
+        member.pid = pid
+        member.has_started = member.has_greeted = True
         now = time.monotonic()
         if error:
             member.is_retiring = True
@@ -495,16 +570,27 @@ class ProcessRunner:
         else:
             self._post_ready(member)
 
+    @staticmethod
+    def _check_place(member: Member, frame: Frame) -> Outcomes:
+        """Read the head of results, which must be the next ones of the worker's chunk."""
+        told, order = read_outcomes(frame), member.order
+        if order is None or told.chunk != order.chunk or told.start != member.next:
+            refuse("results that are not the next ones")
+        if told.start + told.tasks > member.stop:
+            refuse(f"{told.tasks} results of {member.stop - told.start} tasks")
+        return told
+
     def _on_results(self, member: Member, frame: Frame) -> None:
-        order, usage = member.order, frame.head[7]
-        if order is None or frame.head[1] != order.chunk:
-            return
         self._read_slate(member)
-        count = self._take_results(member, frame)
+        told, order = self._check_place(member, frame), member.order
+        assert order is not None, "looked at just now"
+        count = self._take_results(member, frame, told)
+        usage = told.usage
         if usage is None:
             self._outlet.post(ChunkProgressed(time.monotonic(), order.chunk, count))
             return
-        tasks, wall, cpu, transport, failed, memory = usage
+        if member.next != member.stop and member.cut_at is None:
+            refuse(f"results of {member.next} tasks in place of {member.stop}")
         member.order = None
         refused = sum(index < member.next for index in member.refused)  # others wait for their turn
         self._outlet.post(
@@ -513,32 +599,30 @@ class ProcessRunner:
                 order.chunk,
                 count,
                 Usage(
-                    tasks=tasks + refused,
-                    wall_seconds=wall,
-                    cpu_seconds=cpu,
-                    transport_seconds=member.transport_seconds + transport,
+                    tasks=usage.tasks + refused,
+                    wall_seconds=usage.wall_seconds,
+                    cpu_seconds=usage.cpu_seconds,
+                    transport_seconds=member.transport_seconds + usage.transport_seconds,
                     sent_bytes=member.sent_bytes,
                     result_bytes=member.result_bytes,
-                    peak_bytes=memory[0],
-                    failed_tasks=failed + refused,
-                    span_bytes=memory[1],
-                    kept_bytes=memory[2],
-                    birth_bytes=memory[3],
+                    peak_bytes=usage.memory[0],
+                    failed_tasks=usage.failed_tasks + refused,
+                    span_bytes=usage.memory[1],
+                    kept_bytes=usage.memory[2],
+                    birth_bytes=usage.memory[3],
                 ),
             )
         )
 
-    def _take_results(self, member: Member, frame: Frame) -> int:
+    def _take_results(self, member: Member, frame: Frame, told: Outcomes) -> int:
         """Hand the outcomes in a frame in; return how many they are."""
-        assert member.order is not None, "results come for an order"
         before = time.perf_counter()
-        results = take_results(frame, member.refused)
-        count = results.count  # counted before: the taker empties the list
-        self._outlet.put_results(member.order.chunk, results)
-        member.next += count
+        results = take_results(frame, told, member.refused)
+        self._outlet.put_results(told.chunk, results)
+        member.next += told.tasks
         member.result_bytes += len(frame.body) + sum(map(len, frame.buffers))
         member.transport_seconds += time.perf_counter() - before
-        return count
+        return told.tasks
 
     # looking after
 
@@ -551,8 +635,10 @@ class ProcessRunner:
             or member.is_overdue
         ):
             return
-        index = slate.running()
+        index = member.running()
         ran_seconds = (time.monotonic_ns() - slate.running_since_ns()) / 1e9
+        if ran_seconds < -SINCE_AHEAD_SECONDS and index is not None:
+            refuse(f"a task that begins in {-ran_seconds:.0f} s")
         if index is None or ran_seconds <= order.work.timeout_seconds or slate.running() != index:
             return
         member.is_overdue = True
@@ -583,7 +669,7 @@ class ProcessRunner:
             member.cut_at = time.monotonic()
         if now < member.cut_at + CUT_SECONDS:
             return member.cut_at + CUT_SECONDS
-        running = slate.running()  # None where it has not begun, or is about to say it is through
+        running = member.running()  # None where it has not begun, or is about to say it is through
         if running is not None and running + 1 != member.told_stop:
             member.told_stop = running + 1
             self._outlet.post(TasksUnbegun(time.monotonic(), order.chunk, running + 1))
@@ -601,7 +687,7 @@ class ProcessRunner:
     def _wait_for_end(self, member: Member, now: float) -> float:
         """A worker has closed its socket: it must end within a bound, or is killed."""
         if now - member.gone_at >= CLOSE_SECONDS:
-            self.kill(member.worker)
+            self._condemn(member, "it closed its socket and did not end")
             member.gone_at = now
         return member.gone_at + CLOSE_SECONDS
 

@@ -9,6 +9,8 @@ fills the next. Decides nothing.
 import mmap
 import os
 
+from adaptive_exec.levels.frames import refuse
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
@@ -80,13 +82,28 @@ class Slate:
         return True
 
     def filled(self, half: int) -> int:
-        """Return how many bytes of a half are published (parent)."""
-        return self.numbers[_FILLED + half]
+        """Return how many bytes of a half are published (parent).
 
-    def read(self, half: int, start: int, stop: int) -> memoryview:
-        """Return published bytes of a half (parent)."""
+        Raises:
+            NoMessageError: More than it has.
+        """
+        filled = self.numbers[_FILLED + half]
+        if filled > self._half_bytes:
+            refuse(f"{filled} bytes in shared memory of {self._half_bytes}")
+        return filled
+
+    def read(self, half: int, start: int, stop: int) -> bytes:
+        """Return published bytes of a half (parent); a copy, which the worker cannot change."""
         base = HEADER_BYTES + half * self._half_bytes
-        return self._bytes[base + start : base + stop]
+        return bytes(self._bytes[base + start : base + stop])
+
+    def keep_from_children(self) -> None:
+        """Have no process that this one forks share the memory (worker).
+
+        One that touches it all the same ends by SIGSEGV.
+        """
+        if hasattr(mmap, "MADV_DONTFORK"):
+            self._map.madvise(mmap.MADV_DONTFORK)
 
     def close(self) -> None:
         """Give the memory back."""

@@ -39,11 +39,13 @@ class Seat(NamedTuple):
         link: Our end of its socket, non-blocking.
         slate: Memory shared with it; None where there is none, then results come over the socket
             alone.
+        key: What only this worker and we know, so that nobody else speaks for it.
         pid: Its process, 0 while that is not known.
     """
 
     link: socket.socket
     slate: Slate | None
+    key: bytes
     pid: int = 0
 
 

@@ -3,6 +3,7 @@
 Does not decide how many there are, and cannot kill one that runs.
 """
 
+import os
 import queue
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from adaptive_exec.core.events import (
 )
 from adaptive_exec.levels.base import ChunkOrder, Failure, Outlet, Results, Traits
 from adaptive_exec.levels.current import InThread
+from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.inner import limit_loaded
 from adaptive_exec.levels.tasks import run_tasks, try_initializer
 from adaptive_exec.levels.threads import start_thread
@@ -59,6 +61,7 @@ class ThreadRunner:
         self._inner_threads = inner_threads
         self._cores = cores
         self._limits: Any = None
+        self._pid = os.getpid()
 
     def start(self, workers: Sequence[int]) -> None:
         """Start threads; each answers with WorkerReady or StartRefused."""
@@ -167,6 +170,9 @@ class ThreadRunner:
             results = Results([])
             with InThread(order.place(), results.values, at):
                 run_tasks(order.work, order.items[at : at + bite], results)
+            if os.getpid() != self._pid:  # a task forked, and this is its child
+                last = results.values[-1]
+                end_child(last.error if isinstance(last, Failure) else None)
             failed += sum(1 for value in results.values if value.__class__ is Failure)
             at, bite = at + bite, 2 * bite
             if at >= len(order.items):

@@ -1,27 +1,21 @@
-"""Functions, arguments and results as bytes, and frames of them over a socket.
+"""Functions, arguments and results as bytes.
 
 Everything travels by pickle protocol 5; what refers to `__main__` or plain pickle refuses travels
 by cloudpickle. Each task is packed by itself, so that one that cannot be packed harms nobody else
 and shares nothing with another. Imports little, since every worker imports it. Decides nothing.
 """
 
-import _socket
-import marshal
-import os
-import sys
 from collections import deque
-from struct import Struct
 
 from adaptive_exec.levels.by_value import dump_by_value
 from adaptive_exec.levels.pickles import PickleBuffer, Pickler, dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from typing import Any
 
-    from adaptive_exec.levels.arena import Piece, Receipts, SharedPiece
+    from adaptive_exec.levels.frames import Frame
 
     Buffer = bytes | bytearray | memoryview
 
@@ -32,10 +26,6 @@ BUFFER_BYTES = 16 * 1024
 LONG_BYTES = 64 * 1024
 """Bytes from which an object inside a pickle is passed on as it is, not copied into the pickle's
 bytes. Source: the size of a pickle's frame."""
-ALIGN_BYTES = 64
-"""Bytes; buffers in a piece begin at multiples, as Arrow and wide vector instructions want it."""
-SCRATCH_BYTES = 32 * 1024
-"""Bytes read at once while small frames come; larger pieces are read into their own place."""
 PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 """Types that share nothing and can always be packed, so that many go into one pickle.
 
@@ -55,14 +45,6 @@ VALUE, ERROR, STAND_IN, SKIPPED = 0, 1, 2, 3
 
 Its value, its exception, the facts of one that cannot travel, nothing.
 """
-
-_PREFIX = Struct("<IIQ")
-"""Bytes of the head, number of buffers, bytes of the body."""
-_IN_PIECE = 1 << 31
-"""Added to the number of buffers where body and buffers are in a piece of memory."""
-_LENGTH = Struct("<Q")
-_PLACE = Struct("<QQ")
-"""The number of a piece, and how many of its bytes are used."""
 
 
 class Packed:
@@ -276,313 +258,3 @@ def _pack_by_value(
             raise refused from None
         raise
     return stream.pieces
-
-
-class Frame:
-    """One message: a head of plain facts, a body of pickles, and buffers beside it.
-
-    Attributes:
-        missing: The number of the piece that holds body and buffers, where its descriptor was lost;
-            else 0.
-        lengths: Bytes of the body and of each buffer, of one whose piece is missing.
-    """
-
-    __slots__ = ("body", "buffers", "head", "lengths", "missing")
-
-    def __init__(
-        self,
-        head: "tuple[Any, ...]",
-        body: "Buffer",
-        buffers: "Sequence[Buffer]",
-        missing: int = 0,
-        lengths: "Sequence[int]" = (),
-    ) -> None:
-        self.head = head
-        self.body = body
-        self.buffers = buffers
-        self.missing = missing
-        self.lengths = lengths
-
-    def fill(self, memory: memoryview) -> None:
-        """Take body and buffers from the bytes of their piece."""
-        body, *buffers = (memory[at : at + size] for at, size in lay_out(self.lengths))
-        self.body, self.buffers, self.missing = body, buffers, 0
-
-    def let_go(self) -> None:
-        """Refer to body and buffers no more."""
-        self.body, self.buffers = b"", ()
-
-
-def frame_parts(
-    head: "tuple[Any, ...]", body: "Buffer" = b"", buffers: "Iterable[Buffer]" = ()
-) -> "list[Buffer]":
-    """Write a frame as parts that are sent one after the other."""
-    facts = marshal.dumps(head)
-    views = [memoryview(item).cast("B") for item in buffers]
-    lengths = b"".join(_LENGTH.pack(view.nbytes) for view in views)
-    return [_PREFIX.pack(len(facts), len(views), len(body)) + lengths + facts, body, *views]
-
-
-def frame_beside(
-    head: "tuple[Any, ...]", lengths: "Sequence[int]", piece: "Piece | SharedPiece"
-) -> bytes:
-    """Write a frame whose body and buffers, of these lengths, are in a piece."""
-    facts = marshal.dumps(head)
-    prefix = _PREFIX.pack(len(facts), len(lengths) - 1 | _IN_PIECE, lengths[0])
-    sizes = b"".join(map(_LENGTH.pack, lengths[1:]))
-    return prefix + sizes + facts + _PLACE.pack(piece.number, piece.size)
-
-
-def lay_out(lengths: "Iterable[int]") -> "list[tuple[int, int]]":
-    """Lay body and buffers one after the other; return where each begins, with its length."""
-    places, at = [], 0
-    for length in lengths:
-        places.append((at, length))
-        at += -(-length // ALIGN_BYTES) * ALIGN_BYTES
-    return places
-
-
-def read_frames(memory: memoryview) -> "Iterable[Frame]":
-    """Read frames without buffers that lie one after the other in memory.
-
-    Their bodies are copies.
-    """
-    at = 0
-    while at < len(memory):
-        head_bytes, _, body_bytes = _PREFIX.unpack_from(memory, at)
-        at += _PREFIX.size
-        head = marshal.loads(memory[at : at + head_bytes])
-        at += head_bytes
-        yield Frame(head, bytes(memory[at : at + body_bytes]), [])
-        at += body_bytes
-
-
-class Outgoing:
-    """What still has to go out over a socket; the parent's never blocks."""
-
-    def __init__(self, link: "socket.socket") -> None:
-        self._link = link
-        self._parts: deque[memoryview | Piece | SharedPiece] = deque()
-        self._pieces = 0
-
-    def put(self, parts: "Iterable[Buffer]") -> None:
-        """Add a frame's parts behind what waits already."""
-        self._parts.extend(view for view in (memoryview(part) for part in parts) if view.nbytes)
-
-    def put_beside(self, frame: bytes, piece: "Piece | SharedPiece") -> None:
-        """Add a frame whose first byte the descriptor of a piece is to ride with."""
-        self._parts.append(piece)
-        self._parts.append(memoryview(frame))
-        self._pieces += 1
-
-    def flush(self) -> bool:
-        """Send what the socket takes; return True when nothing is left.
-
-        Raises:
-            OSError: The other end is gone.
-        """
-        while self._parts:
-            try:
-                sent = self._send_beside() if self._pieces else self._send()
-            except (BlockingIOError, InterruptedError):
-                return False
-            self._drop(sent)
-        return True
-
-    def close(self) -> None:
-        """Refer to what was not sent no more."""
-        self._parts.clear()
-        self._pieces = 0
-
-    def _send(self) -> int:
-        return self._link.sendmsg(list(self._parts)[:_PARTS_AT_ONCE])  # type: ignore[arg-type]  # no pieces among them
-
-    def _send_beside(self) -> int:
-        """Send what is before the next piece, or that piece's descriptor with its frame."""
-        rights: list[tuple[int, int, bytes]] = []
-        views: list[memoryview] = []
-        for part in self._parts:
-            if isinstance(part, memoryview) and len(views) < _PARTS_AT_ONCE:
-                views.append(part)
-            elif views or isinstance(part, memoryview):
-                break
-            else:
-                descriptor = part.descriptor.to_bytes(4, sys.byteorder)
-                rights.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptor))
-        sent = self._link.sendmsg(views, rights)
-        if rights:
-            self._parts.popleft()
-            self._pieces -= 1
-        return sent
-
-    def _drop(self, sent: int) -> None:
-        while sent:
-            part = self._parts[0]
-            assert isinstance(part, memoryview), "only what was sent is dropped"
-            if sent < part.nbytes:
-                self._parts[0] = part[sent:]
-                return
-            sent -= part.nbytes
-            self._parts.popleft()
-
-
-_PARTS_AT_ONCE = 64
-"""Parts per sendmsg; far below Linux's IOV_MAX of 1024."""
-
-
-class Incoming:
-    """Puts frames together from what a socket brings.
-
-    Args:
-        link: The socket.
-        receipts: Maps pieces whose descriptors come along.
-    """
-
-    def __init__(self, link: "socket.socket", receipts: "Receipts") -> None:
-        self._link = link
-        self._receipts = receipts
-        self._frames: deque[Frame] = deque()
-        self._descriptors: deque[int] = deque()
-        self._head_bytes = self._body_bytes = -1
-        self._count = 0
-        self._place_bytes = 0
-        self._fixed = bytearray()
-        self._buffers: list[bytearray] = []
-        self._targets: deque[memoryview] = deque()
-        self._scratch = memoryview(bytearray(SCRATCH_BYTES))
-        self._expect(bytearray(_PREFIX.size), self._on_prefix)
-
-    def receive(self) -> "deque[Frame] | None":
-        """Wait for frames on a blocking socket; None at its end.
-
-        Returns:
-            Complete frames, to be taken out of it.
-        """
-        while not self._frames:
-            if not self._read_once()[0]:
-                return None
-        return self._frames
-
-    def read(self, flags: int = 0) -> "tuple[list[Frame], bool]":
-        """Read what is there on a non-blocking socket, or with the flag MSG_DONTWAIT.
-
-        Returns:
-            The complete frames, and whether the other end is gone.
-        """
-        is_gone = False
-        try:
-            count, is_drained = self._read_once(flags)
-            while not is_drained:
-                count, is_drained = self._read_once(flags)
-            is_gone = count == 0
-        except (BlockingIOError, InterruptedError):
-            is_gone = False
-        except OSError:
-            is_gone = True
-        frames = list(self._frames)
-        self._frames.clear()
-        return frames, is_gone
-
-    def close(self) -> None:
-        """Close descriptors of frames that did not come in full."""
-        while self._descriptors:
-            descriptor = self._descriptors.popleft()
-            if descriptor >= 0:
-                os.close(descriptor)
-
-    def _read_once(self, flags: int = 0) -> "tuple[int, bool]":
-        """Read once; return how many bytes came, and whether no more are there now."""
-        target = self._targets[0]
-        if target.nbytes >= SCRATCH_BYTES:
-            count, is_drained = self._read_into(target, flags)
-            self._fill(count)
-            return count, is_drained
-        count, is_drained = self._read_into(self._scratch, flags)
-        came = self._scratch[:count]
-        while came.nbytes:
-            size = min(came.nbytes, self._targets[0].nbytes)
-            self._targets[0][:size] = came[:size]
-            self._fill(size)
-            came = came[size:]
-        return count, is_drained
-
-    def _read_into(self, target: memoryview, flags: int) -> "tuple[int, bool]":
-        count, ancillary, came, _ = self._link.recvmsg_into(
-            [target], _RIGHTS_BYTES, flags | _CLOSE_ON_EXEC
-        )
-        if ancillary or came & _socket.MSG_CTRUNC:
-            found = read_rights(ancillary)
-            self._descriptors.append(found[0] if found else -1)  # -1: this process may have no more
-            return count, False  # a read ends behind a descriptor, whatever follows
-        return count, count < target.nbytes
-
-    def _fill(self, count: int) -> None:
-        """Note that `count` bytes of the first target are filled."""
-        target = self._targets[0]
-        if count < target.nbytes:
-            self._targets[0] = target[count:]
-            return
-        self._targets.popleft()
-        if not self._targets:
-            self._on_full()
-
-    def _expect(self, target: bytearray, then: "Callable[[], None]") -> None:
-        self._fixed = target
-        self._on_full = then
-        self._targets.append(memoryview(target))
-
-    def _on_prefix(self) -> None:
-        self._head_bytes, count, self._body_bytes = _PREFIX.unpack(self._fixed)
-        self._count = count & ~_IN_PIECE
-        size = _LENGTH.size * self._count + self._head_bytes
-        if count & _IN_PIECE:
-            self._expect(bytearray(size + _PLACE.size), self._on_place)
-        else:
-            self._expect(bytearray(size + self._body_bytes), self._on_body)
-
-    def _sizes(self) -> list[int]:
-        return [_LENGTH.unpack_from(self._fixed, at * _LENGTH.size)[0] for at in range(self._count)]
-
-    def _on_place(self) -> None:
-        """Take body and buffers from the piece whose descriptor came with the frame."""
-        view, at = memoryview(self._fixed), self._count * _LENGTH.size
-        head = marshal.loads(view[at : at + self._head_bytes])
-        number, size = _PLACE.unpack_from(view, at + self._head_bytes)
-        descriptor = self._descriptors.popleft()
-        frame = Frame(head, b"", (), number, [self._body_bytes, *self._sizes()])
-        self._expect(bytearray(_PREFIX.size), self._on_prefix)
-        if descriptor >= 0:
-            frame.fill(self._receipts.open(descriptor, number, size))
-        self._frames.append(frame)
-
-    def _on_body(self) -> None:
-        self._buffers = [bytearray(size) for size in self._sizes()]
-        self._body = self._fixed
-        self._on_full = self._on_buffers
-        self._targets.extend(memoryview(buffer) for buffer in self._buffers if buffer)
-        if not self._targets:
-            self._on_buffers()
-
-    def _on_buffers(self) -> None:
-        at = self._count * _LENGTH.size
-        view = memoryview(self._body)
-        head = marshal.loads(view[at : at + self._head_bytes])
-        self._frames.append(Frame(head, view[at + self._head_bytes :], self._buffers))
-        self._expect(bytearray(_PREFIX.size), self._on_prefix)
-
-
-def read_rights(ancillary: "list[tuple[int, int, bytes]]") -> "list[int]":
-    """Return the descriptors that came with a message."""
-    found: list[int] = []
-    for level, kind, payload in ancillary:
-        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-            found += [
-                int.from_bytes(payload[at : at + 4], sys.byteorder)
-                for at in range(0, len(payload) - 3, 4)
-            ]
-    return found
-
-
-_CLOSE_ON_EXEC: int = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
-_RIGHTS_BYTES = _socket.CMSG_SPACE(4) if hasattr(_socket, "CMSG_SPACE") else 0
-"""Room for one descriptor; each rides with a message of its own."""

@@ -13,6 +13,8 @@ from time import monotonic_ns, perf_counter, process_time
 from adaptive_exec.levels.arena import FROM_BYTES, Arena
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.current import Place, in_process
+from adaptive_exec.levels.forks import end_child, in_child, watch_forks
+from adaptive_exec.levels.frames import IN_SLATE, Frame, NoMessageError, Stamp, frame_parts
 from adaptive_exec.levels.meter import PEAK_TASK_SECONDS, MemoryMeter, collect_and_trim
 from adaptive_exec.levels.pickles import dumps, loads
 from adaptive_exec.levels.remains import Remains
@@ -31,10 +33,8 @@ from adaptive_exec.levels.wire import (
     TRIM,
     UNLOADED,
     VALUE,
-    Frame,
     Packed,
     Unpacker,
-    frame_parts,
 )
 
 TYPE_CHECKING = False
@@ -52,6 +52,10 @@ by `submit` imports its module, as heavy as START_SECONDS allows a start to be."
 LARGE_BYTES = 1024 * 1024
 """Bytes of a packed function from which its memory is given back at once when it goes, which takes
 milliseconds."""
+LINK_LOST = 74
+"""Exit code of a worker that cannot speak to its parent any more. Source: EX_IOERR, sysexits.h."""
+TEXT_CHARACTERS_MAX = 1 << 20
+"""Characters of a traceback that a worker sends in a head."""
 NOTHING = object()
 """Stands for arguments that are not there."""
 
@@ -65,6 +69,7 @@ class Worker:
         functions: Functions that are loaded already, by id.
         publish_seconds: How long finished results may be held back.
         arena_bytes: The most bytes of shared memory that large results may have.
+        key: What only this worker and its parent know.
     """
 
     def __init__(
@@ -74,9 +79,15 @@ class Worker:
         functions: "dict[int, Any]",
         publish_seconds: float,
         arena_bytes: int,
+        *,
+        key: bytes,
     ) -> None:
-        self._channel = Channel(link, Arena(arena_bytes))
+        self._link = link
+        self._channel = Channel(link, Arena(arena_bytes), key, is_worker=True)
         self._slate = slate
+        self._stamp = Stamp(key, IN_SLATE)
+        self._pid = os.getpid()
+        self._unsent = 0
         self._functions = functions
         self._unloaded: dict[int, str] = {}
         self._large: set[int] = set()
@@ -87,6 +98,10 @@ class Worker:
         self.meter = MemoryMeter(self._channel.mapped_bytes)
         self._core_time = CoreTime()
         self._remains = Remains()
+        self._silenced: Slate | None = None
+        if slate is not None:
+            slate.keep_from_children()
+        watch_forks(self._fall_silent)
 
     def greet(self, first: "tuple[Any, tuple[Any, ...]] | None") -> bool:
         """Run the user's initializer and say hello; False when it failed."""
@@ -96,12 +111,13 @@ class Worker:
                 first[0](*first[1])
             except BaseException as error:  # noqa: BLE001  # whatever the user's code raises breaks the level
                 text = describe_traceback(error)
-        self._send((HELLO, os.getpid(), text))
+        self._send((HELLO, os.getpid(), text[-TEXT_CHARACTERS_MAX:]))
         return not text
 
     def serve(self) -> None:
         """Take frames until END or the end of the parent."""
         while True:
+            self._stay_the_worker()
             frame = self._channel.receive()
             if frame is None:
                 return
@@ -131,7 +147,7 @@ class Worker:
         try:
             self._functions[number] = loads(frame.body, buffers=frame.buffers)
         except BaseException as error:  # noqa: BLE001  # the user's modules run here and may raise anything
-            self._unloaded[number] = describe_traceback(error)
+            self._unloaded[number] = describe_traceback(error)[-TEXT_CHARACTERS_MAX:]
             if number < 0:
                 self._functions[number] = _Unloaded(error)
 
@@ -161,6 +177,7 @@ class Worker:
         report.weigh(arguments_bytes)
         frame.let_go()  # so that word of it goes along with the last results
         report.finish(self._core_time.read() - cpu_before)
+        self._unsent = 0
         self._mark(0, timed=False)
 
     def _run_tasks(self, report: "_Report", frame: Frame) -> None:
@@ -186,6 +203,7 @@ class Worker:
 
     def _mark_end(self, last: int, *, timed: bool) -> None:
         """Say that nothing runs; where nothing may run twice, the last task until it is sent."""
+        self._unsent = last
         if self._publish_seconds:
             self._mark(0, timed=False)
         else:
@@ -204,10 +222,12 @@ class Worker:
 
     def publish(self, head: "tuple[Any, ...]", packed: Packed, *, in_slate: bool) -> None:
         """Make finished results known: in shared memory, else over the socket."""
+        self._stay_the_worker()
         if in_slate and not self._overflowed and self._slate is not None:
-            parts = frame_parts(head, b"".join(packed.pieces))
+            parts = frame_parts(self._stamp, head, b"".join(packed.pieces))
             if self._slate.publish(self._half, parts):
                 return
+            self._stamp.count -= 1
         # The parent reads the slate first: what comes after must not overtake this.
         self._overflowed = True
         if packed.size >= FROM_BYTES:
@@ -225,9 +245,25 @@ class Worker:
         """Return how long finished results may be held back; those of submitted calls never."""
         return 0.0 if self._may_be_cut else self._publish_seconds
 
+    def say_whose_results_are_lost(self) -> None:
+        """Write down, before the end, the last task of those whose results cannot be sent."""
+        if self._slate is not None and self._unsent and not self._slate.numbers[0]:
+            self._slate.numbers[0] = self._unsent
+
     def _send(self, head: "tuple[Any, ...]") -> None:
+        self._stay_the_worker()
         self._channel.put(head)
         self._channel.flush()
+
+    def _stay_the_worker(self) -> None:
+        """End a child that came back from a task's code, however it was forked."""
+        if os.getpid() != self._pid:
+            end_child()
+
+    def _fall_silent(self) -> None:
+        """In a child: lose the socket and what is shared, which is not unmapped but not there."""
+        self._silenced, self._slate = self._slate, None
+        self._link.close()
 
 
 class _Unloaded:
@@ -306,9 +342,13 @@ class _Report:
                 value = function(*item)
         except BaseException as error:  # noqa: BLE001  # whatever the task raises is its result
             ended = perf_counter()
+            if in_child[0]:
+                end_child(error)
             self._add_error(error)
         else:
             ended = perf_counter()
+            if in_child[0]:
+                end_child()
             self._add_value(value)
             del value
         del item
@@ -392,7 +432,7 @@ class _Report:
         statuses = bytes(group.statuses) if any(group.statuses) else None
         details = group.details if self._detailed else None
         facts = (packed.lengths, packed.counts, statuses, details, usage)
-        head = (RESULTS, self._chunk, self._next, *facts)
+        head = (RESULTS, self._chunk, self._next, count, *facts)
         self._worker.keep(range(self._next, self._next + count), packed, (statuses, details))
         in_slate = usage is None and not packed.buffers and packed.size < FROM_BYTES
         self._worker.publish(head, packed, in_slate=in_slate)
@@ -482,7 +522,29 @@ def _text(error: BaseException) -> str:
         return "its message cannot be read"
 
 
-def end_process() -> None:
+def serve_to_the_end(
+    worker: Worker, first: "tuple[Any, tuple[Any, ...]] | None", *, greets: bool
+) -> None:
+    """Be a worker until its end; does not return.
+
+    Args:
+        worker: The worker.
+        first: The user's initializer with its arguments, None for none.
+        greets: Say hello also where there is no initializer.
+    """
+    code = 0
+    try:
+        if not (greets or first is not None) or worker.greet(first):
+            worker.serve()
+    except (OSError, NoMessageError):  # the parent is gone, or a task took the socket away
+        worker.say_whose_results_are_lost()
+        code = LINK_LOST
+    if in_child[0]:
+        end_child()
+    end_process(code)
+
+
+def end_process(code: int = 0) -> None:
     """Run what tasks registered for the end, flush what they have written, and end at once."""
     left = sys.modules.get("multiprocessing.util")
     if left is not None:  # its own exit function would wait for children; its finalizers do not
@@ -498,4 +560,4 @@ def end_process() -> None:
                 step()
         except BaseException:  # noqa: BLE001, S110  # a closed stream, the user's finalizers: nobody is left to tell
             pass
-    os._exit(0)
+    os._exit(code)

@@ -22,6 +22,14 @@ from adaptive_exec.config import (
     STOPPED_LOOK_SECONDS,
     TICK_SECONDS,
 )
+from adaptive_exec.levels.frames import (
+    KEY_BYTES,
+    NoMessageError,
+    check_head,
+    read_message,
+    refuse,
+    write_message,
+)
 from adaptive_exec.levels.inner import unset_variables
 from adaptive_exec.levels.pages import ask_for_huge_pages
 from adaptive_exec.levels.slate import make_memory_file
@@ -52,6 +60,14 @@ from adaptive_exec.levels.zygote_main import (
 
 END_POLL_SECONDS = 0.005
 """Seconds between looks for the end of a zygote where the kernel has no pidfd."""
+_ANSWERS: dict[int, list[tuple[type, ...]]] = {
+    LOADED: [(int, list, list, str)],
+    FORKED: [(int, int, int)],
+    BECAME: [(int, int, int)],
+    REFUSED: [(int, int, int, str), (int, int, type(None), str)],
+    ENDED: [(int, int, int, int), (int, int, int, type(None))],
+}
+"""The types of the fields of each answer; see `levels/zygote_main` for their kinds."""
 _BOOT = (
     "import sys,os,marshal;"
     "f=os.fdopen({file},'rb');s=marshal.load(f);f.close();"
@@ -83,14 +99,16 @@ class ZygoteStarter:
         self._events = events
         self._waiter = waiter
         self._places: dict[int, _Place] = {}
+        self._key = os.urandom(KEY_BYTES)
         self._deadline: float | None = time.monotonic() + START_SECONDS
         self._look_at = time.monotonic() + STOPPED_LOOK_SECONDS
         self._quitting = False
+        self._fault = ""
         self._became: int | None = None
         self._ending: _Ending | None = None
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._process = _launch(theirs, _settings(functions, terms))
+            self._process = _launch(theirs, _settings(functions, terms, self._key))
             self._control.settimeout(0)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
@@ -102,11 +120,12 @@ class ZygoteStarter:
     def start(self, worker: int) -> Seat:
         """Order a worker; on_started or on_refused answers."""
         ours, theirs = socket.socketpair()
-        slate_file = -1
+        slate_file, key = -1, os.urandom(KEY_BYTES)
         try:
             slate_file, slate = make_slate()
             rights = [theirs.fileno()] + ([slate_file] if slate is not None else [])
-            socket.send_fds(self._control, [marshal.dumps((FORK, worker))], rights)
+            request = write_message(self._key, (FORK, worker, key))
+            socket.send_fds(self._control, [request], rights)
             ours.settimeout(0)
         except BaseException:
             ours.close()
@@ -115,7 +134,7 @@ class ZygoteStarter:
             theirs.close()
             if slate_file >= 0:
                 os.close(slate_file)
-        return Seat(ours, slate)
+        return Seat(ours, slate, key)
 
     def kill(self, worker: int) -> None:
         """Kill a worker with all it has started; on_ended answers."""
@@ -187,7 +206,7 @@ class ZygoteStarter:
 
     def _request(self, message: tuple[Any, ...]) -> None:
         try:
-            self._control.send(marshal.dumps(message))
+            self._control.send(write_message(self._key, message))
         except OSError:
             self._process.kill()  # it takes no requests; the control socket tells of its end
 
@@ -205,7 +224,34 @@ class ZygoteStarter:
             if not message:
                 self._on_end()
                 return
-            self._on_answer(marshal.loads(message))
+            try:
+                answer = self._read(message)
+            except NoMessageError as error:
+                self._condemn(error)
+                return
+            self._on_answer(answer)
+
+    def _read(self, message: bytes) -> tuple[Any, ...]:
+        """Read an answer.
+
+        Raises:
+            NoMessageError: It is none; what was loaded runs in the zygote, and may do anything.
+        """
+        answer = read_message(self._key, message)
+        types = _ANSWERS.get(answer[0])
+        if types is None:
+            refuse(f"an answer of kind {answer[0]}")
+        check_head(answer, types)
+        is_start = answer[0] in (FORKED, BECAME)
+        if is_start and (answer[2] <= 1 or answer[2] == os.getpid()):
+            refuse(f"a worker with pid {answer[2]}")
+        return answer
+
+    def _condemn(self, error: NoMessageError) -> None:
+        """End a zygote that speaks nonsense, and with it its workers."""
+        self._fault = f"what it sent, which is no message: {error}"
+        self._process.kill()
+        self._on_end()
 
     def _on_answer(self, answer: tuple[Any, ...]) -> None:
         kind = answer[0]
@@ -269,7 +315,7 @@ class ZygoteStarter:
         if self._quitting:
             self._events.on_closed()
             return
-        self._events.on_lost(f"signal {-code}" if code < 0 else f"exit {code}")
+        self._events.on_lost(self._fault or (f"signal {-code}" if code < 0 else f"exit {code}"))
 
 
 class _Ending(NamedTuple):
@@ -309,8 +355,9 @@ def _launch(control: socket.socket, settings: bytes) -> "subprocess.Popen[bytes]
         os.close(settings_file)
 
 
-def _settings(functions: Mapping[int, bytes], terms: Terms) -> bytes:
+def _settings(functions: Mapping[int, bytes], terms: Terms, key: bytes) -> bytes:
     return marshal.dumps({
+        "key": key,
         "path": list(sys.path),
         "argv": [str(word) for word in sys.argv],
         "parent": os.getpid(),

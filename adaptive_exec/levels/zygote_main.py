@@ -10,29 +10,31 @@ import _socket as socket_module
 import atexit
 import errno
 import gc
-import marshal
 import os
 import select
 import sys
 
+from adaptive_exec.levels.forks import end_child
+from adaptive_exec.levels.frames import read_message, read_rights, write_message
 from adaptive_exec.levels.inner import limit_loaded
 from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
-from adaptive_exec.levels.wire import read_rights
-from adaptive_exec.levels.worker import Worker, describe_traceback, end_process
+from adaptive_exec.levels.worker import Worker, describe_traceback, serve_to_the_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 FORK, KILL, QUIT, FORGET = 1, 2, 3, 4
-"""Requests: `(FORK, worker)` with the worker's descriptors, `(KILL, worker)`, `(QUIT,)`,
+"""Requests: `(FORK, worker, key)` with the worker's descriptors, `(KILL, worker)`, `(QUIT,)`,
 `(FORGET, function)`."""
 LOADED, FORKED, REFUSED, ENDED, BECAME = 11, 12, 13, 14, 15
 """Answers: `(LOADED, functions, threads, error)`, `(FORKED, worker, pid)`,
 `(REFUSED, worker, errno, text)`, `(ENDED, worker, status, peak bytes)`, `(BECAME, worker, pid)`."""
 MESSAGE_BYTES = 64 * 1024
 """Bytes of the longest message; all are far shorter."""
+ERROR_CHARACTERS_MAX, THREADS_TOLD = 8 * 1024, 100
+"""What is told of a function that could not be loaded, so that the message is not too long."""
 THREADED = 3
 """Exit code of a zygote in which loading the function started threads, so that it must not fork."""
 ORPHAN_SCORE = b"1000"
@@ -96,6 +98,7 @@ class Zygote:
         self._workers: dict[int, tuple[int, int]] = {}
         self._poll = select.poll()
         self._quitting = False
+        self._keys: dict[int, bytes] = {}
 
     def load(self) -> None:
         """Load the initializer and the first function, and say how it went."""
@@ -116,7 +119,10 @@ class Zygote:
         gc.collect()
         gc.freeze()
         threads = other_threads()
-        self._answer((LOADED, list(self._functions), threads, error))
+        if os.getpid() != self._settings["self"]:
+            end_child()  # what was loaded forked, and goes on here as well
+        told = error[-ERROR_CHARACTERS_MAX:]
+        self._answer((LOADED, list(self._functions), threads[:THREADS_TOLD], told))
         if threads:
             os._exit(
                 THREADED
@@ -148,17 +154,19 @@ class Zygote:
     def _take_request(self) -> None:
         try:
             message, ancillary, flags, _ = self._control.recvmsg(
-                MESSAGE_BYTES, socket_module.CMSG_SPACE(8)
+                MESSAGE_BYTES, socket_module.CMSG_SPACE(8), socket_module.MSG_CMSG_CLOEXEC
             )
         except OSError:
             self._end_all()
         if not message:
             self._end_all()
-        request = marshal.loads(message)
+        request = read_message(self._settings["key"], message)
         if request[0] == FORK:
+            self._keys[request[1]] = request[2]
             self._fork(
                 request[1], read_rights(ancillary), lost=bool(flags & socket_module.MSG_CTRUNC)
             )
+            self._keys.clear()  # the next worker is not to have it
         elif request[0] == KILL:
             self._kill(request[1])
         elif request[0] == FORGET:
@@ -204,10 +212,9 @@ class Zygote:
             return
         self._answer((BECAME, worker, os.getpid()))
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        self._work(descriptors)
+        self._work(worker, descriptors)
 
     def _become_worker(self, worker: int, descriptors: "list[int]") -> None:
-        del worker
         try:
             _set_group(0)
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -219,11 +226,11 @@ class Zygote:
                 if descriptor >= 0:
                     os.close(descriptor)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._work(descriptors)
+            self._work(worker, descriptors)
         finally:
             os._exit(1)
 
-    def _work(self, descriptors: "list[int]") -> None:
+    def _work(self, number: int, descriptors: "list[int]") -> None:
         """Serve as a worker; does not return."""
         be_expendable()
         reseed(self._generators)
@@ -234,13 +241,9 @@ class Zygote:
             slate = Slate(descriptors[1], self._settings["slate_bytes"])
             os.close(descriptors[1])
         bounds = self._settings["publish_seconds"], self._settings["arena_bytes"]
-        worker = Worker(link, slate, self._functions, *bounds)  # type: ignore[arg-type]
-        try:
-            if self._first is None or worker.greet(self._first):
-                worker.serve()
-        except OSError:
-            pass  # the parent is gone
-        end_process()
+        key = self._keys[number]
+        worker = Worker(link, slate, self._functions, *bounds, key=key)  # type: ignore[arg-type]
+        serve_to_the_end(worker, self._first, greets=False)
 
     def _kill(self, worker: int) -> None:
         if worker in self._workers:
@@ -291,7 +294,7 @@ class Zygote:
 
     def _answer(self, message: "tuple[Any, ...]") -> None:
         try:
-            self._control.send(marshal.dumps(message))
+            self._control.send(write_message(self._settings["key"], message))
         except OSError:
             self._end_all()
 

@@ -296,7 +296,10 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.lose(worker, offset=offset, known=known, cause=cause, **how)
 
     @action(
-        2, when=lambda self: self.process_chunks, which=PICK, how=[{}, {"memory": True}, *OUTSIDE]
+        2,
+        when=lambda self: self.process_chunks,
+        which=PICK,
+        how=[{}, {"memory": True}, {"foul": True}, *OUTSIDE],
     )
     def task_kills(self, which, how):
         chunk = self.world.chunks[self.one(self.process_chunks, which)]

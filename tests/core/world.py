@@ -234,6 +234,8 @@ class World:
     def _blame(self, chunk: Chunk, running: int | None, *, known: bool, **fields) -> None:
         books = self.books[chunk.order.batch]
         accused = range(chunk.next, chunk.order.stop) if not known else [running]
+        if known and fields.get("foul") and running is not None:
+            accused = range(chunk.next, running + 1)
         if fields.get("blameless"):
             return
         for index in accused:

@@ -20,6 +20,7 @@ from tests.levels.ladder import ISOLATED, executor_at
 from tests.levels.leaks import eventually, mapped_pieces
 
 MEGABYTE = 1 << 20
+KEY = b"eight by"
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memory files")
 
 
@@ -32,7 +33,8 @@ class Pair:
             link.settimeout(0)
         self.arenas = Arena(bytes_max), Arena(bytes_max)
         self._frames = []
-        self.left, self.right = map(Channel, self.links, self.arenas)
+        self.left = Channel(self.links[0], self.arenas[0], KEY)
+        self.right = Channel(self.links[1], self.arenas[1], KEY, is_worker=True)
 
     def send(self, value):
         packed = Packed()

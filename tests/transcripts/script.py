@@ -13,7 +13,7 @@ from adaptive_exec.core.share import Claim
 from adaptive_exec.core.trace import describe
 from tests.core.world import GIB, World, make_host
 
-DEATH_FLAGS = {"memory", "blameless", "unexplained"}
+DEATH_FLAGS = {"memory", "blameless", "foul", "unexplained"}
 
 
 def replay(text: str) -> str:
