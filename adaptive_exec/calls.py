@@ -184,6 +184,11 @@ class MapCalls:
         if self._is_easy:  # else it is the caller's code, and ends in the caller's thread
             self._source = Slices(())
 
+    def give_up(self, error: BaseException) -> None:
+        """End this map with an error while all others go on."""
+        self.abort(error)
+        self._driver.post(BatchDropped(time.monotonic(), self.batch))
+
     def end_input(self, *, at_exit: bool) -> None:
         """A map's input ends by itself.
 

@@ -144,6 +144,9 @@ class Calls(Protocol):
     def abort(self, error: BaseException) -> None:
         """End every open task with this error; from any thread, more than once."""
 
+    def give_up(self, error: BaseException) -> None:
+        """End this batch with an error while all others go on."""
+
     def end_input(self, *, at_exit: bool) -> None:
         """No more calls will come from outside.
 
@@ -723,7 +726,7 @@ class Driver:
         if order.batch in self._recorded:
             self._record_apart(calls, partial(calls.ask, order.count))
         else:
-            calls.ask(order.count)
+            self._contain(calls, partial(calls.ask, order.count))
 
     def _record_apart(self, calls: Calls, step: Step) -> None:
         """Have a step run that waits for a disk; what it raises ends its batch alone."""
@@ -734,11 +737,14 @@ class Driver:
             step()
             self._tend_again_at(self._recorder.flush_if_due(may_wait=self._thread is not None))
         except Exception as error:  # noqa: BLE001  # a bug of ours, or no memory: nobody may wait for ever
-            failure = DriverError(
-                f"results could not be handed over ({type(error).__name__}: {error})"
-            )
-            failure.__cause__ = error
-            calls.abort(failure)
+            give_up(calls, error)
+
+    def _contain(self, calls: Calls, step: Step) -> None:
+        """Do what concerns one batch; an error in it ends that batch and touches no other."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  # as above
+            give_up(calls, error)
 
     def _trade(self, order: TradeShare) -> None:
         """Trade with the ledger; while chunks are out, apart, since its disk may be slow."""
@@ -832,7 +838,7 @@ class Driver:
         if batch in self._recorded:
             self._record_apart(calls, partial(self._recorder.deliver, batch, step))
         else:
-            step()
+            self._contain(calls, step)
 
     def _hand_over(self, calls: Calls, block: Block) -> None:
         if self.folders.is_used:
@@ -1046,3 +1052,10 @@ def _join(parts: Sequence[Results]) -> Results:
 
 def _log_error(error: BaseException) -> None:
     LOGGER.error("lane: a step failed", exc_info=error)
+
+
+def give_up(calls: Calls, error: Exception) -> None:
+    """End a batch whose own side has failed, with the cause chained."""
+    failure = DriverError(f"results could not be handed over ({type(error).__name__}: {error})")
+    failure.__cause__ = error
+    calls.give_up(failure)

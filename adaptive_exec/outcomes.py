@@ -3,6 +3,7 @@
 Decides nothing: the reason says which error it is.
 """
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from adaptive_exec.core.reason import Code, Reason
@@ -66,8 +67,12 @@ def make_error(index: int, reason: Reason) -> AdaptiveExecError:
 
 
 def add_note(error: BaseException, index: int, attempt: int, level: str) -> None:
-    """Say on an exception which task it is from; an object raised twice keeps its first note."""
-    if level and not any(
-        note.startswith("adaptive_exec: ") for note in getattr(error, "__notes__", ())
-    ):
-        error.add_note(f"adaptive_exec: task {index}, attempt {attempt}, level {level}")
+    """Say on an exception which task it is from; an object raised twice keeps its first note.
+
+    One whose class has notes of its own way goes without.
+    """
+    with suppress(Exception):  # whatever its own attributes raise
+        if level and not any(
+            note.startswith("adaptive_exec: ") for note in getattr(error, "__notes__", ())
+        ):
+            error.add_note(f"adaptive_exec: task {index}, attempt {attempt}, level {level}")

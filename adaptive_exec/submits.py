@@ -139,8 +139,8 @@ class SubmitCalls:
         if self._records is None:
             return
         for offset, value in enumerate(results.values):
-            entry = self._entries[start + offset]
-            if entry.is_cancelled:
+            entry = self._entries.get(start + offset)
+            if entry is None or entry.is_cancelled:
                 continue
             details = None if results.details is None else [results.details[offset]]
             block = Block(start + offset, Results([value], details), level, attempt)
@@ -185,6 +185,10 @@ class SubmitCalls:
         """End every open task with this error; from any thread, more than once."""
         for index in list(self._entries):
             self._end(self._entries.pop(index, None), error)
+
+    def give_up(self, error: BaseException) -> None:
+        """End what is open with an error; what comes later is as good as ever."""
+        self.abort(error)
 
     def call_for_attention(self) -> None:
         """Something lies ready for a caller's thread."""
@@ -256,7 +260,7 @@ class SubmitCalls:
         with hold_interrupts(), self._beginning:
             if not entry.has_begun:
                 entry.has_begun = True
-                entry.is_cancelled = not entry.future.set_running_or_notify_cancel()
+                entry.is_cancelled = not _start(entry.future)
         return _NOTHING if entry.is_cancelled else entry.call
 
     def _end(self, entry: "_Entry | None", error: BaseException) -> None:
@@ -299,3 +303,12 @@ def do_nothing() -> None:
 
 
 _NOTHING: _Call = (do_nothing, (), {})
+
+
+def _start(future: "Future[Any]") -> bool:
+    """Mark a Future as running; False where it was cancelled, or has an end of somebody else's."""
+    try:
+        return future.set_running_or_notify_cancel()
+    except (InvalidStateError, RuntimeError):
+        LOGGER.warning("submit: somebody else has set a future of ours, got %r", future)
+    return False
