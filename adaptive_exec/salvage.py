@@ -6,17 +6,17 @@ since a worker that was killed alone leaves its file too, though the journal has
 
 import glob
 import os
-from collections import defaultdict
 from typing import Any, Final
 
 from adaptive_exec.journal.book import Book
 from adaptive_exec.journal.keys import KEY_BYTES
 from adaptive_exec.journal.rows import Ended, Place, write_rows
 from adaptive_exec.levels.base import Failure
-from adaptive_exec.levels.exchange import unpack_values
-from adaptive_exec.levels.pickles import loads
+from adaptive_exec.levels.exchange import take_results
+from adaptive_exec.levels.frames import Frame
+from adaptive_exec.levels.heads import read_outcomes
 from adaptive_exec.levels.remains import LEFT, read_records
-from adaptive_exec.levels.wire import RESULTS, SKIPPED, VALUE, Frame
+from adaptive_exec.levels.wire import RESULTS, SKIPPED, VALUE
 from adaptive_exec.system.locks import HAS_LOCKS, try_lock
 from adaptive_exec.system.private import open_file
 
@@ -71,9 +71,9 @@ def _take_records(book: Book, content: bytes) -> None:
 def _take_record(book: Book, keys: list[bytes | None], record: tuple[Any, ...]) -> None:
     _, attempt, lengths, counts, statuses, details, body, buffers = record
     marks = statuses or bytes(len(keys))
-    frame = Frame((RESULTS, 0, 0, lengths, counts, statuses, details, None), body, buffers)
+    head = (RESULTS, 0, 0, len(keys), lengths, counts, statuses, details, None)
     try:
-        values = _values(frame)
+        values = _values(Frame(head, body, buffers))
     except Exception:  # noqa: BLE001  # unpickling runs the user's code; the tasks run again
         return
     # What was not run, and what cannot be unpacked here and now, is run again.
@@ -87,7 +87,7 @@ def _take_record(book: Book, keys: list[bytes | None], record: tuple[Any, ...]) 
 
 
 def _values(frame: Frame) -> list[Any]:
-    if frame.head[3] is None:
-        plain: list[Any] = loads(frame.body)
-        return plain
-    return unpack_values(frame, defaultdict(lambda: Failure(KeyError())), None)
+    told = read_outcomes(frame)
+    missing = enumerate(told.statuses or ())
+    refused = {at: Failure(KeyError()) for at, status in missing if status == SKIPPED}
+    return take_results(frame, told, refused).values

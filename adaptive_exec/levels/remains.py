@@ -8,6 +8,7 @@ in the journal by now, makes room. Imports little: every worker imports it. Deci
 
 import marshal
 import os
+from binascii import crc32
 from time import monotonic
 
 from adaptive_exec.levels.current import LASTING_SUFFIX, NAME_BYTES
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 LEFT = "-left-"
 """What such a file's name has between the journal's and the worker's number."""
-MARK = b"aEl1"
+MARK = b"aEl2"
 """Beginning of each record."""
 RECORD_BYTES_MAX = 1 << 20
 """Bytes of results in a record; larger ones would double what they cost, and are left to the
@@ -32,7 +33,9 @@ TURN_BYTES = 1 << 18
 TURN_SECONDS = 2.0
 """Seconds that it is kept at least: twenty times as long as a result waits for the journal."""
 _TOKEN_BYTES = 4
-_HEAD_BYTES = len(MARK) + 4
+_LENGTH_BYTES = 4
+_HEAD_BYTES = len(MARK) + 2 * _LENGTH_BYTES
+"""The mark, the length of the record, its checksum."""
 
 
 class Remains:
@@ -83,7 +86,8 @@ class Remains:
             os.ftruncate(self._files[self._now], 0)
             self._bytes, self._began = 0, monotonic()
         self._bytes += os.write(
-            self._files[self._now], MARK + len(record).to_bytes(4, "little") + record
+            self._files[self._now],
+            b"".join((MARK, _number(len(record)), _number(crc32(record)), record)),
         )
 
     def _open(self, journal: str) -> None:
@@ -110,6 +114,10 @@ class Remains:
         self._paths, self._files, self._pid = [], [], 0
 
 
+def _number(value: int) -> bytes:
+    return value.to_bytes(_LENGTH_BYTES, "little")
+
+
 def read_records(content: bytes) -> "Iterator[tuple[Any, ...]]":
     """Yield the whole records of a file; of one that was being written nothing.
 
@@ -118,12 +126,13 @@ def read_records(content: bytes) -> "Iterator[tuple[Any, ...]]":
     """
     at = 0
     while content[at : at + len(MARK)] == MARK:
-        length = int.from_bytes(content[at + len(MARK) : at + _HEAD_BYTES], "little")
+        head = content[at + len(MARK) : at + _HEAD_BYTES]
+        length = int.from_bytes(head[:_LENGTH_BYTES], "little")
         record = content[at + _HEAD_BYTES : at + _HEAD_BYTES + length]
-        if len(record) < length:
-            return
+        if len(record) < length or _number(crc32(record)) != head[_LENGTH_BYTES:]:
+            return  # cut off, or a disk that failed: other bytes than ours may crash `marshal`
         try:
             yield marshal.loads(record)
-        except (ValueError, EOFError, TypeError):  # a disk that failed
+        except (ValueError, EOFError, TypeError):  # another version of Python
             return
         at += _HEAD_BYTES + length

@@ -1,6 +1,7 @@
 """What dead workers left beside a journal is taken up once, whole, and from nobody else."""
 
 import os
+from binascii import crc32
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,17 @@ def test_a_record_that_was_being_written_is_left_out(path: Path):
     assert len(list(read_records(whole + b"\0" * 100))) == 1
 
 
+def test_a_record_with_a_wrong_byte_is_left_out(path: Path):
+    die(leave(path, [1], ["a"]))
+    (file,) = [one for one in left(path) if one.stat().st_size]
+    whole = file.read_bytes()
+
+    for at in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        assert list(read_records(bytes(damaged))) == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")
 def test_what_somebody_else_has_put_there_is_not_read(path: Path):
     die(leave(path, [1], ["a"]))
@@ -106,7 +118,8 @@ def test_what_somebody_else_has_put_there_is_not_read(path: Path):
 def test_what_cannot_be_unpacked_here_is_run_again(path: Path):
     remains = leave(path, [1, 2], ["a", "b"])
     (file,) = [one for one in left(path) if one.stat().st_size]
-    file.write_bytes(file.read_bytes().replace(b"\x8c\x01a", b"\xff\x01a"))
+    content = file.read_bytes().replace(b"\x8c\x01a", b"\xff\x01a")  # as of a class that is gone
+    file.write_bytes(content[:8] + crc32(content[12:]).to_bytes(4, "little") + content[12:])
     die(remains)
 
     book = Book(path)
