@@ -226,6 +226,7 @@ class Driver:
         self.lanes = Lanes(self.name, _log_error)
         self._is_caller_alone = config.ladder == ("sequential",)
         self._recorded: set[int] = set()
+        self._foldered: set[int] = set()
         self._has_traded = False
         self._unsaid = 0
         self._full_handovers = (False, False)
@@ -711,6 +712,9 @@ class Driver:
             self._recorded.discard(batch)
             self._record_apart(calls, partial(self._recorder.finish, batch))
             self._record_apart(calls, calls.finish)
+        elif batch in self._foldered:
+            self._foldered.discard(batch)
+            self._record_apart(calls, calls.finish)
         else:
             calls.finish()
         for runner in self._runners.values():
@@ -837,6 +841,9 @@ class Driver:
         """Deliver at once, or after what was recorded before is written."""
         if batch in self._recorded:
             self._record_apart(calls, partial(self._recorder.deliver, batch, step))
+        elif batch in self._foldered or self.folders.is_used:
+            self._foldered.add(batch)  # its tasks' folders are removed first, which may take long
+            self._record_apart(calls, step)
         else:
             self._contain(calls, step)
 
@@ -938,10 +945,8 @@ class Driver:
         self._runners.clear()
         if self._has_traded:
             self.apart(lane.TRADE, self._close_book)
-        if self._has_journal:
-            self.apart(lane.RECORD, self._close_journal)
-        else:
-            self.folders.close()
+        if self._has_journal or self.folders.is_used:
+            self.apart(lane.RECORD, self._close_files)
         self._end_calls(error or DriverError("the executor ended before this call was begun"))
         self._batches.clear()
         self._inbox.clear()
@@ -960,7 +965,7 @@ class Driver:
         if self._book is not None:
             self._book.close()
 
-    def _close_journal(self) -> None:
+    def _close_files(self) -> None:
         with contextlib.suppress(Exception):  # a crash may have left anything behind
             self._recorder.close()
         self.folders.close()
