@@ -12,7 +12,7 @@ from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.process import Member, _put_function
 from adaptive_exec.levels.starter import Seat
 from tests.levels import work
-from tests.levels.test_arena import Pair, descriptors, descriptors_left
+from tests.levels.test_arena import KEY, Pair, descriptors, descriptors_left
 from tests.levels.test_what_leaves import Payload, shared_files, total
 
 MEGABYTE = 1 << 20
@@ -23,7 +23,7 @@ def test_a_large_function_arrives_also_without_a_descriptor_for_it(left):
     pair = Pair()
     array = np.arange(MEGABYTE)
     packed = pack_function(functools.partial(total, array))
-    member = Member(1, Seat(pair.links[0], None), Arena(64 * MEGABYTE))
+    member = Member(1, Seat(pair.links[0], None, KEY), Arena(64 * MEGABYTE))
     member.channel = pair.left
     before = descriptors()
     _put_function(member, 7, packed)
