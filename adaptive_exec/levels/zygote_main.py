@@ -62,6 +62,8 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
         descriptor: Our end of the control socket.
         settings: What the parent said, see `levels/zygote`.
     """
+    # A program that ignores it hands that down, and nobody here could wait for a child.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for name in settings["hidden"]:  # ours alone: what a task starts is not to inherit it
         os.environ.pop(name, None)
     watch_parent = open_pidfd(settings["parent"])
@@ -368,10 +370,13 @@ def other_threads() -> "list[str]":
     names = []
     try:
         threads = os.listdir("/proc/self/task")
+        own = os.path.basename(
+            os.readlink("/proc/self")
+        )  # another space may have mounted it
     except OSError:
         return []
     for thread in threads:
-        if int(thread) == os.getpid():
+        if thread == own:
             continue
         try:
             with open(f"/proc/self/task/{thread}/comm") as file:  # pathlib costs 5 ms

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -62,10 +63,16 @@ def run_unprivileged(folder: Path, script: str, *arguments: object, limits: dict
         pytest.skip("needs root, to become a user without processes of its own")
     home = _readable_copy(folder)
     user = next(_users)
+    ledger = Path(tempfile.mkdtemp(prefix="ledger-", dir=folder))
+    os.chown(ledger, user, user)
     process = subprocess.Popen(
         [_interpreter(), "-B", str(home / "scripts" / script), *map(str, arguments)],
         cwd=home,
-        env={"PYTHONPATH": os.pathsep.join([str(home), *_site()]), "PATH": os.defpath},
+        env={
+            "PYTHONPATH": os.pathsep.join([str(home), *_site()]),
+            "PATH": os.defpath,
+            "ADAPTIVE_EXEC_LEDGER": str(ledger),  # what it leaves goes with the test
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

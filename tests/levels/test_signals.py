@@ -13,7 +13,8 @@ from types import FrameType
 import pytest
 
 from adaptive_exec.levels.bell import Bell
-from tests.levels.ladder import LEVELS, executor_at
+from tests.levels import work
+from tests.levels.ladder import ISOLATED, LEVELS, executor_at
 
 END_SECONDS = 5.0
 """Most seconds from a signal to the end of the executor: five times the promise of one second."""
@@ -188,3 +189,14 @@ def test_a_bell_rung_by_another_thread_ends_a_wait():
     timer.join(END_SECONDS)
 
     assert time.monotonic() - began < END_SECONDS / 2
+
+
+@pytest.mark.parametrize("level", ISOLATED)
+def test_a_program_that_ignores_the_end_of_its_children_has_workers(level):
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with executor_at(level, max_workers=2) as executor:
+            assert list(executor.map(work.square, range(20))) == [n * n for n in range(20)]
+            assert "process" in executor.report.levels
+    finally:
+        signal.signal(signal.SIGCHLD, before)
