@@ -211,9 +211,7 @@ def serve(ends: "list[Connection]", terms: Terms, parent: int, key: bytes) -> No
     """
     os.setpgid(0, 0)
     if hasattr(signal, "SIGCHLD"):
-        signal.signal(
-            signal.SIGCHLD, signal.SIG_DFL
-        )  # a program may hand down that it is ignored
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a program may hand down that it is ignored
     prctl(1, signal.SIGKILL)
     parent_fd = open_pidfd(parent)
     if os.getppid() != parent:

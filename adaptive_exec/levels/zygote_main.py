@@ -370,9 +370,7 @@ def other_threads() -> "list[str]":
     names = []
     try:
         threads = os.listdir("/proc/self/task")
-        own = os.path.basename(
-            os.readlink("/proc/self")
-        )  # another space may have mounted it
+        own = os.path.basename(os.readlink("/proc/self"))  # another space may have mounted it
     except OSError:
         return []
     for thread in threads:
