@@ -19,7 +19,7 @@ from tests.races.baton import search
 RUNS = int(os.environ.get("ADAPTIVE_EXEC_RACE_RUNS", "0"))
 """Schedules of each case; 0 for so many that the ring stays quick."""
 QUICK_RUNS = 6
-SLOW_RUNS = 1500
+SLOW_RUNS = 100
 GIB = 1024**3
 REFUSED = "cannot schedule new futures after"
 LEVELS = ["sequential", "thread"]
@@ -373,7 +373,7 @@ def test_a_fork_at_any_moment_hangs_nobody(level, bring, request):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(0 if RUNS else 180)
 @pytest.mark.parametrize("bring", [bring_submit, bring_map])
 @pytest.mark.parametrize("level", LEVELS)
 def test_what_two_threads_bring_beside_an_end_has_one_end(level, bring, request):
@@ -381,7 +381,7 @@ def test_what_two_threads_bring_beside_an_end_has_one_end(level, bring, request)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(0 if RUNS else 180)
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("bring", BRINGS)
 @pytest.mark.parametrize("level", LEVELS)
