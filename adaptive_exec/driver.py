@@ -230,6 +230,7 @@ class Driver:
         self._has_traded = False
         self._unsaid = 0
         self._full_handovers = (False, False)
+        self._hands_over = False
         self._is_tending = False
         self._is_trimming = False
         self._deferred: deque[Step] = deque()
@@ -314,6 +315,7 @@ class Driver:
             step()
         else:
             self.lanes.put(name, step)
+            self._hands_over = True
 
     def pack_apart(self, step: Step) -> None:
         """Have a step run that runs code of the user's to pack arguments."""
@@ -571,6 +573,8 @@ class Driver:
 
     def _look_at_handover(self) -> None:
         """Say when so much waits to be handed over that no more is to be sent, or no longer."""
+        if not self._hands_over:
+            return  # asked after each wait, and mostly nothing was ever handed over
         counts = self.lanes.waiting(lane.RECORD), self.lanes.waiting(lane.UNPACK)
         before = self._full_handovers
         bounds = [HANDED_OVER_MAX // 2 if was_full else HANDED_OVER_MAX for was_full in before]
@@ -578,6 +582,7 @@ class Driver:
         if full != before:
             self._full_handovers = full
             self._inbox.append(HandoverChanged(time.monotonic(), *full, sum(counts)))
+        self._hands_over = any(full) or any(counts)
         if any(full):
             self._tick_at = min(self._tick_at, time.monotonic() + TICK_SECONDS)
 
@@ -708,12 +713,12 @@ class Driver:
 
     def _finish_batch(self, batch: int) -> None:
         calls = self._batches.pop(batch)
+        is_beside = batch in self._recorded or batch in self._foldered
         if batch in self._recorded:
-            self._recorded.discard(batch)
             self._record_apart(calls, partial(self._recorder.finish, batch))
-            self._record_apart(calls, calls.finish)
-        elif batch in self._foldered:
-            self._foldered.discard(batch)
+        self._recorded.discard(batch)
+        self._foldered.discard(batch)
+        if is_beside:
             self._record_apart(calls, calls.finish)
         else:
             calls.finish()
@@ -830,26 +835,31 @@ class Driver:
         calls = self._batches[order.batch]
         level, attempt, _ = self._orders[order.chunk]
         held, start = self._results[order.chunk], order.start
+        if self.folders.is_used:  # one look for all: whose results are here has made its folder
+            self._foldered.add(order.batch)
+        hand_over = self._clear_first if order.batch in self._foldered else self._hand_over
         while start < order.stop:
             results = held.popleft()
             stop = start + results.count  # counted before: the taker empties the list
             block = Block(start, results, level, attempt)
-            self._pass_on(calls, order.batch, partial(self._hand_over, calls, block))
+            self._pass_on(calls, order.batch, partial(hand_over, calls, block))
             start = stop
 
     def _pass_on(self, calls: Calls, batch: int, step: Step) -> None:
-        """Deliver at once, or after what was recorded before is written."""
+        """Deliver at once, or after what was recorded is written and folders are removed."""
         if batch in self._recorded:
             self._record_apart(calls, partial(self._recorder.deliver, batch, step))
-        elif batch in self._foldered or self.folders.is_used:
-            self._foldered.add(batch)  # its tasks' folders are removed first, which may take long
+        elif batch in self._foldered:
             self._record_apart(calls, step)
         else:
             self._contain(calls, step)
 
-    def _hand_over(self, calls: Calls, block: Block) -> None:
-        if self.folders.is_used:
-            self._clear(calls, block)
+    def _clear_first(self, calls: Calls, block: Block) -> None:
+        self._clear(calls, block)
+        self._hand_over(calls, block)
+
+    @staticmethod
+    def _hand_over(calls: Calls, block: Block) -> None:
         calls.deliver(block.start, block.results, block.level, block.attempt)
 
     def _clear(self, calls: Calls, block: Block) -> None:

@@ -125,10 +125,11 @@ class Lanes:
             step: Sets its result or exception, or cancels it.
         """
         with future._condition:  # noqa: SLF001  # a lock that may be taken twice; so since 3.2
-            if future.done():  # cancelled before: its callbacks were called, and are kept there
+            callbacks = future._done_callbacks  # type: ignore[attr-defined]  # noqa: SLF001  # as above
+            if future.done() or not callbacks:  # those of one cancelled before were called
                 step()
                 return
-            callbacks, future._done_callbacks = future._done_callbacks, []  # type: ignore[attr-defined]  # noqa: SLF001  # as above
+            future._done_callbacks = []  # type: ignore[attr-defined]  # noqa: SLF001  # as above
             try:
                 step()
             finally:
