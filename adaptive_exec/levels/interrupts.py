@@ -10,8 +10,15 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
+try:  # the C half by itself: `signal` makes enums of all it gets and gives, 15 us each time
+    from _signal import getsignal  # type: ignore[import-not-found]
+    from _signal import signal as set_signal
+except ImportError:
+    from signal import getsignal
+    from signal import signal as set_signal
+
 _HELD: Final = tuple(
-    getattr(signal, name)
+    int(getattr(signal, name))
     for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
     if hasattr(signal, name)
 )
@@ -39,10 +46,10 @@ class Hold:
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _HELD:
-            handler = signal.getsignal(number)
+            handler = getsignal(number)
             if callable(handler):
                 self._handlers[number] = handler  # noted first: from here on it is put back
-                signal.signal(number, self._note)
+                set_signal(number, self._note)
 
     def end(self) -> None:
         """Handle signals as before, those that came meanwhile first."""
@@ -72,6 +79,6 @@ def _put_back(handlers: dict[int, Any]) -> None:
     if handlers:
         number, handler = handlers.popitem()
         try:
-            signal.signal(number, handler)
+            set_signal(number, handler)
         finally:
             _put_back(handlers)
