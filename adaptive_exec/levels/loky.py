@@ -26,6 +26,7 @@ from adaptive_exec.levels.starter import (
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.worker import Worker, serve_to_the_end
 from adaptive_exec.levels.zygote_main import be_expendable, open_pidfd, prctl, watch
+from adaptive_exec.program.hashes import keep_hash_seed, set_hash_seed
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -80,7 +81,10 @@ class LokyStarter:
             process = self._context.Process(
                 target=serve,
                 args=(ends, self._terms, os.getpid(), key),
-                env=cap_inner_threads(self._terms.inner_threads),
+                env={
+                    **cap_inner_threads(self._terms.inner_threads),
+                    **set_hash_seed(self._terms.hash_seed),
+                },
             )
             process.start()
         except Exception as error:
@@ -209,6 +213,7 @@ def serve(ends: "list[Connection]", terms: Terms, parent: int, key: bytes) -> No
         parent: The parent's pid.
         key: What only this worker and the parent know.
     """
+    keep_hash_seed(terms.hash_seed)
     os.setpgid(0, 0)
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a program may hand down that it is ignored

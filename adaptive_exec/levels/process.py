@@ -69,6 +69,7 @@ from adaptive_exec.levels.wire import (
 )
 from adaptive_exec.levels.worker import LINK_LOST
 from adaptive_exec.levels.zygote import ZygoteStarter
+from adaptive_exec.program.hashes import choose_hash_seed
 
 LEVEL = "process"
 SINCE_AHEAD_SECONDS = 60.0
@@ -732,6 +733,7 @@ class ProcessRunner:
             inner_threads=inner_threads,
             publish_seconds=PUBLISH_SECONDS if self._config.retries else 0.0,
             arena_bytes=ARENA_BYTES_MAX,
+            hash_seed=choose_hash_seed(),
         )
         if self._uses_loky:
             return LokyStarter(self, self._waiter, terms)

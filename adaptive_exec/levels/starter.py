@@ -24,12 +24,14 @@ class Terms(NamedTuple):
         inner_threads: Threads that numeric libraries may use in each worker.
         publish_seconds: How long finished results may be held back.
         arena_bytes: The most bytes of shared memory that a worker's large results may have.
+        hash_seed: The seed of hashes of texts, None where the user's environment has it.
     """
 
     first: bytes | None
     inner_threads: int
     publish_seconds: float
     arena_bytes: int
+    hash_seed: int | None = None
 
 
 class Seat(NamedTuple):

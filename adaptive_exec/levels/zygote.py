@@ -57,6 +57,7 @@ from adaptive_exec.levels.zygote_main import (
     REFUSED,
     open_pidfd,
 )
+from adaptive_exec.program.hashes import set_hash_seed
 
 END_POLL_SECONDS = 0.005
 """Seconds between looks for the end of a zygote where the kernel has no pidfd."""
@@ -108,7 +109,7 @@ class ZygoteStarter:
         self._ending: _Ending | None = None
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._process = _launch(theirs, _settings(functions, terms, self._key))
+            self._process = _launch(theirs, _settings(functions, terms, self._key), terms.hash_seed)
             self._control.settimeout(0)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
@@ -332,7 +333,9 @@ class _Place(NamedTuple):
     started_ticks: int
 
 
-def _launch(control: socket.socket, settings: bytes) -> "subprocess.Popen[bytes]":
+def _launch(
+    control: socket.socket, settings: bytes, hash_seed: int | None
+) -> "subprocess.Popen[bytes]":
     control_fd = control.fileno()
     settings_file = make_memory_file(0)
     try:
@@ -348,7 +351,12 @@ def _launch(control: socket.socket, settings: bytes) -> "subprocess.Popen[bytes]
             ],
             stdin=subprocess.DEVNULL,
             pass_fds=(control_fd, settings_file),
-            env={**os.environ, **cap_inner_threads(1), **ask_for_huge_pages()},
+            env={
+                **os.environ,
+                **cap_inner_threads(1),
+                **ask_for_huge_pages(),
+                **set_hash_seed(hash_seed),
+            },
             process_group=0,
         )
     finally:
@@ -366,6 +374,7 @@ def _settings(functions: Mapping[int, bytes], terms: Terms, key: bytes) -> bytes
         "inner_threads": terms.inner_threads,
         "capped": unset_variables(),
         "hidden": list(ask_for_huge_pages()),
+        "hash_seed": terms.hash_seed,
         "slate_bytes": SLATE_BYTES,
         "publish_seconds": terms.publish_seconds,
         "authkey": _authkey(),

@@ -20,6 +20,7 @@ from adaptive_exec.levels.inner import limit_loaded
 from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.worker import Worker, describe_traceback, serve_to_the_end
+from adaptive_exec.program.hashes import keep_hash_seed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for name in settings["hidden"]:  # ours alone: what a task starts is not to inherit it
         os.environ.pop(name, None)
+    keep_hash_seed(settings["hash_seed"])
     watch_parent = open_pidfd(settings["parent"])
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != settings["parent"]:
