@@ -107,6 +107,11 @@ START_SECONDS: Final = 30.0
 """Seconds until a worker or zygote reports for work; a heavy import takes 10 s on a cold disk."""
 CLOSE_SECONDS: Final = 2.0
 """Seconds a worker gets to end by itself before it is killed."""
+LEFT_WORK_SECONDS: Final = 60.0
+"""Seconds that what tasks have left in threads, pools and exit handlers of a worker gets, once the
+worker is to end; an interpreter waits without bound, twice START_SECONDS is enough to upload."""
+STACKS_MAX: Final = 1_000
+"""Stacks of crashed tasks that are kept for their errors, of 16 KiB at most."""
 STOPPED_LOOK_SECONDS: Final = 1.0
 """Seconds between looks for a stopped worker or zygote. Source: own choice, 20 us a look."""
 OOM_NEAR_SHARE: Final = 0.5

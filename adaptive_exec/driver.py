@@ -23,6 +23,7 @@ from adaptive_exec.config import (
     IDLE_WAIT_SECONDS,
     LISTEN_SECONDS,
     OBSERVED_STEPS_MAX,
+    STACKS_MAX,
     TICK_SECONDS,
     Config,
 )
@@ -215,6 +216,7 @@ class Driver:
         self._inbox: deque[Event] = deque()
         self._batches: dict[int, Calls] = {}
         self._results: dict[int, deque[Results]] = {}
+        self._stacks: dict[tuple[int, int], str] = {}
         self._orders: dict[int, tuple[str, int, int]] = {}
         self.folders = (
             TaskFolders.temporary()
@@ -293,6 +295,12 @@ class Driver:
     def put_results(self, chunk: int, results: Results) -> None:
         """Hand in results of a chunk, before the event that counts them."""
         self._results.setdefault(chunk, deque()).append(results)
+
+    def note_stack(self, batch: int, index: int, stack: str) -> None:
+        """Keep where in its code a task was whose worker crashed, for the error that may follow."""
+        self._stacks[batch, index] = stack
+        if len(self._stacks) > STACKS_MAX:
+            self._stacks.pop(next(iter(self._stacks)))
 
     def say(self, event: Event) -> None:
         """Report an event, and drive where no thread does."""
@@ -713,6 +721,8 @@ class Driver:
 
     def _finish_batch(self, batch: int) -> None:
         calls = self._batches.pop(batch)
+        for one in [one for one in self._stacks if one[0] == batch]:
+            del self._stacks[one]
         is_beside = batch in self._recorded or batch in self._foldered
         if batch in self._recorded:
             self._record_apart(calls, partial(self._recorder.finish, batch))
@@ -877,6 +887,18 @@ class Driver:
         )
 
     def _fail(self, order: FailTasks) -> None:
+        """End tasks with an error; each of those that crashed with its own stack."""
+        tasks = range(order.start, order.stop)
+        if len(tasks) > STACKS_MAX or not any((order.batch, at) in self._stacks for at in tasks):
+            self._fail_alike(order)
+            return
+        for at in tasks:
+            stack = self._stacks.pop((order.batch, at), "")
+            facts = (*order.reason.facts, ("stack", stack))
+            reason = order.reason._replace(facts=facts)
+            self._fail_alike(order._replace(start=at, stop=at + 1, reason=reason))
+
+    def _fail_alike(self, order: FailTasks) -> None:
         calls = self._batches[order.batch]
         facts = order.start, order.stop, order.reason
         if order.batch in self._recorded:

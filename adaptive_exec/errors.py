@@ -25,6 +25,7 @@ class PoisonTaskError(AdaptiveExecError, BrokenExecutor):
         attempts: How many executions were tried.
         peak_bytes: Highest memory measured for the task, None where it is unknown.
         limit_bytes: The memory limit in force, None where there is none.
+        stack: Where in its code the task was at the last crash, `""` where it left no word.
     """
 
     def __init__(
@@ -35,17 +36,20 @@ class PoisonTaskError(AdaptiveExecError, BrokenExecutor):
         attempts: int,
         peak_bytes: int | None = None,
         limit_bytes: int | None = None,
+        stack: str = "",
     ) -> None:
         self.index = index
         self.cause = cause
         self.attempts = attempts
         self.peak_bytes = peak_bytes
         self.limit_bytes = limit_bytes
+        self.stack = stack
         peak = "unknown" if peak_bytes is None else f"{peak_bytes} bytes"
         limit = "none" if limit_bytes is None else f"{limit_bytes} bytes"
         super().__init__(
             f"task {index} ended its worker ({cause}) in each of {attempts} executions, "
             f"peak {peak}, limit {limit}; run it alone to see why, or give it more memory"
+            f"{_tell(stack)}"
         )
 
 
@@ -55,14 +59,16 @@ class WorkerLostError(AdaptiveExecError, BrokenExecutor):
     Attributes:
         index: Position of the task in its batch, from 0.
         cause: What ended the worker, or why no isolated level could run the task.
+        stack: Where in its code the task was when it crashed, `""` where it left no word.
     """
 
-    def __init__(self, index: int, cause: str) -> None:
+    def __init__(self, index: int, cause: str, *, stack: str = "") -> None:
         self.index = index
         self.cause = cause
+        self.stack = stack
         super().__init__(
             f"task {index} was lost with its worker ({cause}) and may not run again here; "
-            f"allow more with retries= or more memory"
+            f"allow more with retries= or more memory{_tell(stack)}"
         )
 
 
@@ -212,6 +218,16 @@ _JOURNAL_ADVICE = {
     "absent": "name the file of a run",
     "unusable": "name another file",
 }
+
+
+STACK_CHARACTERS_MAX = 4_000
+"""Characters of a crashed task's stack that a message shows; the attribute has all."""
+
+
+def _tell(stack: str) -> str:
+    if not stack:
+        return ""
+    return f"\n{stack[:STACK_CHARACTERS_MAX]}"
 
 
 def _rebuild(kind: type[AdaptiveExecError], args: tuple[object, ...]) -> AdaptiveExecError:

@@ -46,6 +46,7 @@ class Outcome(NamedTuple):
 def make_error(index: int, reason: Reason) -> AdaptiveExecError:
     """Make the error that a task ends with when the run gives it up."""
     cause = str(reason.fact("cause") or reason.fact("error") or reason.code)
+    stack = str(reason.fact("stack") or "")
     match reason.code:
         case Code.POISON:
             peak, limit = reason.fact("peak"), reason.fact("limit")
@@ -55,6 +56,7 @@ def make_error(index: int, reason: Reason) -> AdaptiveExecError:
                 attempts=int(reason.fact("executions") or 1),
                 peak_bytes=peak if isinstance(peak, int) else None,
                 limit_bytes=limit if isinstance(limit, int) else None,
+                stack=stack,
             )
         case Code.TASK_OVERDUE:
             return TaskTimeoutError(index, float(reason.fact("limit") or 0))
@@ -63,7 +65,7 @@ def make_error(index: int, reason: Reason) -> AdaptiveExecError:
         case Code.NO_LEVEL_LEFT | Code.FUNCTION_NOT_PORTABLE:
             return LevelUnavailableError(str(reason.fact("level")), cause)
         case _:
-            return WorkerLostError(index, cause)
+            return WorkerLostError(index, cause, stack=stack)
 
 
 def add_note(error: BaseException, index: int, attempt: int, level: str) -> None:

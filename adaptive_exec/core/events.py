@@ -308,6 +308,21 @@ class WorkerLost(NamedTuple):
     oom_kills: int | None = None
 
 
+class WorkLeft(NamedTuple):
+    """A worker that was told to end did not wait any longer for what its tasks had left to do.
+
+    Attributes:
+        seconds: How long it had waited.
+        threads: Names of the threads that still ran; `""` where it was no thread.
+    """
+
+    at: float
+    level: str
+    worker: int
+    seconds: float
+    threads: str
+
+
 class LevelClosed(NamedTuple):
     """A level is down: no worker of it is left."""
 
@@ -409,6 +424,7 @@ Event = (
     | TaskOverdue
     | WorkerStalled
     | WorkerLost
+    | WorkLeft
     | LevelClosed
     | HostSampled
     | WorkersTimed

@@ -31,6 +31,7 @@ class Code(StrEnum):
     WORKER_DIED = "worker_died"
     STARTER_LOST = "starter_lost"
     WORKER_STALLED = "worker_stalled"
+    WORK_LEFT = "work_left"
     TASKS_SERVED = "tasks_served"
     WORKER_OLD = "worker_old"
     WORKER_LARGE = "worker_large"

@@ -47,6 +47,7 @@ from adaptive_exec.core.events import (
     WorkerReady,
     WorkerStalled,
     WorkersTimed,
+    WorkLeft,
 )
 from adaptive_exec.core.governor import Verdict
 from adaptive_exec.core.instructions import Finish, FinishBatch, Instruction, ReadHost, SetTimer
@@ -116,6 +117,7 @@ GraveEvent = (
     | WorkerReady
     | WorkersTimed
     | WorkerStalled
+    | WorkLeft
 )
 """Events from which anything may follow."""
 
@@ -298,6 +300,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             _end_overdue(state, event)
         case WorkerStalled():
             replace_stalled(state, event)
+        case WorkLeft():
+            _tell_of_left_work(state, event)
         case WorkerLost():
             lose(state, event)
         case LevelClosed():
@@ -317,6 +321,11 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             _stop(state, event)
         case _:
             assert_never(event)
+
+
+def _tell_of_left_work(state: State, event: WorkLeft) -> None:
+    reason = because(Code.WORK_LEFT, seconds=event.seconds, threads=event.threads or "none")
+    state.explain("cut off", "warning", f"worker {event.worker}", reason)
 
 
 def _admit(state: State, event: TasksArrived) -> None:

@@ -203,6 +203,9 @@ class Outlet(Protocol):
     def put_results(self, chunk: int, results: Results) -> None:
         """Hand in results, before the event that counts them."""
 
+    def note_stack(self, batch: int, index: int, stack: str) -> None:
+        """Keep where in its code a task was whose worker crashed, for the error that may follow."""
+
     def pack_apart(self, step: Callable[[], object]) -> None:
         """Have a step run that runs code of the user's to pack arguments, apart from the driver."""
 

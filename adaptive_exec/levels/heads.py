@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from adaptive_exec.levels.base import Detail
 from adaptive_exec.levels.frames import Frame, check_head, refuse
-from adaptive_exec.levels.wire import HELLO, RESULTS, SKIPPED, UNLOADED
+from adaptive_exec.levels.wire import ENDING, HELLO, RESULTS, SKIPPED, UNLOADED
 
 BYTES_MAX = 1 << 62
 """The largest figure that a worker may tell of: bytes, tasks."""
@@ -20,6 +20,7 @@ _NONE: type = type(None)
 _HEADS: dict[int, frozenset[tuple[type, ...]]] = {
     HELLO: frozenset({(int, int, str)}),
     UNLOADED: frozenset({(int, int, str)}),
+    ENDING: frozenset({(int, int, str)}),
     RESULTS: frozenset(
         product(
             (int,), (int,), (int,), (int,),

@@ -26,6 +26,7 @@ from adaptive_exec.levels.starter import (
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.worker import Worker, serve_to_the_end
 from adaptive_exec.levels.zygote_main import be_expendable, open_pidfd, prctl, watch
+from adaptive_exec.program.family import adopt_tools, read_family, tell_of_parent
 from adaptive_exec.program.hashes import keep_hash_seed, set_hash_seed
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class LokyStarter:
         self._terms = terms
         self._processes: dict[int, Any] = {}
         self._deadline: float | None = None
+        self._patient_until = 0.0
         self._quitting = False
 
     def start(self, worker: int) -> Seat:
@@ -80,7 +82,7 @@ class LokyStarter:
         try:
             process = self._context.Process(
                 target=serve,
-                args=(ends, self._terms, os.getpid(), key),
+                args=(ends, self._terms, read_family(), key),
                 env={
                     **cap_inner_threads(self._terms.inner_threads),
                     **set_hash_seed(self._terms.hash_seed),
@@ -108,6 +110,10 @@ class LokyStarter:
         started = self._processes.get(worker)
         if started is not None:
             kill_group(started.process.pid)
+
+    def wait_until(self, at: float) -> None:
+        """Have patience with the end: a worker has something left to do."""
+        self._patient_until = max(self._patient_until, at)
 
     def forget(self, number: int) -> None:
         """Nothing: workers are born without functions."""
@@ -139,11 +145,15 @@ class LokyStarter:
 
     def tick(self, now: float) -> float | None:
         """Kill workers that do not end within their bound."""
-        if self._deadline is not None and now >= self._deadline:
-            self._deadline = None
-            for started in self._processes.values():
-                kill_group(started.process.pid)
-        return self._deadline
+        if self._deadline is None:
+            return None
+        due_at = max(self._deadline, self._patient_until)
+        if now < due_at:
+            return due_at
+        self._deadline = None
+        for started in self._processes.values():
+            kill_group(started.process.pid)
+        return None
 
     def _on_end(self, worker: int, bits: int) -> None:
         del bits
@@ -204,16 +214,17 @@ def _status(code: int | None) -> int | None:
     return None if code is None else -code if code < 0 else code << 8
 
 
-def serve(ends: "list[Connection]", terms: Terms, parent: int, key: bytes) -> None:
+def serve(ends: "list[Connection]", terms: Terms, family: dict[str, Any], key: bytes) -> None:
     """Be a worker (in the new process).
 
     Args:
         ends: Our end of the socket and, where there is one, the slate's memory file.
         terms: What every worker is started with.
-        parent: The parent's pid.
+        family: What the parent said of itself.
         key: What only this worker and the parent know.
     """
     keep_hash_seed(terms.hash_seed)
+    parent = family["pid"]
     os.setpgid(0, 0)
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a program may hand down that it is ignored
@@ -223,11 +234,23 @@ def serve(ends: "list[Connection]", terms: Terms, parent: int, key: bytes) -> No
         os._exit(1)
     _end_group_with(parent, parent_fd)
     be_expendable()
+    tell_of_parent(parent)
+    adopt_tools(family)
     link = socket.socket(fileno=os.dup(ends[0].fileno()))
-    slate = Slate(ends[1].fileno(), SLATE_BYTES) if len(ends) > 1 else None
+    slate_file = os.dup(ends[1].fileno()) if len(ends) > 1 else -1
+    slate = Slate(slate_file, SLATE_BYTES) if len(ends) > 1 else None
     for end in ends:
         end.close()
-    worker = Worker(link, slate, {}, terms.publish_seconds, terms.arena_bytes, key=key)
+    worker = Worker(
+        link,
+        slate,
+        {},
+        terms.publish_seconds,
+        terms.arena_bytes,
+        key=key,
+        left_work_seconds=terms.left_work_seconds,
+        slate_file=slate_file,
+    )
     serve_to_the_end(worker, None if terms.first is None else loads(terms.first), greets=True)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from adaptive_exec.config import (
     ARENA_BYTES_MAX,
     CLOSE_SECONDS,
+    LEFT_WORK_SECONDS,
     PUBLISH_SECONDS,
     STOPPED_LOOK_SECONDS,
     TICK_SECONDS,
@@ -35,6 +36,7 @@ from adaptive_exec.core.events import (
     WorkerLost,
     WorkerReady,
     WorkerStalled,
+    WorkLeft,
 )
 from adaptive_exec.levels.arena import IDLE_SECONDS, Arena
 from adaptive_exec.levels.base import (
@@ -59,6 +61,7 @@ from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import (
     CHUNK,
     END,
+    ENDING,
     FORGET,
     FUNCTION,
     HELLO,
@@ -70,8 +73,11 @@ from adaptive_exec.levels.wire import (
 from adaptive_exec.levels.worker import LINK_LOST
 from adaptive_exec.levels.zygote import ZygoteStarter
 from adaptive_exec.program.hashes import choose_hash_seed
+from adaptive_exec.program.last_words import read_stack
 
 LEVEL = "process"
+LEFT_NAMES_CHARACTERS_MAX = 500
+"""Characters that are said of threads which did not come to an end."""
 SINCE_AHEAD_SECONDS = 60.0
 """Seconds by which a task's time may begin after now: UNPACK_GRACE_NS of `levels/worker`, twice."""
 
@@ -79,7 +85,7 @@ SINCE_AHEAD_SECONDS = 60.0
 class Member:
     """One worker process, as the parent sees it."""
 
-    def __init__(self, worker: int, seat: Seat, arena: Arena) -> None:
+    def __init__(self, worker: int, seat: Seat, arena: Arena) -> None:  # noqa: PLR0915  # a line for each fact
         self.worker = worker
         self.link = seat.link
         self.slate: Slate | None = seat.slate
@@ -99,6 +105,7 @@ class Member:
         self.transport_seconds = 0.0
         self.is_retiring = False
         self.retired_at = 0.0
+        self.left_until = 0.0
         self.is_terminated = False
         self.is_gone = False
         self.gone_at = 0.0
@@ -405,6 +412,7 @@ class ProcessRunner:
             member.fault = member.fault or "its socket was taken from it"
         running, known = member.running(), member.slate is not None
         is_foul = bool(member.fault) and not member.is_killed
+        self._note_stack(member, running, status)
         self._release(member)
         if member.is_retiring and member.order is None:
             return
@@ -429,6 +437,15 @@ class ProcessRunner:
                 peak_bytes=peak_bytes,
             )
         )
+
+    def _note_stack(self, member: Member, running: int | None, status: int | None) -> None:
+        """Hand in where in its code a task was that crashed."""
+        if running is None or member.order is None or member.slate is None:
+            return
+        if status is not None and os.WIFSIGNALED(status):
+            stack = read_stack(member.slate.stack)
+            if stack:
+                self._outlet.note_stack(member.order.work.batch, running, stack)
 
     def on_lost(self, cause: str) -> None:
         """The zygote is gone, and its workers with it: nobody's fault."""
@@ -551,6 +568,8 @@ class ProcessRunner:
             self._on_results(member, frame)
         elif kind == HELLO:
             self._on_hello(member, frame)
+        elif kind == ENDING:
+            self._on_ending(member, frame)
         else:
             order = member.order
             if order is None or frame.head[1] != order.chunk:
@@ -570,6 +589,20 @@ class ProcessRunner:
             self._outlet.post(InitializerFailed(now, LEVEL, member.worker, error))
         else:
             self._post_ready(member)
+
+    def _on_ending(self, member: Member, frame: Frame) -> None:
+        """A worker that is to end has something left to do, or could not do all of it in time."""
+        _, is_over, names = frame.head
+        if not member.is_retiring:
+            refuse("the end of a worker that nobody has told to end")
+        if is_over:
+            text = names[:LEFT_NAMES_CHARACTERS_MAX]
+            seconds = LEFT_WORK_SECONDS
+            self._outlet.post(WorkLeft(time.monotonic(), LEVEL, member.worker, seconds, text))
+            return
+        member.left_until = time.monotonic() + LEFT_WORK_SECONDS + CLOSE_SECONDS
+        if self._starter is not None:
+            self._starter.wait_until(member.left_until)
 
     @staticmethod
     def _check_place(member: Member, frame: Frame) -> Outcomes:
@@ -694,7 +727,8 @@ class ProcessRunner:
 
     def _hurry(self, member: Member, now: float) -> float:
         """A worker that was told to end has a bound for it; then SIGTERM, then it is killed."""
-        due_at = member.retired_at + CLOSE_SECONDS * (1 + member.is_terminated)
+        due_at = member.retired_at + CLOSE_SECONDS
+        due_at = max(due_at, member.left_until) + CLOSE_SECONDS * member.is_terminated
         if now < due_at:
             return due_at
         if member.is_terminated or not member.pid:
@@ -734,6 +768,7 @@ class ProcessRunner:
             publish_seconds=PUBLISH_SECONDS if self._config.retries else 0.0,
             arena_bytes=ARENA_BYTES_MAX,
             hash_seed=choose_hash_seed(),
+            left_work_seconds=LEFT_WORK_SECONDS,
         )
         if self._uses_loky:
             return LokyStarter(self, self._waiter, terms)

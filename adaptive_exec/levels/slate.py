@@ -3,13 +3,14 @@
 The worker writes, the parent reads, at any time and also after the worker's death, so that a dead
 worker's finished results are kept and the task that was running is known. Results of one chunk lie
 in one half, of the next in the other, so that the parent may still read the last while the worker
-fills the next. Decides nothing.
+fills the next. Behind them a worker that crashes writes its stack. Decides nothing.
 """
 
 import mmap
 import os
 
 from adaptive_exec.levels.frames import refuse
+from adaptive_exec.program.last_words import STACK_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Slate:
         self._map = mmap.mmap(descriptor, size)
         self._bytes = memoryview(self._map)
         self.numbers = self._bytes[:HEADER_BYTES].cast("Q")
-        self._half_bytes = (size - HEADER_BYTES) // 2
+        self._half_bytes = (size - HEADER_BYTES - STACK_BYTES) // 2
+        self.stack_offset = size - STACK_BYTES
 
     def running(self) -> int | None:
         """Return the index of the task that is running, None between two tasks."""
@@ -96,6 +98,10 @@ class Slate:
         """Return published bytes of a half (parent); a copy, which the worker cannot change."""
         base = HEADER_BYTES + half * self._half_bytes
         return bytes(self._bytes[base + start : base + stop])
+
+    def stack(self) -> bytes:
+        """Return what is where a crash is written down (parent)."""
+        return bytes(self._bytes[self.stack_offset :])
 
     def keep_from_children(self) -> None:
         """Have no process that this one forks share the memory (worker).

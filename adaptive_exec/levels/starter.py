@@ -25,12 +25,14 @@ class Terms(NamedTuple):
         publish_seconds: How long finished results may be held back.
         arena_bytes: The most bytes of shared memory that a worker's large results may have.
         hash_seed: The seed of hashes of texts, None where the user's environment has it.
+        left_work_seconds: How long what tasks have left in threads is waited for at a worker's end.
     """
 
     first: bytes | None
     inner_threads: int
     publish_seconds: float
     arena_bytes: int
+    left_work_seconds: float
     hash_seed: int | None = None
 
 
@@ -93,6 +95,9 @@ class Starter(Protocol):
 
     def kill(self, worker: int) -> None:
         """Kill a worker with all it has started; on_ended answers."""
+
+    def wait_until(self, at: float) -> None:
+        """Have patience with the end: a worker has something left to do."""
 
     def forget(self, number: int) -> None:
         """Have no worker that is started from now on begin with this function."""

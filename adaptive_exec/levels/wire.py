@@ -35,8 +35,9 @@ MAIN = b"__main__"
 
 FUNCTION, CHUNK, END, TRIM, FORGET = 1, 2, 3, 10, 11
 """Kinds of frames to a worker."""
-HELLO, RESULTS, UNLOADED = 4, 5, 6
-"""Kinds of frames from a worker."""
+HELLO, RESULTS, UNLOADED, ENDING = 4, 5, 6, 20
+"""Kinds of frames from a worker; `(ENDING, 0 or 1, names of threads)` where something is left to be
+done at its end, and with 1 where the time for that is over."""
 RELEASED, RESEND, RESENT = 7, 8, 9
 """Kinds of frames about pieces of memory, in both directions: `(RELEASED, released, kept)`,
 `(RESEND, number)` of one whose descriptor was lost, `(RESENT, number)` with its content."""

@@ -5,9 +5,7 @@ the task that runs. A task's own exception is a result. Imports little; never de
 next.
 """
 
-import atexit
 import os
-import sys
 from time import monotonic_ns, perf_counter, process_time
 
 from adaptive_exec.levels.arena import FROM_BYTES, Arena
@@ -21,6 +19,7 @@ from adaptive_exec.levels.remains import Remains
 from adaptive_exec.levels.wire import (
     CHUNK,
     END,
+    ENDING,
     ERROR,
     FORGET,
     FUNCTION,
@@ -36,10 +35,14 @@ from adaptive_exec.levels.wire import (
     Packed,
     Unpacker,
 )
+from adaptive_exec.program.ending import finish
+from adaptive_exec.program.family import live
+from adaptive_exec.program.last_words import LastWords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
     from typing import Any, NoReturn
 
     from adaptive_exec.levels.slate import Slate
@@ -54,6 +57,8 @@ LARGE_BYTES = 1024 * 1024
 milliseconds."""
 LINK_LOST = 74
 """Exit code of a worker that cannot speak to its parent any more. Source: EX_IOERR, sysexits.h."""
+ORPHANED_SECONDS = 0.5
+"""Seconds that what tasks have left gets where the parent is gone; the zygote kills sooner."""
 TEXT_CHARACTERS_MAX = 1 << 20
 """Characters of a traceback that a worker sends in a head."""
 NOTHING = object()
@@ -70,6 +75,8 @@ class Worker:
         publish_seconds: How long finished results may be held back.
         arena_bytes: The most bytes of shared memory that large results may have.
         key: What only this worker and its parent know.
+        left_work_seconds: How long what tasks have left in threads is waited for at the end.
+        slate_file: The slate's descriptor, to keep; -1 where there is none.
     """
 
     def __init__(
@@ -81,7 +88,10 @@ class Worker:
         arena_bytes: int,
         *,
         key: bytes,
+        left_work_seconds: float,
+        slate_file: int,
     ) -> None:
+        self.left_work_seconds = left_work_seconds
         self._link = link
         self._channel = Channel(link, Arena(arena_bytes), key, is_worker=True)
         self._slate = slate
@@ -99,8 +109,10 @@ class Worker:
         self._core_time = CoreTime()
         self._remains = Remains()
         self._silenced: Slate | None = None
+        self._last_words: LastWords | None = None
         if slate is not None:
             slate.keep_from_children()
+            self._last_words = LastWords(slate_file, slate.stack_offset)
         watch_forks(self._fall_silent)
 
     def greet(self, first: "tuple[Any, tuple[Any, ...]] | None") -> bool:
@@ -114,16 +126,16 @@ class Worker:
         self._send((HELLO, os.getpid(), text[-TEXT_CHARACTERS_MAX:]))
         return not text
 
-    def serve(self) -> None:
-        """Take frames until END or the end of the parent."""
+    def serve(self) -> bool:
+        """Take frames until END, or the end of the parent, of which it returns False."""
         while True:
             self._stay_the_worker()
             frame = self._channel.receive()
             if frame is None:
-                return
+                return False
             if frame.head[0] == END:
                 self._remains.remove()
-                return
+                return True
             self._react(frame)
             del frame
             if self._channel.tell_released():
@@ -250,6 +262,10 @@ class Worker:
         if self._slate is not None and self._unsent and not self._slate.numbers[0]:
             self._slate.numbers[0] = self._unsent
 
+    def tell_of_end(self, names: str, is_over: int) -> None:
+        """Say that something is left to be done, or with 1 that the time for it is over."""
+        self._send((ENDING, is_over, names[:TEXT_CHARACTERS_MAX]))
+
     def _send(self, head: "tuple[Any, ...]") -> None:
         self._stay_the_worker()
         self._channel.put(head)
@@ -264,6 +280,8 @@ class Worker:
         """In a child: lose the socket and what is shared, which is not unmapped but not there."""
         self._silenced, self._slate = self._slate, None
         self._link.close()
+        if self._last_words is not None:
+            self._last_words.leave()
 
 
 class _Unloaded:
@@ -523,41 +541,43 @@ def _text(error: BaseException) -> str:
 
 
 def serve_to_the_end(
-    worker: Worker, first: "tuple[Any, tuple[Any, ...]] | None", *, greets: bool
-) -> None:
-    """Be a worker until its end; does not return.
+    worker: Worker,
+    first: "tuple[Any, tuple[Any, ...]] | None",
+    *,
+    greets: bool,
+    inherited: "Sequence[Any]" = (),
+) -> "NoReturn":
+    """Be a worker until its end.
 
     Args:
         worker: The worker.
         first: The user's initializer with its arguments, None for none.
         greets: Say hello also where there is no initializer.
+        inherited: Files that were open before this process became a worker.
     """
-    code = 0
+    codes = [0]
+    live(lambda: codes.append(_serve(worker, first, greets=greets, inherited=inherited)))
+    os._exit(codes[-1])
+
+
+def _serve(
+    worker: Worker,
+    first: "tuple[Any, tuple[Any, ...]] | None",
+    *,
+    greets: bool,
+    inherited: "Sequence[Any]",
+) -> int:
+    code, was_told = 0, False
     try:
         if not (greets or first is not None) or worker.greet(first):
-            worker.serve()
+            was_told = worker.serve()
+        else:
+            was_told = True  # its initializer failed, which its parent knows by now
     except (OSError, NoMessageError):  # the parent is gone, or a task took the socket away
         worker.say_whose_results_are_lost()
         code = LINK_LOST
     if in_child[0]:
         end_child()
-    end_process(code)
-
-
-def end_process(code: int = 0) -> None:
-    """Run what tasks registered for the end, flush what they have written, and end at once."""
-    left = sys.modules.get("multiprocessing.util")
-    if left is not None:  # its own exit function would wait for children; its finalizers do not
-        atexit.unregister(left._exit_function)  # noqa: SLF001  # as CPython's own processes do
-    for step in (
-        getattr(left, "_run_finalizers", None),
-        atexit._run_exitfuncs,  # noqa: SLF001  # as above, since 3.14
-        getattr(sys.stdout, "flush", None),
-        getattr(sys.stderr, "flush", None),
-    ):
-        try:
-            if step is not None:
-                step()
-        except BaseException:  # noqa: BLE001, S110  # a closed stream, the user's finalizers: nobody is left to tell
-            pass
-    os._exit(code)
+    bound_seconds = worker.left_work_seconds if was_told else ORPHANED_SECONDS
+    finish(list(inherited), bound_seconds=bound_seconds, tell=worker.tell_of_end, code=code)
+    return code

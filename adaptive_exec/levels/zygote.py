@@ -57,6 +57,7 @@ from adaptive_exec.levels.zygote_main import (
     REFUSED,
     open_pidfd,
 )
+from adaptive_exec.program.family import number_worker, read_family
 from adaptive_exec.program.hashes import set_hash_seed
 
 END_POLL_SECONDS = 0.005
@@ -104,12 +105,15 @@ class ZygoteStarter:
         self._deadline: float | None = time.monotonic() + START_SECONDS
         self._look_at = time.monotonic() + STOPPED_LOOK_SECONDS
         self._quitting = False
+        self._patient_until = 0.0
         self._fault = ""
         self._became: int | None = None
         self._ending: _Ending | None = None
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._process = _launch(theirs, _settings(functions, terms, self._key), terms.hash_seed)
+            family = read_family()
+            settings = _settings(functions, terms, self._key, family)
+            self._process = _launch(theirs, settings, terms.hash_seed, family["tracker"])
             self._control.settimeout(0)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
@@ -125,7 +129,7 @@ class ZygoteStarter:
         try:
             slate_file, slate = make_slate()
             rights = [theirs.fileno()] + ([slate_file] if slate is not None else [])
-            request = write_message(self._key, (FORK, worker, key))
+            request = write_message(self._key, (FORK, worker, key, number_worker()))
             socket.send_fds(self._control, [request], rights)
             ours.settimeout(0)
         except BaseException:
@@ -147,6 +151,10 @@ class ZygoteStarter:
             self._request((KILL, worker))  # it was not forked yet, or /proc cannot be read
         elif started_ticks(place.pid) == place.started_ticks:
             kill_group(place.pid)  # here and now: the zygote may stand still, or be swapped out
+
+    def wait_until(self, at: float) -> None:
+        """Have patience with the end: a worker has something left to do."""
+        self._patient_until = max(self._patient_until, at)
 
     def forget(self, number: int) -> None:
         """Have no worker that is started from now on begin with this function."""
@@ -194,7 +202,7 @@ class ZygoteStarter:
         """Kill a zygote that is past its bound or was stopped by a signal."""
         if self._ending is not None:
             return self._look_for_end(self._ending, now)
-        if self._deadline is not None and now >= self._deadline:
+        if self._deadline is not None and now >= max(self._deadline, self._patient_until):
             self._deadline = None
             self._process.kill()
         if now >= self._look_at:
@@ -203,7 +211,7 @@ class ZygoteStarter:
                 self._on_control(0)  # a child that loading forked may hold the other end open
             elif is_stopped(self._process.pid):
                 self._process.kill()
-        return min(self._look_at, self._deadline or self._look_at)
+        return min(self._look_at, max(self._deadline or self._look_at, self._patient_until))
 
     def _request(self, message: tuple[Any, ...]) -> None:
         try:
@@ -334,7 +342,7 @@ class _Place(NamedTuple):
 
 
 def _launch(
-    control: socket.socket, settings: bytes, hash_seed: int | None
+    control: socket.socket, settings: bytes, hash_seed: int | None, tracker: int
 ) -> "subprocess.Popen[bytes]":
     control_fd = control.fileno()
     settings_file = make_memory_file(0)
@@ -350,7 +358,7 @@ def _launch(
                 _BOOT.format(file=settings_file, control=control_fd),
             ],
             stdin=subprocess.DEVNULL,
-            pass_fds=(control_fd, settings_file),
+            pass_fds=(control_fd, settings_file, *([tracker] if tracker >= 0 else ())),
             env={
                 **os.environ,
                 **cap_inner_threads(1),
@@ -363,7 +371,9 @@ def _launch(
         os.close(settings_file)
 
 
-def _settings(functions: Mapping[int, bytes], terms: Terms, key: bytes) -> bytes:
+def _settings(
+    functions: Mapping[int, bytes], terms: Terms, key: bytes, family: dict[str, Any]
+) -> bytes:
     return marshal.dumps({
         "key": key,
         "path": list(sys.path),
@@ -379,6 +389,8 @@ def _settings(functions: Mapping[int, bytes], terms: Terms, key: bytes) -> bytes
         "publish_seconds": terms.publish_seconds,
         "authkey": _authkey(),
         "arena_bytes": terms.arena_bytes,
+        "left_work_seconds": terms.left_work_seconds,
+        "family": family,
     })
 
 

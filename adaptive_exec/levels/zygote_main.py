@@ -7,7 +7,6 @@ there are.
 
 import _signal as signal  # type: ignore[import-not-found]  # `signal` imports `enum`: 6 ms
 import _socket as socket_module
-import atexit
 import errno
 import gc
 import os
@@ -20,6 +19,8 @@ from adaptive_exec.levels.inner import limit_loaded
 from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.worker import Worker, describe_traceback, serve_to_the_end
+from adaptive_exec.program.ending import Inheritance
+from adaptive_exec.program.family import adopt, adopt_tools
 from adaptive_exec.program.hashes import keep_hash_seed
 
 TYPE_CHECKING = False
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 FORK, KILL, QUIT, FORGET = 1, 2, 3, 4
-"""Requests: `(FORK, worker, key)` with the worker's descriptors, `(KILL, worker)`, `(QUIT,)`,
-`(FORGET, function)`."""
+"""Requests: `(FORK, worker, key, identity)` with the worker's descriptors, `(KILL, worker)`,
+`(QUIT,)`, `(FORGET, function)`."""
 LOADED, FORKED, REFUSED, ENDED, BECAME = 11, 12, 13, 14, 15
 """Answers: `(LOADED, functions, threads, error)`, `(FORKED, worker, pid)`,
 `(REFUSED, worker, errno, text)`, `(ENDED, worker, status, peak bytes)`, `(BECAME, worker, pid)`."""
@@ -103,10 +104,13 @@ class Zygote:
         self._poll = select.poll()
         self._quitting = False
         self._keys: dict[int, bytes] = {}
+        self._identity: tuple[int, ...] = (0,)
+        self._inheritance = Inheritance()
 
     def load(self) -> None:
         """Load the initializer and the first function, and say how it went."""
         error = ""
+        self._enter_family()
         if self._settings["authkey"] is not None:
             adopt_authkey(self._settings["authkey"])
         try:
@@ -121,6 +125,7 @@ class Zygote:
             error = describe_traceback(raised)
         self._generators = find_generators()
         gc.collect()
+        self._inheritance.gather()
         gc.freeze()
         threads = other_threads()
         if os.getpid() != self._settings["self"]:
@@ -131,6 +136,14 @@ class Zygote:
             os._exit(
                 THREADED
             )  # the next zygote starts without the function, its workers load it themselves
+
+    def _enter_family(self) -> None:
+        """Be a child of the parent, so that what is loaded sees that it is not the main process."""
+        family = self._settings["family"]
+        if family["tracker"] >= 0:
+            os.set_inheritable(family["tracker"], False)  # noqa: FBT003  # as the control socket
+        adopt(family, self._identity)
+        adopt_tools(family)
 
     def serve(self) -> None:
         """Take requests and watch workers, until QUIT or the parent's end."""
@@ -167,6 +180,7 @@ class Zygote:
         request = read_message(self._settings["key"], message)
         if request[0] == FORK:
             self._keys[request[1]] = request[2]
+            self._identity = request[3]
             self._fork(
                 request[1], read_rights(ancillary), lost=bool(flags & socket_module.MSG_CTRUNC)
             )
@@ -191,13 +205,16 @@ class Zygote:
             return
         for stream in (sys.stdout, sys.stderr):
             _flush(stream)
+        self._inheritance.before_fork()
         try:
             pid = os.fork()
         except OSError as error:
+            self._inheritance.after_fork()
             self._on_refused(worker, descriptors, error)
             return
         if pid == 0:
             self._become_worker(worker, descriptors)
+        self._inheritance.after_fork()
         for descriptor in descriptors:
             os.close(descriptor)
         _set_group(pid)
@@ -224,7 +241,6 @@ class Zygote:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != self._settings["self"]:
                 os._exit(1)
-            atexit._clear()  # noqa: SLF001  # what the zygote registered is not the worker's to run
             self._control.close()
             for descriptor in [self._watch_parent, *(pidfd for _, pidfd in self._workers.values())]:
                 if descriptor >= 0:
@@ -236,18 +252,28 @@ class Zygote:
 
     def _work(self, number: int, descriptors: "list[int]") -> None:
         """Serve as a worker; does not return."""
+        adopt(self._settings["family"], self._identity)
         be_expendable()
         reseed(self._generators)
         widen_inner_threads(self._settings["inner_threads"], self._settings["capped"])
         link = socket_module.socket(fileno=descriptors[0])
-        slate = None
+        slate, slate_file = None, -1
         if len(descriptors) > 1:
-            slate = Slate(descriptors[1], self._settings["slate_bytes"])
-            os.close(descriptors[1])
+            slate_file = descriptors[1]
+            slate = Slate(slate_file, self._settings["slate_bytes"])
         bounds = self._settings["publish_seconds"], self._settings["arena_bytes"]
         key = self._keys[number]
-        worker = Worker(link, slate, self._functions, *bounds, key=key)  # type: ignore[arg-type]
-        serve_to_the_end(worker, self._first, greets=False)
+        worker = Worker(
+            link,  # type: ignore[arg-type]
+            slate,
+            self._functions,
+            *bounds,
+            key=key,
+            left_work_seconds=self._settings["left_work_seconds"],
+            slate_file=slate_file,
+        )
+        inherited = self._inheritance.files()
+        serve_to_the_end(worker, self._first, greets=False, inherited=inherited)
 
     def _kill(self, worker: int) -> None:
         if worker in self._workers:

@@ -420,6 +420,14 @@ def test_a_start_that_stalls_is_an_answer_too():
     assert world.run.batches[1].level == "thread"
 
 
+def test_work_that_a_worker_did_not_wait_for_any_longer_is_told_of():
+    world = begin(cores=2)
+
+    world.say(ev.WorkLeft(0.0, "process", 1, 60.0, "uploads"))
+
+    assert Code.WORK_LEFT in codes(world)
+
+
 def test_large_results_that_nobody_takes_hold_up_what_is_not_sent_yet():
     world = World(Config(max_workers=2), make_host())
     batch = world.open(tasks=40, chunk_tasks=1)
