@@ -41,6 +41,7 @@ from adaptive_exec.core.events import (
     TasksArrived,
     TasksSetAside,
     TimerFired,
+    Usage,
     WorkerLost,
     WorkerReady,
     WorkersTimed,
@@ -801,13 +802,24 @@ class Driver:
         calls = self._batches[order.batch]
         self._tick_at = min(self._tick_at, time.monotonic() + TICK_SECONDS)
         self._orders[order.chunk] = (order.level, order.attempt, order.worker)
-        items = calls.items(order.start, order.stop)
-        names = calls.names(order.start, order.stop)
+        try:
+            items = calls.items(order.start, order.stop)
+            names = calls.names(order.start, order.stop)
+        except Exception as error:  # noqa: BLE001  # as in `_contain`: it is this batch's alone
+            self._fail_unsent(order, calls, error)
+            return
         where = (order.chunk, order.worker, order.start, order.attempt)
         chunk = ChunkOrder(*where, items, calls.work, names)
         self._runners[order.level].send(chunk)
         if order.level == "sequential":
             calls.call_for_attention()
+
+    def _fail_unsent(self, order: SendChunk, calls: Calls, error: Exception) -> None:
+        """End a batch whose arguments cannot be had; the worker was sent nothing and is free."""
+        count = order.stop - order.start
+        failure = give_up(calls, error)
+        self.put_results(order.chunk, Results([Failure(failure)] * count))
+        self._inbox.append(ChunkDone(time.monotonic(), order.chunk, count, Usage(count, 0.0)))
 
     def _record(self, order: Record) -> None:
         """Have results written that may have come in many pieces; together they cost less."""
@@ -1091,8 +1103,9 @@ def _log_error(error: BaseException) -> None:
     LOGGER.error("lane: a step failed", exc_info=error)
 
 
-def give_up(calls: Calls, error: Exception) -> None:
-    """End a batch whose own side has failed, with the cause chained."""
-    failure = DriverError(f"results could not be handed over ({type(error).__name__}: {error})")
+def give_up(calls: Calls, error: Exception) -> DriverError:
+    """End a batch whose own side has failed with an error that chains the cause; return that."""
+    failure = DriverError(f"a batch could not be served ({type(error).__name__}: {error})")
     failure.__cause__ = error
     calls.give_up(failure)
+    return failure

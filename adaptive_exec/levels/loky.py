@@ -32,6 +32,9 @@ from adaptive_exec.program.hashes import keep_hash_seed, set_hash_seed
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+UNKNOWN_EXIT = 255
+"""Exit code that multiprocessing is told where none was kept. Source: its popen_forkserver."""
+
 
 def load_context() -> Any:
     """Import loky, 30 ms; not for the first time while the interpreter ends, which refuses that.
@@ -126,10 +129,13 @@ class LokyStarter:
 
     def abandon(self) -> None:
         """Kill everything at once, without a word."""
+        from multiprocessing.connection import wait  # loaded since the first start
+
         for started in self._processes.values():
             self._waiter.forget(started.seen_by)
             kill_group(started.process.pid)
-            started.process.join(CLOSE_SECONDS)
+            wait([started.seen_by], CLOSE_SECONDS)
+            _reap(started.process)
             started.close()
         self._processes.clear()
 
@@ -193,7 +199,13 @@ def _reap(process: Any) -> tuple[int | None, int | None]:
     if popen.returncode is not None or not hasattr(os, "wait4"):
         process.join(CLOSE_SECONDS)
         return _status(process.exitcode), None
-    pid, status, usage = _wait4(process.pid)
+    try:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+    except ChildProcessError:  # SIGCHLD is ignored, or another thread was faster
+        code = process.exitcode
+        popen.returncode = UNKNOWN_EXIT if code is None else code
+        process.join(0)
+        return _status(code), None
     if not pid:
         process.join(CLOSE_SECONDS)
         return _status(process.exitcode), None
@@ -201,13 +213,6 @@ def _reap(process: Any) -> tuple[int | None, int | None]:
     process.join(0)
     unit_bytes = 1 if sys.platform == "darwin" else 1024
     return status, usage.ru_maxrss * unit_bytes
-
-
-def _wait4(pid: int) -> tuple[int, int, Any]:
-    try:
-        return os.wait4(pid, os.WNOHANG)
-    except ChildProcessError:
-        return 0, 0, None
 
 
 def _status(code: int | None) -> int | None:

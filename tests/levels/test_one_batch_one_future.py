@@ -61,7 +61,7 @@ def test_a_future_that_its_owner_set_is_left_alone(level, way, tmp_path):
 
 
 @LEVELS
-@pytest.mark.parametrize("step", ["deliver", "ask"])
+@pytest.mark.parametrize("step", ["deliver", "ask", "items", "names"])
 def test_a_batch_whose_own_side_fails_ends_and_all_others_go_on(level, step, monkeypatch):
     with executor_at(level) as executor:
         healthy = executor.map(work.same, range(100))
