@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for type checkers; at run time each name is loaded when it 
     from adaptive_exec.errors import PoisonTaskError as PoisonTaskError
     from adaptive_exec.errors import TaskError as TaskError
     from adaptive_exec.errors import TaskTimeoutError as TaskTimeoutError
+    from adaptive_exec.errors import UnsendableError as UnsendableError
     from adaptive_exec.errors import WorkerLostError as WorkerLostError
     from adaptive_exec.executor import AdaptiveExecutor as AdaptiveExecutor
     from adaptive_exec.executor import Progress as Progress
@@ -52,6 +53,7 @@ _HOMES = {
     "RunReport": "core.trace",
     "TaskError": "errors",
     "TaskTimeoutError": "errors",
+    "UnsendableError": "errors",
     "WorkerLostError": "errors",
     "adaptive_executor": "executor",
     "current_task": "levels.current",

@@ -14,8 +14,9 @@ from typing import Any
 
 from adaptive_exec.config import INLINE_SECONDS, LISTEN_SECONDS
 from adaptive_exec.core.events import BatchDropped, InputExhausted, ResultsTaken, TasksArrived
-from adaptive_exec.core.reason import Reason
+from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.driver import Driver
+from adaptive_exec.errors import AdaptiveExecError, UnsendableError
 from adaptive_exec.levels.base import Block, Failure, Results, Work
 from adaptive_exec.levels.bell import Bell
 from adaptive_exec.levels.functions import PackedFunction
@@ -158,10 +159,18 @@ class MapCalls:
         """End tasks with one of our errors."""
         self._release(start, stop)
         for index in range(start, stop):
-            error = make_error(index, reason)
+            error = self._make_error(index, reason)
             executions = reason.fact("executions")
             attempts = executions if isinstance(executions, int) else 0
             self._keep(Block(index, Results([Failure(error)]), "", attempts))
+
+    def _make_error(self, index: int, reason: Reason) -> AdaptiveExecError:
+        refusal = self.work.refusal
+        if refusal is None or reason.code is not Code.FUNCTION_NOT_PORTABLE:
+            return make_error(index, reason)
+        error = UnsendableError(refusal.path, refusal.type_name, refusal.text)  # one for each task
+        error.__cause__ = refusal.__cause__
+        return error
 
     def finish(self) -> None:
         """Every task that was begun has its outcome and no more will begin."""
@@ -180,7 +189,7 @@ class MapCalls:
 
     def _let_go(self) -> None:
         """Refer to function and input no more: who keeps the iterator keeps results alone."""
-        self.work = self.work._replace(function=None, packed=None)
+        self.work = self.work._replace(function=None, packed=None, refusal=None)
         if self._is_easy:  # else it is the caller's code, and ends in the caller's thread
             self._source = Slices(())
 

@@ -38,7 +38,8 @@ CHUNK_TASKS_MAX: Final = 16_384
 INLINE_SECONDS: Final = 0.02
 """Seconds the caller's thread works between two looks at the world at the sequential level."""
 TINY_TASK_SECONDS: Final = 0.001
-"""Seconds; only tasks whose isolated sample is below this may move into the caller's process."""
+"""Seconds; with `inline=True` tasks whose isolated sample is below this may move into the caller's
+process."""
 TINY_TASK_BYTES: Final = 4 * MIB
 """Bytes of payload or peak above which a task is not tiny."""
 INLINE_TASK_SECONDS: Final = 0.3e-6
@@ -246,6 +247,8 @@ class Journal(NamedTuple):
 
 class _Settings(NamedTuple):
     levels: str | tuple[str, ...] = "auto"
+    inline: bool = False
+    fallback: str | None = None
     max_workers: int | None = None
     max_in_flight: int | None = None
     target_memory: Size | None = None
@@ -277,6 +280,10 @@ class Config(_Settings):
 
     Args:
         levels: `"auto"`, one level's name, or a tuple of names out of process, thread, sequential.
+        inline: Let tiny tasks, and such as are dwarfed by their payload, move into the caller's
+            process in the midst of a batch, where that was measured to be faster.
+        fallback: Where a batch goes whose function cannot be sent to a process: `"thread"`, or None
+            to have its tasks end with an error that names what cannot be sent.
         max_workers: Most workers at once; None means as many as the host affords.
         max_in_flight: Most chunks that are with workers at once; None means as many as there are
             workers and memory admits.
@@ -290,14 +297,15 @@ class Config(_Settings):
         task_timeout: Seconds for one task; None means no limit.
         retries: Executions after a worker's death, 0 or more.
         retry_on: Exception types of the task itself that make it run again.
-        isolate: Never run a task in the caller's process.
+        isolate: Never run a task in the caller's process, small batches included.
         max_tasks_per_worker: Tasks after which a worker is replaced.
         max_worker_age: Seconds after which a worker is replaced.
         max_worker_memory: Size at which a worker is replaced; None means once it has kept a fair
             part of the room for tasks.
         inner_threads: Threads that BLAS and OpenMP may use in each worker; None means
             cores // workers, at least 1.
-        initializer: Called once in each worker.
+        initializer: Called once in each worker; in the caller's process only where `levels` leaves
+            processes out.
         initargs: Its arguments.
         start: How process workers start: `"zygote"`, `"loky"` or None for what works best here.
         journal: File of finished results, read back when their batch is run again: its path, or a
@@ -323,6 +331,7 @@ class Config(_Settings):
         _check_built(self)
         _check_marks(self)
         _check_isolate(self)
+        _check_fallback(self)
         return self
 
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, object]]:
@@ -337,6 +346,11 @@ class Config(_Settings):
     def ladder(self) -> tuple[str, ...]:
         """The levels this executor may use, best first."""
         return LEVELS if isinstance(self.levels, str) else self.levels
+
+    @property
+    def keeps_out(self) -> bool:
+        """True where no task may run in the caller's process, whatever becomes of processes."""
+        return self.isolate or (self.initializer is not None and "process" in self.ladder)
 
 
 def make_config(settings: Mapping[str, object]) -> Config:
@@ -536,8 +550,15 @@ def _check_initargs(value: object) -> tuple[object, ...]:
     return tuple(value)
 
 
+def _check_way_out(name: str, value: object) -> object:
+    if value not in _FALLBACKS:
+        raise ValueError(_unknown(name, value, _FALLBACKS))
+    return value
+
+
 _STARTS: Final = ("zygote", "loky")
-_FLAGS: Final = ("isolate", "share_host", "progress", "reuse")
+_FALLBACKS: Final = ("thread",)
+_FLAGS: Final = ("inline", "isolate", "share_host", "progress", "reuse")
 _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "max_workers": _check_count,
     "max_in_flight": _check_count,
@@ -555,6 +576,7 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "key": _check_callable,
     "journal": _check_journal,
     "start": _check_start,
+    "fallback": _check_way_out,
 }
 """Settings that may be None, and the check of any other value."""
 
@@ -601,6 +623,16 @@ def _check_isolate(config: Config) -> None:
         message = (
             f"isolate=True needs the process level, got levels={config.levels!r}; "
             f"add 'process' or leave isolate out"
+        )
+        raise ValueError(message)
+
+
+def _check_fallback(config: Config) -> None:
+    if config.isolate and (config.inline or config.fallback is not None):
+        name = "inline" if config.inline else "fallback"
+        message = (
+            f"{name} cannot be had with isolate=True, got {name}={getattr(config, name)!r}; "
+            f"leave one of them out"
         )
         raise ValueError(message)
 

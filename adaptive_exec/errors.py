@@ -7,6 +7,11 @@ survives pickling. What a task itself raises is never wrapped: it is the task's 
 
 from concurrent.futures import BrokenExecutor
 
+try:
+    from _pickle import PicklingError  # `pickle` also imports `re`, 4 ms
+except ImportError:  # Pythons without the C half
+    from pickle import PicklingError
+
 
 class AdaptiveExecError(Exception):
     """The root of every error that this package raises about the world."""
@@ -105,6 +110,25 @@ class TaskError(AdaptiveExecError):
         super().__init__(f"{type_name}: {text}")
 
 
+class UnsendableError(AdaptiveExecError, PicklingError, TypeError):
+    """A function or an argument cannot be sent to a worker process.
+
+    Attributes:
+        path: Where what cannot be sent is, `"f.__globals__['FILE']"` or `"args[0].handle"`.
+        type_name: Qualified name of its type, `"_io.TextIOWrapper"`.
+        text: What pickling it says.
+    """
+
+    def __init__(self, path: str, type_name: str, text: str) -> None:
+        self.path = path
+        self.type_name = type_name
+        self.text = text
+        super().__init__(
+            f"{path} cannot be sent to a worker process, got {type_name} ({text}); make or open it "
+            f"in the task, or run in this process with levels=('thread', 'sequential')"
+        )
+
+
 class WorkerTraceback(AdaptiveExecError):  # noqa: N818  # it carries a text, no error
     """Carries the traceback of the worker, as the `__cause__` of a task's exception.
 
@@ -167,7 +191,7 @@ class LevelUnavailableError(AdaptiveExecError, BrokenExecutor):
         self.cause = cause
         super().__init__(
             f"no level is left to run on, {level} failed ({cause}); "
-            f"allow more with levels= or isolate=False"
+            f"allow more with levels=, fallback='thread' or isolate=False"
         )
 
 

@@ -15,17 +15,25 @@ from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
 from adaptive_exec.calls import MapCalls, number_function
-from adaptive_exec.config import Config, make_config
+from adaptive_exec.config import SMALL_BATCH_TASKS, Config, make_config
 from adaptive_exec.core.events import BatchOpened, JournalOpened
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display
 from adaptive_exec.driver import Book, Driver
+from adaptive_exec.errors import UnsendableError
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
-from adaptive_exec.levels.functions import are_large, pack_function, parts_of
+from adaptive_exec.levels.functions import (
+    PackedFunction,
+    are_large,
+    pack_function,
+    pack_or_raise,
+    parts_of,
+)
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
+from adaptive_exec.levels.unsendable import explain_function
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.submits import SubmitCalls
@@ -256,6 +264,9 @@ class AdaptiveExecutor(Executor):
         if display is not None:
             display.__exit__(None, None, None)
 
+    def _is_told_of_few(self) -> bool:
+        return self._hint is not None and self._hint < SMALL_BATCH_TASKS
+
     def _submit_calls(self, first: Callable[..., Any]) -> SubmitCalls:
         if self._submits is not None:
             return self._submits
@@ -305,30 +316,34 @@ class AdaptiveExecutor(Executor):
         _check_sizes(chunksize, buffersize)
         source, is_easy = _make_source(iterables)
         style = ONE if len(iterables) == 1 else STAR
-        packed = pack_function(fn) if "process" in self._config.ladder else None
-        length = _count_input(iterables, self._hint)
+        packed, refusal = _pack(fn, self._config)
+        length = _count_input(iterables)
         self._driver.gate.check()
+        total = self._hint if length is None else length
         with self._opening:
-            self._show_progress(length)
+            self._show_progress(total)
         batch = next(self._batches)
         records = self._open_records(batch, style)
         if records is not None:
             records.know(fn)
         is_detailed = detailed or records is not None
         base = self._driver.folders.base
-        work = Work(batch, style, fn, packed, is_detailed, self._config.task_timeout, base)
+        timeout = self._config.task_timeout
+        work = Work(batch, style, fn, packed, is_detailed, timeout, base, refusal=refusal)
         calls = MapCalls(
             self._driver, work, source, is_easy=is_easy, in_order=in_order, records=records
         )
         opened = BatchOpened(
             time.monotonic(),
             batch,
-            length,
+            total,
             chunk_tasks=chunksize,
             buffer_tasks=buffersize,
             portable=packed is not None,
             recorded=records is not None,
             kind=number_function(fn, packed),
+            announced=length is not None and self._is_told_of_few(),
+            refusal="" if refusal is None else str(refusal),
         )
         self._driver.admit(opened, calls)
         self._driver.pump_if_alone()
@@ -420,7 +435,8 @@ def _check_sizes(chunksize: object, buffersize: object) -> None:
 def _open_submits(
     driver: Driver, config: Config, hint: int | None, records: "Records | None"
 ) -> SubmitCalls:
-    may_run_here = config.ladder != ("process",) and not config.isolate
+    may_run_here = config.fallback is not None and config.ladder != ("process",)
+    may_run_here &= not config.keeps_out
     is_recorded = records is not None
     base = driver.folders.base
     work = Work(_SUBMITS, FULL, None, None, is_recorded, config.task_timeout, base)
@@ -469,9 +485,21 @@ def _make_source(iterables: tuple[Iterable[Any], ...]) -> tuple[Slices | Pulled,
     return Pulled(iter(zip(*copies))), is_easy  # noqa: B905  # cut at the shortest, as in map
 
 
-def _count_input(iterables: tuple[Iterable[Any], ...], hint: int | None) -> int | None:
+def _count_input(iterables: tuple[Iterable[Any], ...]) -> int | None:
     lengths = [len(items) for items in iterables if isinstance(items, Sized)]
-    return min(lengths, default=hint)
+    return min(lengths, default=None)
+
+
+def _pack(
+    fn: Callable[..., Any], config: Config
+) -> tuple[PackedFunction | None, UnsendableError | None]:
+    """Pack a function for processes, or say why it cannot be."""
+    if "process" not in config.ladder:
+        return None, None
+    try:
+        return pack_or_raise(fn), None
+    except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
+        return None, explain_function(fn, error)
 
 
 def _runners(config: Config, preload: dict[int, bytes]) -> dict[str, Any]:

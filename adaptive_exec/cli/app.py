@@ -159,6 +159,12 @@ def run(
     retries: Annotated[
         str | None, typer.Option(metavar="N", help="Executions after a worker's death.")
     ] = None,
+    inline: Annotated[
+        bool, typer.Option("--inline", help="Let tiny tasks move into this process.")
+    ] = False,
+    fallback: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="For what cannot be sent: thread.")
+    ] = None,
     isolate: Annotated[
         bool, typer.Option("--isolate", help="Never run a task in this process.")
     ] = False,

@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -121,7 +121,7 @@ def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> Run
         retries_failed=flags["retry_failed"],
         accepts_changed=flags["accept_changed"],
         has_journal=not flags["no_journal"],
-        settings=settings_from(texts, isolate=flags["isolate"]),
+        settings=settings_from(texts, [name for name in _SWITCHES if flags[name]]),
         arguments=arguments,
     )
     _check_together(options)
@@ -270,12 +270,12 @@ def seconds(name: str, text: str | None) -> float | None:
     return number
 
 
-def settings_from(texts: Mapping[str, str], *, isolate: bool) -> dict[str, object]:
+def settings_from(texts: Mapping[str, str], switches: Iterable[str]) -> dict[str, object]:
     """Read the settings of the executor that were given as text.
 
     Args:
         texts: Text by the option's name; options that are no settings are left alone.
-        isolate: Whether `--isolate` was given.
+        switches: Names of the settings that were switched on.
 
     Returns:
         Values by name, for `make_config` to check.
@@ -283,7 +283,7 @@ def settings_from(texts: Mapping[str, str], *, isolate: bool) -> dict[str, objec
     Raises:
         ValueError: A number is none.
     """
-    settings: dict[str, object] = {"isolate": True} if isolate else {}
+    settings: dict[str, object] = dict.fromkeys(switches, True)
     for name in texts.keys() & _READERS.keys():
         settings[name] = _READERS[name](f"--{name.replace('_', '-')}", texts[name])
     return settings
@@ -354,6 +354,8 @@ def _text(_name: str, text: str) -> object:
     return text
 
 
+_SWITCHES: Final = ("inline", "isolate")
+"""Settings that an option without a value switches on."""
 _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "levels": _levels,
     "max_workers": whole,
@@ -369,6 +371,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "max_worker_age": seconds,
     "max_worker_memory": _size,
     "start": _text,
+    "fallback": _text,
 }
 """How the text of each setting is read; checking the values is left to `make_config`."""
 

@@ -57,7 +57,7 @@ class Batch:
         self.home = home
         self.trial: str | None = None
         self.chunk = self.chunk_tasks or 1
-        self.refusal = "" if opened.portable else "the function cannot be pickled"
+        self.refusal = "" if opened.portable else opened.refusal or "it cannot be pickled"
         self.moves = 0
         self.costs = Costs()
         self.peaks = NOTHING_KNOWN

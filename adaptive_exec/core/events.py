@@ -54,6 +54,9 @@ class BatchOpened(NamedTuple):
         portable: False when the function cannot be sent to a process.
         recorded: True when its outcomes are written into the journal before they are delivered.
         kind: A number that batches of one function share, 0 where nothing is known of it.
+        announced: True when the executor was told that so few tasks would come, which is asking
+            for threads.
+        refusal: Why the function cannot be sent, `""` when it can.
     """
 
     at: float
@@ -65,6 +68,8 @@ class BatchOpened(NamedTuple):
     portable: bool = True
     recorded: bool = False
     kind: int = 0
+    announced: bool = True
+    refusal: str = ""
 
 
 class TasksArrived(NamedTuple):

@@ -1,7 +1,8 @@
 """Where a batch goes when its level fails or measuring speaks for another, and when it is back.
 
 Degrade follows failure of the machinery, never a task's own exception. A move by measurement
-needs a clear gain and is made at most twice per batch (explore once, then commit). Pure.
+needs a clear gain and `inline=True`, and is made at most twice per batch (explore once, then
+commit). Pure.
 """
 
 from typing import NamedTuple
@@ -88,7 +89,7 @@ def suggest_move(
     Args:
         level: Where the batch runs.
         costs: What was measured of it.
-        config: Uses levels, isolate, task_timeout.
+        config: Uses levels, inline, and what asks for workers.
         workers: Workers of the process level.
         left: Tasks not yet sent, None when unknown.
         single: True when tasks come one by one from `submit`; they stay where they are.
@@ -97,6 +98,8 @@ def suggest_move(
         The move, or None to stay.
     """
     is_tiny = costs.wall_seconds <= TINY_TASK_SECONDS
+    if not config.inline:  # two levels in a batch give two kinds of results, and crashes in here
+        return None
     if single or costs.isolated_tasks < SAMPLE_TASKS or is_tiny != (level == "process"):
         return None
     if not may_leave_isolation(config) or "sequential" not in config.ladder:

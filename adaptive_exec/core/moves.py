@@ -5,7 +5,7 @@ A level that failed is taken down whole before another one opens. A batch keeps 
 where it is and goes on elsewhere.
 """
 
-from adaptive_exec.config import CALM_SECONDS, LEVELS, SMALL_BATCH_TASKS
+from adaptive_exec.config import CALM_SECONDS, LEVELS
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import has_sample
@@ -35,7 +35,11 @@ MOVES_MAX = 2
 def settle_in(state: State, event: BatchOpened) -> None:
     """Plan a new batch and put it where it starts."""
     reopen(state)
-    shape = BatchShape(event.tasks, event.portable)
+    if (
+        event.single
+    ):  # nobody knows how many calls will be submitted, and a batch stays at its level
+        event = event._replace(tasks=None)
+    shape = BatchShape(event.tasks, event.portable, event.announced)
     plan = make_plan(shape, state.host, state.config, shut=state.shut_levels)
     home = make_plan(shape, state.host, state.config).level
     if plan.reason.code is Code.MEMORY_SHORT:
@@ -82,20 +86,6 @@ def enter(state: State, batch: Batch, level: str) -> int:
     return workers
 
 
-def outgrow(state: State, batch: Batch) -> None:
-    """Plan submitted calls anew once there are more of them than were announced."""
-    if batch.tasks is None or batch.arrived < max(SMALL_BATCH_TASKS, batch.tasks + 1):
-        return
-    batch.tasks = None
-    shape = BatchShape(None, batch.portable)
-    batch.home = make_plan(shape, state.host, state.config).level
-    new = make_plan(shape, state.host, state.config, shut=state.shut_levels).level
-    if new == batch.level:
-        enter(state, batch, new)
-    else:
-        _move(state, batch, new, because(Code.BATCH_LARGE, tasks=batch.arrived))
-
-
 # down
 
 
@@ -126,7 +116,7 @@ def _step_down(state: State, batch: Batch, old: str) -> str | None:
     """End a trial at the failed level; name where a batch that is at home there goes now."""
     if batch.trial == old:
         batch.trial = None
-    if batch.level != old:
+    if batch.level != old or not (batch.portable or state.config.fallback):
         return None
     return next_level(old, state.config, portable=batch.portable, shut_levels=state.shut_levels)
 
@@ -145,7 +135,7 @@ def close_drained(state: State) -> None:
 
 
 def leave_processes(state: State, batch: Batch, error: str) -> None:
-    """Take a batch away from processes, where its function cannot go."""
+    """Take a batch away from processes, where its function cannot go; else it ends there."""
     if not batch.portable:
         return
     batch.portable = False
@@ -153,7 +143,10 @@ def leave_processes(state: State, batch: Batch, error: str) -> None:
     batch.trial = None
     reason = because(Code.FUNCTION_NOT_PORTABLE, error=error)
     levels = usable_levels(state.config, portable=False, shut=state.shut_levels)
-    batch.home = new = levels[0] if levels else batch.level
+    new = levels[0] if levels and state.config.fallback else batch.level
+    if is_isolated(new):
+        state.explain("refused", "warning", f"batch {batch.id}", reason)
+    batch.home = new
     if new != batch.level:
         _move(state, batch, new, reason, severity="warning")
     fail_line(state, batch, because(Code.NO_ISOLATION, error=error))
@@ -163,12 +156,16 @@ def stranded(state: State, batch: Batch) -> Reason | None:
     """Say why nothing of a batch can be run at its level, None when it can be."""
     if state.broken is not None:
         return state.broken
-    breaker = state.rosters[batch.level].breaker
-    if breaker.shut_until is not None:
-        return because(Code.NO_LEVEL_LEFT, level=batch.level, error=breaker.error)
     if is_isolated(batch.level) and not batch.portable:
         return because(Code.FUNCTION_NOT_PORTABLE, level=batch.level, error=batch.refusal)
+    breaker = state.rosters[batch.level].breaker
+    if breaker.shut_until is not None:
+        error = breaker.error + (_FOR_WORKERS if state.config.initializer is not None else "")
+        return because(Code.NO_LEVEL_LEFT, level=batch.level, error=error)
     return None
+
+
+_FOR_WORKERS = "; in this process an initializer runs with levels=('thread', 'sequential') only"
 
 
 def fail_stranded(state: State, batch: Batch) -> None:

@@ -36,10 +36,17 @@ class BatchShape(NamedTuple):
     Attributes:
         tasks: Its length, None when unknown.
         portable: False when its function cannot be sent to a process.
+        announced: True when the executor was told that so few would come.
     """
 
     tasks: int | None
     portable: bool = True
+    announced: bool = True
+
+    @property
+    def is_small(self) -> bool:
+        """Say whether it is one of those that the score system's rule gives to threads."""
+        return self.announced and self.tasks is not None and self.tasks < SMALL_BATCH_TASKS
 
 
 class Plan(NamedTuple):
@@ -58,7 +65,8 @@ def make_plan(
     Args:
         shape: Length and portability of the batch.
         host: What the host affords.
-        config: Uses levels, max_workers, isolate, task_timeout, task_memory, target_memory.
+        config: Uses levels, max_workers, fallback, task_memory, target_memory, and what asks for
+            workers: isolate, task_timeout, initializer, max_tasks_per_worker, start.
         shut: Levels that failed and are not to be tried now.
 
     Returns:
@@ -73,6 +81,10 @@ def make_plan(
     facts: dict[str, Fact] = {"tasks": shape.tasks, "cores": host.usable_cores}
     facts["available"] = host.available_bytes
     facts["limit"] = host.limit_bytes
+    if code is Code.WORKERS_ASKED:
+        facts["setting"] = _asking(config)
+    if config.inline:
+        facts["inline"] = "allowed"
     return Plan(level, workers, because(code, **facts))
 
 
@@ -147,43 +159,68 @@ def is_isolated(level: str) -> bool:
 
 
 def may_leave_isolation(config: Config) -> bool:
-    """Say whether tasks may run in the caller's process at all."""
-    return not (config.isolate or config.task_timeout is not None)
+    """Say whether tasks may run in the caller's process while there are workers."""
+    return not (config.isolate or config.task_timeout is not None or _asking(config))
+
+
+def _asking(config: Config) -> str | None:
+    """Name the setting that is written for workers, so that a small batch, too, gets some."""
+    names = ("initializer", "max_tasks_per_worker", "start")
+    return next((name for name in names if getattr(config, name) is not None), None)
 
 
 def _choose_level(
     shape: BatchShape, host: HostSnapshot, config: Config, shut: frozenset[str]
 ) -> tuple[str, Code]:
-    levels = usable_levels(config, portable=shape.portable, shut=shut)
+    levels = usable_levels(config, portable=True, shut=shut)
     if "process" not in levels:
         allowed = usable_levels(config, portable=True, shut=frozenset())
-        return (levels or allowed[-1:])[0], _why_no_process(config, shut)
+        return (levels or allowed[-1:])[0], _why_no_process(config)
     if len(config.ladder) == 1:
         return "process", Code.LEVEL_ASKED
     if not may_leave_isolation(config):
-        return "process", Code.ISOLATION_ASKED if config.isolate else Code.TIMEOUT_ASKED
-    if shape.tasks is not None and shape.tasks < SMALL_BATCH_TASKS:
+        return "process", _why_isolated(config)
+    if shape.is_small:
         return _below_process(levels), Code.BATCH_SMALL
+    return _choose_large(shape, host, config, levels)
+
+
+def _choose_large(
+    shape: BatchShape, host: HostSnapshot, config: Config, levels: tuple[str, ...]
+) -> tuple[str, Code]:
+    if not shape.portable:  # at the process level it ends with an error
+        level = "process" if config.fallback is None else _below_process(levels)
+        return level, Code.FUNCTION_NOT_PORTABLE
     if is_short_of_memory(host, DEGRADED_THREADS):
         return _below_process(levels), Code.MEMORY_SHORT
-    return "process", Code.BATCH_UNSIZED if shape.tasks is None else Code.BATCH_LARGE
+    if shape.tasks is None:
+        return "process", Code.BATCH_UNSIZED
+    is_large = shape.tasks >= SMALL_BATCH_TASKS
+    return "process", Code.BATCH_LARGE if is_large else Code.BATCH_UNANNOUNCED
 
 
 def usable_levels(config: Config, *, portable: bool, shut: frozenset[str]) -> tuple[str, ...]:
-    """Name the levels that a batch may run at now, best first; empty when there is none."""
+    """Name the levels that a batch may run at now, best first; empty when there is none.
+
+    With portable=False those that are left to it where its function cannot go to processes.
+    """
     return tuple(
         level
         for level in config.ladder
         if level not in shut
         and (portable or level != "process")
-        and (is_isolated(level) or not config.isolate)
+        and (is_isolated(level) or not config.keeps_out)
     )
 
 
-def _why_no_process(config: Config, shut: frozenset[str]) -> Code:
-    if config.ladder[0] in shut:
-        return Code.LEVEL_SHUT
-    return Code.FUNCTION_NOT_PORTABLE if "process" in config.ladder else Code.LEVEL_ASKED
+def _why_no_process(config: Config) -> Code:
+    return Code.LEVEL_SHUT if "process" in config.ladder else Code.LEVEL_ASKED
+
+
+def _why_isolated(config: Config) -> Code:
+    if config.isolate:
+        return Code.ISOLATION_ASKED
+    return Code.WORKERS_ASKED if config.task_timeout is None else Code.TIMEOUT_ASKED
 
 
 def _below_process(levels: tuple[str, ...]) -> str:

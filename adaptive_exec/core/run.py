@@ -65,7 +65,6 @@ from adaptive_exec.core.moves import (
     fail_stranded,
     leave_processes,
     next_trial_at,
-    outgrow,
     pass_trial,
     reopen,
     settle_in,
@@ -335,8 +334,6 @@ def _admit(state: State, event: TasksArrived) -> None:
     batch.arrive(event.count)
     if batch.dropped:
         drop(state, batch)
-    elif batch.single:
-        outgrow(state, batch)
 
 
 def _heed_journal(state: State, event: TasksSetAside | TasksRecalled | TasksFreed) -> None:

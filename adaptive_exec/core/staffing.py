@@ -54,7 +54,7 @@ def _is_starved(state: State, roster: Roster) -> bool:
 def _has_lower(state: State) -> bool:
     """Say whether tasks may go elsewhere: none is a suspect, and the settings allow it."""
     is_suspected = any(batch.records for batch in state.batches.values())
-    return not is_suspected and not state.config.isolate and len(state.config.ladder) > 1
+    return not is_suspected and not state.config.keeps_out and len(state.config.ladder) > 1
 
 
 def _may_order(state: State, roster: Roster) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from adaptive_exec.core.events import Event
+from adaptive_exec.errors import UnsendableError
 from adaptive_exec.levels.current import Place
 from adaptive_exec.levels.functions import PackedFunction
 
@@ -29,7 +30,7 @@ class CannotStartError(RuntimeError):
 
 
 class Unportable(Failure):
-    """The failure of a submitted call whose function cannot be sent to a process at all.
+    """The failure of a submitted call whose function or arguments cannot be sent to a process.
 
     Nothing of it was run.
     """
@@ -69,6 +70,7 @@ class Work(NamedTuple):
         timeout_seconds: `task_timeout`, None for none.
         state_folder: Folder that tasks keep their own state in.
         entered: With FULL, says how many calls have come.
+        refusal: Why the function cannot travel, None where it can.
     """
 
     batch: int
@@ -79,6 +81,7 @@ class Work(NamedTuple):
     timeout_seconds: float | None = None
     state_folder: str = ""
     entered: Callable[[], int] | None = None
+    refusal: UnsendableError | None = None
 
 
 class ChunkOrder(NamedTuple):

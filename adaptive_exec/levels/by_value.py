@@ -5,7 +5,9 @@ own `__main__`. cloudpickle takes 20 ms to import, so only where something has t
 """
 
 import functools
+import sys
 from collections import ChainMap
+from io import TextIOWrapper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,9 +48,20 @@ def _reduce_wrapper(wrapper: "Any") -> "str | tuple[Any, ...]":
     return cached, (wrapper.__wrapped__, wrapper.cache_parameters())
 
 
+def _reduce_file(file: TextIOWrapper) -> "tuple[Any, ...]":
+    """Send standard streams by name; of others cloudpickle would send a copy of what is left."""
+    for name in ("stdin", "stdout", "stderr"):
+        if file is getattr(sys, name, None):
+            return getattr, (sys, name)
+    message = f"cannot pickle '{type(file).__module__}.{type(file).__qualname__}' object"
+    raise TypeError(message)
+
+
 @functools.cache
 def _pickler() -> "Any":
     import cloudpickle
 
-    table = ChainMap({_Wrapper: _reduce_wrapper}, cloudpickle.Pickler.dispatch_table)
+    table = ChainMap(
+        {_Wrapper: _reduce_wrapper, TextIOWrapper: _reduce_file}, cloudpickle.Pickler.dispatch_table
+    )
     return type("Pickler", (cloudpickle.Pickler,), {"dispatch_table": table})

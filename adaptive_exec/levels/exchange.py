@@ -21,11 +21,12 @@ from adaptive_exec.levels.base import (
     Unportable,
 )
 from adaptive_exec.levels.frames import Frame, refuse
-from adaptive_exec.levels.functions import are_large, pack_function, parts_of
+from adaptive_exec.levels.functions import are_large, parts_of
 from adaptive_exec.levels.heads import Outcomes
 from adaptive_exec.levels.pickles import Unpickler, loads
 from adaptive_exec.levels.plain import as_plain
 from adaptive_exec.levels.tasks import is_from_signal
+from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.wire import ERROR, PLAIN, PROTOCOL, SKIPPED, Packed, Unpacker, are_plain
 
 PLAIN_DEPTH = 3
@@ -114,9 +115,8 @@ def _plain_call(
 
 
 def _refuse(style: int, item: Any, error: BaseException) -> Failure:
-    if style == FULL and pack_function(item[0]) is None:
-        return Unportable(error)
-    return Failure(error)
+    unsendable = explain_item(style, item, error)
+    return Unportable(unsendable) if style == FULL else Failure(unsendable)
 
 
 def take_results(frame: Frame, told: Outcomes, refused: dict[int, Failure]) -> Results:

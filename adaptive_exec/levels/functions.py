@@ -63,23 +63,31 @@ class PackedFunction:
 
 
 def pack_function(function: Callable[..., Any]) -> PackedFunction | None:
-    """Pack a function for processes, None when it cannot be.
+    """Pack a function for processes, None when it cannot be."""
+    try:
+        return pack_or_raise(function)
+    except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
+        return None
+
+
+def pack_or_raise(function: Callable[..., Any]) -> PackedFunction:
+    """Pack a function for processes.
 
     By reference where plain pickle can, by value for lambdas, closures and what lives in
     `__main__`. What it holds is copied here and now: what becomes of it later does not show.
+
+    Raises:
+        Exception: Whatever its own pickling, or that of what it holds, raises.
     """
     plain = pack_plain(function, PROTOCOL)
     if plain is not None:
         return PackedFunction(binascii.crc32(plain), plain)
-    try:
-        pieces, buffers = pack_apart(function)
-        if sum(map(len, pieces)) + sum(map(len, buffers)) >= SHARED_FROM_BYTES:
-            shared = _share(pieces, buffers)
-            if shared is not None:
-                return shared
-        body = pack(function) if buffers else b"".join(pieces)
-    except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
-        return None
+    pieces, buffers = pack_apart(function)
+    if sum(map(len, pieces)) + sum(map(len, buffers)) >= SHARED_FROM_BYTES:
+        shared = _share(pieces, buffers)
+        if shared is not None:
+            return shared
+    body = pack(function) if buffers else b"".join(pieces)
     return PackedFunction(binascii.crc32(body), body)
 
 

@@ -57,6 +57,7 @@ from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
 from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped, read_size
+from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import (
     CHUNK,
@@ -778,12 +779,12 @@ class ProcessRunner:
     def _pack_initializer(self) -> bytes | None:
         if self._config.initializer is None:
             return None
+        call = (self._config.initializer, self._config.initargs)
         try:
-            return pack((self._config.initializer, self._config.initargs))
+            return pack(call)
         except Exception as error:
-            message = (
-                f"the initializer cannot be sent to processes ({type(error).__name__}: {error})"
-            )
+            unsendable = explain_item(FULL, (*call, {}), error, arguments="initargs")
+            message = f"the initializer cannot be had in workers: {unsendable}"
             raise CannotStartError(message) from error
 
 

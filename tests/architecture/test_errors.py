@@ -14,6 +14,7 @@ EXAMPLES = [
     errors.WorkerLostError(2, "exit 1"),
     errors.TaskTimeoutError(4, 2.5),
     errors.TaskError("mymod.MyError", "bad", "Traceback ..."),
+    errors.UnsendableError("f.__globals__['FILE']", "_io.TextIOWrapper", "TypeError: no"),
     errors.WorkerTraceback("Traceback ..."),
     errors.MemoryPressureError(
         "split 3/5", available_bytes=10**9, critical_bytes=2**31, limit_bytes=2**34, needed_bytes=7

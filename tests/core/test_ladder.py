@@ -86,7 +86,15 @@ def test_the_next_level_is_the_first_safer_one(level, settings, portable, shut_l
             None, id="without a clear gain it stays",
         ),
         pytest.param(
-            "process", TINY, {"isolate": True}, None, False, None, id="isolation keeps it"
+            "process", TINY, {"inline": False}, None, False, None, id="unasked nothing moves"
+        ),
+        pytest.param(
+            "process", TINY, {"initializer": print}, None, False, None,
+            id="an initializer keeps it",
+        ),
+        pytest.param(
+            "process", TINY, {"start": "zygote"}, None, False, None,
+            id="a way to start processes keeps it",
         ),
         pytest.param(
             "process", TINY, {"task_timeout": 1.0}, None, False, None, id="a time-out keeps it"
@@ -110,6 +118,8 @@ def test_the_next_level_is_the_first_safer_one(level, settings, portable, shut_l
     ],
 )  # fmt: skip
 def test_measuring_speaks_for_another_level(level, costs, settings, left, single, expected):
-    move = suggest_move(level, costs, Config(**settings), workers=4, left=left, single=single)
+    config = Config(**{"inline": True} | settings)
+
+    move = suggest_move(level, costs, config, workers=4, left=left, single=single)
 
     assert (move and (move.level, move.reason.code)) == expected

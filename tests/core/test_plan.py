@@ -69,12 +69,45 @@ UNPORTABLE = BatchShape(10, portable=False)
             id="with isolation a batch stays with the process level even when it is shut",
         ),
         pytest.param(
-            UNPORTABLE, {"isolate": True}, HOST, NONE, "process", 8, Code.FUNCTION_NOT_PORTABLE,
+            BatchShape(3, announced=False), {}, HOST, NONE, "process", 3, Code.BATCH_UNANNOUNCED,
+            id="three tasks that nobody announced go to processes",
+        ),
+        pytest.param(
+            BatchShape(1), {"initializer": print}, HOST, NONE, "process", 1, Code.WORKERS_ASKED,
+            id="with an initializer one task too goes to a process",
+        ),
+        pytest.param(
+            BatchShape(1), {"max_tasks_per_worker": 1}, HOST, NONE, "process", 1,
+            Code.WORKERS_ASKED, id="where workers are replaced one task too goes to a process",
+        ),
+        pytest.param(
+            BatchShape(1), {"start": "loky"}, HOST, NONE, "process", 1, Code.WORKERS_ASKED,
+            id="with a way to start processes one task too goes to a process",
+        ),
+        pytest.param(
+            BatchShape(1), {"initializer": print}, HOST, PROCESS, "process", 1, Code.LEVEL_SHUT,
+            id="an initializer keeps a batch out of the caller also where processes failed",
+        ),
+        pytest.param(
+            BatchShape(1), {"initializer": print, "levels": ("thread", "sequential")}, HOST, NONE,
+            "thread", 1, Code.LEVEL_ASKED,
+            id="with an initializer threads run where processes are excluded",
+        ),
+        pytest.param(
+            UNPORTABLE, {"isolate": True}, HOST, NONE, "process", 8, Code.ISOLATION_ASKED,
             id="with isolation a function that cannot travel goes nowhere else",
         ),
         pytest.param(
-            UNPORTABLE, {}, HOST, NONE, "thread", 2, Code.FUNCTION_NOT_PORTABLE,
-            id="a function that cannot travel goes to threads",
+            UNPORTABLE, {}, HOST, NONE, "process", 8, Code.FUNCTION_NOT_PORTABLE,
+            id="a function that cannot travel goes nowhere else",
+        ),
+        pytest.param(
+            UNPORTABLE, {"fallback": "thread"}, HOST, NONE, "thread", 2,
+            Code.FUNCTION_NOT_PORTABLE, id="or by choice to threads",
+        ),
+        pytest.param(
+            BatchShape(3, portable=False), {}, HOST, NONE, "thread", 3, Code.BATCH_SMALL,
+            id="a small batch goes to threads whatever its function holds",
         ),
         pytest.param(
             BatchShape(100), {}, HOST, PROCESS, "thread", 2, Code.LEVEL_SHUT,

@@ -308,7 +308,7 @@ def test_what_was_refused_everywhere_is_not_sent_again_while_a_worker_is_idle():
 
 
 def test_a_batch_that_left_isolation_returns_when_one_of_its_tasks_is_a_suspect():
-    world = begin(cores=2)
+    world = begin(cores=2, inline=True)
     world.open(tasks=100_000)
     world.arrive(1, 4)
     staff(world)

@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as WaitTimeoutError
 
 import pytest
 
-from adaptive_exec import PoisonTaskError, TaskTimeoutError, WorkerLostError
+from adaptive_exec import PoisonTaskError, TaskTimeoutError, UnsendableError, WorkerLostError
 from adaptive_exec.core.events import TasksUnbegun
 from adaptive_exec.levels import loky, process, zygote
 from adaptive_exec.levels.slate import Slate
@@ -173,7 +173,7 @@ class Breaks:
 
 @pytest.mark.parametrize("row", ISOLATED)
 @pytest.mark.parametrize(
-    ("item", "error"), [((one for one in ()), TypeError), (Breaks(), ValueError)]
+    ("item", "error"), [((one for one in ()), UnsendableError), (Breaks(), ValueError)]
 )
 def test_a_call_that_cannot_travel_ends_before_a_long_one_behind_it(row, item, error, tmp_path):
     gate = tmp_path / "gate"

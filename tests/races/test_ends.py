@@ -54,7 +54,7 @@ def test_a_call_that_moved_to_this_process_is_ended_when_all_is_cancelled():
         began.set()
         go_on.wait(END_SECONDS)
 
-    executor = adaptive_executor(max_workers=1, share_host=False)
+    executor = adaptive_executor(max_workers=1, share_host=False, fallback="thread")
     lock = threading.Lock()  # cannot be pickled
     futures = [executor.submit(lambda: (lock, held())) for _ in range(30)]
     assert began.wait(END_SECONDS)

@@ -146,10 +146,13 @@ def test_batches_share_the_workers():
     assert result.seconds < 1.1 * 440 * 0.5 / 8
 
 
-def test_tiny_tasks_end_in_the_callers_thread():
-    result = simulate(Config(), SimHost(cores=8), [1e-6] * 50_000)
+@pytest.mark.parametrize(
+    ("inline", "levels"), [(False, ("process",)), (True, ("process", "sequential"))]
+)
+def test_tiny_tasks_end_in_the_callers_thread_only_where_that_was_allowed(inline, levels):
+    result = simulate(Config(inline=inline), SimHost(cores=8), [1e-6] * 50_000)
 
-    assert result.report.levels == ("process", "sequential")
+    assert result.report.levels == levels
     assert result.seconds < 0.5
 
 

@@ -46,7 +46,7 @@ class Player:
             self.host = make_host(**values)
             return []
         if name == "config":
-            self.settings = values
+            self.settings = values | ({"initializer": print} if "initializer" in values else {})
             return []
         if self.world is None:
             settings = {"share_host": False} | self.settings
