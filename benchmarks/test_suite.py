@@ -58,7 +58,7 @@ WAYS = {
     "processes, fork": run_processes("fork"),
     "processes, spawn": run_processes("spawn"),
     "adaptive": run_adaptive(),
-    "adaptive, isolated": run_adaptive(isolate=True),
+    "adaptive, inline": run_adaptive(inline=True),
 }
 
 
