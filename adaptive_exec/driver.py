@@ -934,7 +934,8 @@ class Driver:
         unsaid, self._unsaid = self._unsaid, 0
         if unsaid:
             LOGGER.warning("log: decisions were passed over count=%d run=%s", unsaid, self.name)
-        self._log.write(decision)
+        with contextlib.suppress(Exception):  # a handler of the user's, a stream that was closed
+            self._log.write(decision)
         if self.config.on_event is None:
             return
         try:

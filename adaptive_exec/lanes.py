@@ -7,6 +7,7 @@ all lanes; one more is there only while another is held up. Decides nothing, and
 what steps do.
 """
 
+import contextlib
 import logging
 import queue
 import threading
@@ -258,7 +259,12 @@ class Lanes:
             try:
                 lane.steps.popleft()()
             except BaseException as error:  # noqa: BLE001  # users' code; the next step is another's
-                self._on_error(error)
+                self._tell(error)
+
+    def _tell(self, error: BaseException) -> None:
+        """Tell of what a step raised; a log that cannot be written must not end the lane, too."""
+        with contextlib.suppress(Exception):  # a handler of the user's, a stream that was closed
+            self._on_error(error)
 
     @staticmethod
     def _let_go(lane: _Lane) -> bool:

@@ -5,7 +5,6 @@ with its frame. A descriptor that the receiver had no room for is asked for agai
 from then on all does. Knows frames about pieces; leaves all others to its user, in order.
 """
 
-import select
 from collections import deque
 from time import monotonic
 
@@ -24,11 +23,12 @@ from adaptive_exec.levels.frames import (
     lay_out,
     refuse,
 )
+from adaptive_exec.levels.originals import READ, make_plain_poll
 from adaptive_exec.levels.wire import RELEASED, RESEND, RESENT, Packed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket
     from typing import Any
 
     from adaptive_exec.levels.arena import SharedPiece
@@ -46,7 +46,7 @@ class Channel:
     """
 
     def __init__(
-        self, link: "socket.socket", arena: Arena, key: bytes, *, is_worker: bool = False
+        self, link: "_socket.socket", arena: Arena, key: bytes, *, is_worker: bool = False
     ) -> None:
         ours, theirs = (FROM_WORKER, FROM_PARENT) if is_worker else (FROM_PARENT, FROM_WORKER)
         self._link = link
@@ -224,8 +224,8 @@ class Channel:
 
     def _wait_or_trim(self) -> None:
         """Wait for the next frame, and let go of pieces that are not used meanwhile."""
-        poll = select.poll()
-        poll.register(self._link.fileno(), select.POLLIN)
+        poll = make_plain_poll()
+        poll.register(self._link.fileno(), READ)
         while (again := self._arena.trim(now := monotonic())) is not None:
             if poll.poll(1000 * (again - now) + 1):
                 return

@@ -18,7 +18,6 @@ from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Container, Iterable, Iterator, Sequence
     from typing import Any, NoReturn
 
@@ -303,7 +302,7 @@ def read_message(key: bytes, datagram: bytes) -> "tuple[Any, ...]":
 class Outgoing:
     """What still has to go out over a socket; the parent's never blocks."""
 
-    def __init__(self, link: "socket.socket") -> None:
+    def __init__(self, link: "_socket.socket") -> None:
         self._link = link
         self._parts: deque[memoryview | Piece | SharedPiece] = deque()
         self._pieces = 0
@@ -385,7 +384,7 @@ class Incoming:
         fault: Why nothing is read any more; None while all is well.
     """
 
-    def __init__(self, link: "socket.socket", receipts: "Receipts", stamp: Stamp) -> None:
+    def __init__(self, link: "_socket.socket", receipts: "Receipts", stamp: Stamp) -> None:
         self.fault: NoMessageError | None = None
         self._link = link
         self._receipts = receipts

@@ -4,15 +4,16 @@ Each worker is a fresh interpreter, so a start takes longer and shares no memory
 not know of chunks.
 """
 
+import _socket
 import os
 import signal
-import socket
 import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES
 from adaptive_exec.levels.frames import KEY_BYTES
+from adaptive_exec.levels.originals import make_pair, open_socket
 from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.starter import (
@@ -76,7 +77,7 @@ class LokyStarter:
         """Order a worker; its hello answers."""
         from multiprocessing.connection import Connection  # 10 ms, only for this starter
 
-        ours, theirs = socket.socketpair()
+        ours, theirs = make_pair(_socket.SOCK_STREAM)
         key = os.urandom(KEY_BYTES)
         slate_file, slate = make_slate()
         ends = [Connection(theirs.detach())]
@@ -105,7 +106,6 @@ class LokyStarter:
         seen_by = process.sentinel if pidfd < 0 else pidfd
         self._processes[worker] = _Started(process, seen_by, pidfd)
         self._waiter.watch(seen_by, lambda bits: self._on_end(worker, bits))
-        ours.settimeout(0)
         return Seat(ours, slate, key, process.pid)
 
     def kill(self, worker: int) -> None:
@@ -241,7 +241,7 @@ def serve(ends: "list[Connection]", terms: Terms, family: dict[str, Any], key: b
     be_expendable()
     tell_of_parent(parent)
     adopt_tools(family)
-    link = socket.socket(fileno=os.dup(ends[0].fileno()))
+    link = open_socket(os.dup(ends[0].fileno()))
     slate_file = os.dup(ends[1].fileno()) if len(ends) > 1 else -1
     slate = Slate(slate_file, SLATE_BYTES) if len(ends) > 1 else None
     for end in ends:

@@ -3,9 +3,9 @@
 A starter gives a worker a socket and a slate and says how it fares; it does not know of chunks.
 """
 
+import _socket
 import os
 import signal
-import socket
 from typing import NamedTuple, Protocol
 
 from adaptive_exec.config import SLATE_BYTES
@@ -47,7 +47,7 @@ class Seat(NamedTuple):
         pid: Its process, 0 while that is not known.
     """
 
-    link: socket.socket
+    link: _socket.socket
     slate: Slate | None
     key: bytes
     pid: int = 0

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from adaptive_exec.levels.originals import READ, WRITE, make_poll
+
 _ONE = (1).to_bytes(8, "little")
 
 
@@ -39,13 +41,13 @@ class Waiter:
         if self._poll is None:
             self._open_bell()
         self._handlers[descriptor] = handler
-        self._poll.register(descriptor, _READ)
+        self._poll.register(descriptor, READ)
         self.wake()
 
     def want_write(self, descriptor: int, *, wanted: bool) -> None:
         """Also wait for room to write, or no longer."""
         if descriptor in self._handlers:
-            self._poll.modify(descriptor, _READ | _WRITE if wanted else _READ)
+            self._poll.modify(descriptor, READ | WRITE if wanted else READ)
             self.wake()
 
     def forget(self, descriptor: int) -> None:
@@ -118,22 +120,11 @@ class Waiter:
             os.set_blocking(self._wake_read, False)
             os.set_blocking(self._wake_write, False)
         self._handlers[self._wake_read] = self._answer_bell
-        poll = select.poll()
-        poll.register(self._wake_read, _READ)
+        poll = make_poll()
+        poll.register(self._wake_read, READ)
         self._poll = poll
 
     def _answer_bell(self, bits: int) -> None:
         del bits
         with suppress(BlockingIOError):  # it was read already
             os.read(self._wake_read, 4096)
-
-
-try:
-    import select
-
-    _READ, _WRITE = select.POLLIN, select.POLLOUT
-except (
-    ImportError,
-    AttributeError,
-):  # Pyodide and Windows: no process level with descriptors there
-    _READ = _WRITE = 0

@@ -41,7 +41,7 @@ from adaptive_exec.program.last_words import LastWords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket
     from collections.abc import Sequence
     from typing import Any, NoReturn
 
@@ -81,7 +81,7 @@ class Worker:
 
     def __init__(
         self,
-        link: "socket.socket",
+        link: "_socket.socket",
         slate: "Slate | None",
         functions: "dict[int, Any]",
         publish_seconds: float,

@@ -4,11 +4,11 @@ One of the two starters behind the process level (the other is `levels/loky`). D
 chunks.
 """
 
+import _socket
 import contextlib
 import marshal
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +31,7 @@ from adaptive_exec.levels.frames import (
     write_message,
 )
 from adaptive_exec.levels.inner import unset_variables
+from adaptive_exec.levels.originals import make_pair, send_with
 from adaptive_exec.levels.pages import ask_for_huge_pages
 from adaptive_exec.levels.slate import make_memory_file
 from adaptive_exec.levels.starter import (
@@ -109,12 +110,11 @@ class ZygoteStarter:
         self._fault = ""
         self._became: int | None = None
         self._ending: _Ending | None = None
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, theirs = make_pair(_socket.SOCK_SEQPACKET)
         try:
             family = read_family()
             settings = _settings(functions, terms, self._key, family)
             self._process = _launch(theirs, settings, terms.hash_seed, family["tracker"])
-            self._control.settimeout(0)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
             self._control.close()
@@ -124,14 +124,13 @@ class ZygoteStarter:
 
     def start(self, worker: int) -> Seat:
         """Order a worker; on_started or on_refused answers."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = make_pair(_socket.SOCK_STREAM)
         slate_file, key = -1, os.urandom(KEY_BYTES)
         try:
             slate_file, slate = make_slate()
             rights = [theirs.fileno()] + ([slate_file] if slate is not None else [])
             request = write_message(self._key, (FORK, worker, key, number_worker()))
-            socket.send_fds(self._control, [request], rights)
-            ours.settimeout(0)
+            send_with(self._control, request, rights)
         except BaseException:
             ours.close()
             raise
@@ -342,7 +341,7 @@ class _Place(NamedTuple):
 
 
 def _launch(
-    control: socket.socket, settings: bytes, hash_seed: int | None, tracker: int
+    control: _socket.socket, settings: bytes, hash_seed: int | None, tracker: int
 ) -> "subprocess.Popen[bytes]":
     control_fd = control.fileno()
     settings_file = make_memory_file(0)
@@ -376,8 +375,8 @@ def _settings(
 ) -> bytes:
     return marshal.dumps({
         "key": key,
-        "path": list(sys.path),
-        "argv": [str(word) for word in sys.argv],
+        "path": search_path(),
+        "argv": _words(),
         "parent": os.getpid(),
         "functions": dict(functions),
         "first": terms.first,
@@ -392,6 +391,19 @@ def _settings(
         "left_work_seconds": terms.left_work_seconds,
         "family": family,
     })
+
+
+def search_path() -> list[str]:
+    """Return `sys.path` as plain texts, as `marshal` takes them; what is no path is left out."""
+    entries: list[object] = list(sys.path)
+    paths = [one for one in entries if isinstance(one, str | bytes | os.PathLike)]
+    return ["".join(os.fsdecode(one)) for one in paths]
+
+
+def _words() -> list[str]:
+    """Return the program's own arguments, `[""]` where a host of Python has made none of them."""
+    words = getattr(sys, "argv", None)
+    return ["".join(str(word)) for word in words] if isinstance(words, list) else [""]
 
 
 def _authkey() -> bytes | None:

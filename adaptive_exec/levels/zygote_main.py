@@ -16,6 +16,7 @@ import sys
 from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.frames import read_message, read_rights, write_message
 from adaptive_exec.levels.inner import limit_loaded
+from adaptive_exec.levels.originals import make_plain_poll, open_socket
 from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.worker import Worker, describe_traceback, serve_to_the_end
@@ -93,7 +94,7 @@ class Zygote:
 
     def __init__(self, descriptor: int, watch_parent: int, settings: "dict[str, Any]") -> None:
         os.set_inheritable(descriptor, False)  # noqa: FBT003  # what loading starts must not hold it
-        self._control = socket_module.socket(fileno=descriptor)
+        self._control = open_socket(descriptor)
         self._watch_parent = watch_parent
         self._settings = settings
         self._functions: dict[int, Any] = {}
@@ -101,7 +102,7 @@ class Zygote:
         self._first: tuple[Any, tuple[Any, ...]] | None = None
         self._pids: dict[int, int] = {}
         self._workers: dict[int, tuple[int, int]] = {}
-        self._poll = select.poll()
+        self._poll = make_plain_poll()
         self._quitting = False
         self._keys: dict[int, bytes] = {}
         self._identity: tuple[int, ...] = (0,)
@@ -256,7 +257,7 @@ class Zygote:
         be_expendable()
         reseed(self._generators)
         widen_inner_threads(self._settings["inner_threads"], self._settings["capped"])
-        link = socket_module.socket(fileno=descriptors[0])
+        link = open_socket(descriptors[0])
         slate, slate_file = None, -1
         if len(descriptors) > 1:
             slate_file = descriptors[1]
@@ -264,7 +265,7 @@ class Zygote:
         bounds = self._settings["publish_seconds"], self._settings["arena_bytes"]
         key = self._keys[number]
         worker = Worker(
-            link,  # type: ignore[arg-type]
+            link,
             slate,
             self._functions,
             *bounds,

@@ -1,0 +1,115 @@
+"""Whatever is ordinary about a program, its workers start, live on, and are heard.
+
+Each parent is a program of its own; it says on a file of its own, since its streams may be closed.
+"""
+
+import json
+import subprocess
+import sys
+import textwrap
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.levels.ladder import rows_of
+
+PROGRAM = """
+import json, logging, os, sys, time
+{parent}
+from adaptive_exec import adaptive_executor
+
+def where(item):
+    {task}
+    return os.getpid()
+
+if __name__ == "__main__":
+    events, report = [], {{}}
+    logging.basicConfig(level=logging.INFO)
+    before = time.monotonic()
+    with adaptive_executor(
+        max_workers=2, share_host=False, on_event=events.append, **{settings}
+    ) as executor:
+        found = set(executor.map(where, range(12)))
+        report["first"] = time.monotonic() - before
+        found |= {{executor.submit(where, item).result(60) for item in range(3)}}
+        found |= {{outcome.value for outcome in executor.outcomes(where, range(6))}}
+        levels = executor.report.levels
+    report["levels"] = levels
+    report["is_here"] = os.getpid() in found
+    report["reasons"] = [event["reason"] for event in events if event["severity"] == "warning"]
+    report["facts"] = [event["facts"] for event in events if event["severity"] == "warning"]
+    with open(REPORT, "w") as file:
+        json.dump(report, file)
+"""
+
+
+def run_parent(
+    folder: Path, parent: str, *, settings: str = "{}", task: str = "time.sleep(0.01)", **options
+):
+    """Run a program; return what it reports and what it wrote to its streams."""
+    report, script = folder / "report.json", folder / "program.py"
+    text = PROGRAM.format(parent=textwrap.dedent(parent), settings=settings, task=task)
+    script.write_text(f"REPORT = {str(report)!r}\n{text}")
+    done = subprocess.run(
+        [sys.executable, *options.pop("flags", ()), str(script)],
+        capture_output=True, text=True, timeout=100, check=False, cwd=folder, **options,
+    )  # fmt: skip
+    assert report.exists(), done.stderr
+    return json.loads(report.read_text()), done.stderr
+
+
+PARENTS = {
+    "time-out": "import socket; socket.setdefaulttimeout(0.05)",
+    "path": "import pathlib; sys.path[:0] = [pathlib.Path('/tmp'), b'/tmp', None, 3]",
+    "arguments": "import pathlib; sys.argv = [pathlib.Path('x'), None, 3]",
+    "no arguments": "del sys.argv",
+    "closed streams": "sys.stdin.close(); sys.stdout.close(); sys.stderr.close()",
+    "odd streams": "import io; sys.stdout, sys.stderr = io.StringIO(), io.BytesIO()",
+    "no streams": "sys.stdin = sys.stdout = sys.stderr = None",
+    "no sockets": """
+        import socket
+        class Refused(socket.socket):
+            def __init__(self, *_, **__):
+                raise OSError("no sockets in tests")
+        socket.socket = Refused
+    """,
+    "no folder": "import tempfile; os.chdir(folder := tempfile.mkdtemp()); os.rmdir(folder)",
+    "tracing": "sys.settrace(lambda *_: None); sys.setprofile(lambda *_: None)",
+    "warnings": "import warnings; warnings.simplefilter('error')",
+}
+
+
+QUICK = {"time-out", "path", "closed streams", "no sockets"}
+ROWS = [
+    pytest.param(parent, id=name, marks=() if name in QUICK else pytest.mark.slow)
+    for name, parent in PARENTS.items()
+]
+
+
+@pytest.mark.parametrize("parent", ROWS)
+def test_an_ordinary_parent_has_workers_that_live_on(parent: str, tmp_path: Path):
+    found, words = run_parent(tmp_path, parent)
+    assert found["levels"] == ["process"], words
+    assert not found["is_here"]
+    assert found["reasons"] == []
+
+
+@pytest.mark.parametrize("start", rows_of(["zygote", "loky"]))
+def test_a_task_may_set_the_time_out_of_new_sockets(start: str, tmp_path: Path):
+    task = "import socket; socket.setdefaulttimeout(0.01); time.sleep(0.05)"
+    found, words = run_parent(tmp_path, "", settings=f"dict(start={start!r})", task=task)
+    assert (found["levels"], found["reasons"]) == (["process"], []), words
+
+
+@pytest.mark.parametrize("start", rows_of(["zygote", "loky"]))
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_a_program_of_green_threads_has_workers(start: str, library: str, tmp_path: Path):
+    if find_spec(library) is None:  # not imported here: it changes what forks of the suite do
+        pytest.skip(f"{library} is not installed")
+    patch = {
+        "gevent": "from gevent import monkey; monkey.patch_all()",
+        "eventlet": "import eventlet; eventlet.monkey_patch()",
+    }
+    found, words = run_parent(tmp_path, patch[library], settings=f"dict(start={start!r})")
+    assert (found["levels"], found["reasons"]) == (["process"], []), words
