@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # for type checkers; at run time each name is loaded when it 
     from adaptive_exec.levels.current import CurrentTask as CurrentTask
     from adaptive_exec.levels.current import current_task as current_task
     from adaptive_exec.outcomes import Outcome as Outcome
+    from adaptive_exec.program.settings import register_setting as register_setting
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ _HOMES = {
     "WorkerLostError": "errors",
     "adaptive_executor": "executor",
     "current_task": "levels.current",
+    "register_setting": "program.settings",
     "take_snapshot": "host.snapshot",
     "watch": "cli.watch",
 }
@@ -84,6 +86,7 @@ __all__ = [
     "__version__",
     "adaptive_executor",
     "current_task",
+    "register_setting",
     "take_snapshot",
     "watch",
 ]

@@ -189,7 +189,7 @@ class MapCalls:
 
     def _let_go(self) -> None:
         """Refer to function and input no more: who keeps the iterator keeps results alone."""
-        self.work = self.work._replace(function=None, packed=None, refusal=None)
+        self.work = self.work._replace(function=None, packed=None, refusal=None, caller=None)
         if self._is_easy:  # else it is the caller's code, and ends in the caller's thread
             self._source = Slices(())
 

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sized
 from concurrent.futures import Executor, Future
+from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
@@ -34,6 +35,7 @@ from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
 from adaptive_exec.levels.unsendable import explain_function
+from adaptive_exec.program.settings import Caller, read_settings
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.submits import SubmitCalls
@@ -320,6 +322,8 @@ class AdaptiveExecutor(Executor):
         length = _count_input(iterables)
         self._driver.gate.check()
         total = self._hint if length is None else length
+        settings = read_settings() if packed is not None else None
+        caller = Caller(settings, copy_context())
         with self._opening:
             self._show_progress(total)
         batch = next(self._batches)
@@ -329,7 +333,9 @@ class AdaptiveExecutor(Executor):
         is_detailed = detailed or records is not None
         base = self._driver.folders.base
         timeout = self._config.task_timeout
-        work = Work(batch, style, fn, packed, is_detailed, timeout, base, refusal=refusal)
+        work = Work(
+            batch, style, fn, packed, is_detailed, timeout, base, refusal=refusal, caller=caller
+        )
         calls = MapCalls(
             self._driver, work, source, is_easy=is_easy, in_order=in_order, records=records
         )
@@ -441,7 +447,8 @@ def _open_submits(
     base = driver.folders.base
     work = Work(_SUBMITS, FULL, None, None, is_recorded, config.task_timeout, base)
     local = _UNPORTABLE if may_run_here else None
-    submits = SubmitCalls(driver, work, local=local, records=records)
+    sends = "process" in config.ladder
+    submits = SubmitCalls(driver, work, local=local, sends=sends, records=records)
     now = time.monotonic()
     opened = BatchOpened(now, _SUBMITS, hint, single=True, recorded=is_recorded)
     driver.admit(opened, submits)

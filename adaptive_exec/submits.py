@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from adaptive_exec.levels.base import Block, Failure, Results, Unportable, Work
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.log import LOGGER
 from adaptive_exec.outcomes import add_note, make_error
+from adaptive_exec.program.settings import Settings, read_for_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # brings SQLite, which is loaded where a journal is asked for
@@ -36,6 +38,7 @@ class SubmitCalls:
         local: Batch id for calls whose function cannot be sent to a process, which then run in this
             one; None where they may not.
         is_overflow: True for those calls.
+        sends: Whether processes may run them, so that what the program has set is read.
         records: The journal's side of it, None where nothing is recorded.
     """
 
@@ -46,15 +49,17 @@ class SubmitCalls:
         *,
         local: int | None = None,
         is_overflow: bool = False,
+        sends: bool = False,
         records: "Records | None" = None,
     ) -> None:
         self._records = records
-        self.work = work._replace(entered=lambda: self._next)
+        self._entries: dict[int, _Entry] = {}
+        self._sends = sends
+        self.work = work._replace(entered=lambda: self._next, callers=self._entries.get)
         self._local = local
         self._overflow: SubmitCalls | None = None
         self._is_overflow = is_overflow
         self._driver = driver
-        self._entries: dict[int, _Entry] = {}
         self._door = driver.gate.inner if is_overflow else driver.gate.outer
         self._claiming = threading.Lock()
         self._beginning = threading.Lock()
@@ -67,7 +72,8 @@ class SubmitCalls:
     ) -> "Future[Any]":
         """Enter a call; return its Future."""
         future: Future[Any] = Future()
-        self.enter(_Entry(future, (function, args, kwargs)))
+        settings = read_for_call(is_alone=not self._entries) if self._sends else None
+        self.enter(_Entry(future, (function, args, kwargs), settings))
         if not self._driver.is_threaded:
             self._driver.pump()
             self._work_off(future)
@@ -289,9 +295,11 @@ _OVER = "cannot schedule new futures after shutdown"
 
 
 class _Entry:
-    __slots__ = ("call", "future", "has_begun", "is_cancelled")
+    __slots__ = ("call", "context", "future", "has_begun", "is_cancelled", "settings")
 
-    def __init__(self, future: "Future[Any]", call: _Call) -> None:
+    def __init__(self, future: "Future[Any]", call: _Call, settings: Settings | None) -> None:
+        self.context = copy_context()
+        self.settings = settings
         self.future = future
         self.call = call
         self.has_begun = False

@@ -5,12 +5,14 @@ a level can do is declared in its traits, and expectations follow traits, never 
 """
 
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Any, Final, NamedTuple, Protocol
 
 from adaptive_exec.core.events import Event
 from adaptive_exec.errors import UnsendableError
 from adaptive_exec.levels.current import Place
 from adaptive_exec.levels.functions import PackedFunction
+from adaptive_exec.program.settings import Settings
 
 ONE, STAR, FULL = 0, 1, 2
 """How an item of a chunk is called: `fn(item)`, `fn(*item)`, or item is `(fn, args, kwargs)`."""
@@ -58,6 +60,18 @@ Detail = tuple[float, float | None, int | None]
 """What is measured of a task: wall seconds, CPU seconds, peak bytes; None where unknown."""
 
 
+class Caller(Protocol):
+    """What the caller had when it asked for a task."""
+
+    @property
+    def settings(self) -> Settings | None:
+        """What the program had set, for processes."""
+
+    @property
+    def context(self) -> Context | None:
+        """The context variables, for threads."""
+
+
 class Work(NamedTuple):
     """The callable side of a batch, shared by all of its chunks.
 
@@ -71,6 +85,8 @@ class Work(NamedTuple):
         state_folder: Folder that tasks keep their own state in.
         entered: With FULL, says how many calls have come.
         refusal: Why the function cannot travel, None where it can.
+        caller: What the tasks find as their caller had it; None where it is not asked for.
+        callers: With FULL, says the same of each call; None where that has ended.
     """
 
     batch: int
@@ -82,6 +98,8 @@ class Work(NamedTuple):
     state_folder: str = ""
     entered: Callable[[], int] | None = None
     refusal: UnsendableError | None = None
+    caller: Caller | None = None
+    callers: Callable[[int], Caller | None] | None = None
 
 
 class ChunkOrder(NamedTuple):
@@ -98,6 +116,25 @@ class ChunkOrder(NamedTuple):
     items: Sequence[Any]
     work: Work
     names: bytes = b""
+
+    def caller_of(self, index: int) -> Caller | None:
+        """Return what the caller of a task had; None where nobody asks for it any more."""
+        work = self.work
+        return work.caller if work.callers is None else work.callers(index)
+
+    def settings(self) -> tuple[Settings | None, int]:
+        """Return what the program had set for the first tasks, and for how many it is the same."""
+        callers, count = self.work.callers, len(self.items)
+        if callers is None:
+            return None if self.work.caller is None else self.work.caller.settings, count
+        wanted = None
+        for offset in range(count):
+            caller = callers(self.start + offset)
+            if caller is not None and caller.settings is not wanted:
+                if wanted is not None:
+                    return wanted, offset
+                wanted = caller.settings
+        return wanted, count
 
     def place(self) -> Place:
         """Return what current_task() tells its tasks."""

@@ -27,6 +27,7 @@ from adaptive_exec.levels.starter import (
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.worker import Worker, serve_to_the_end
 from adaptive_exec.levels.zygote_main import be_expendable, open_pidfd, prctl, watch
+from adaptive_exec.program.applied import Applied
 from adaptive_exec.program.family import adopt_tools, read_family, tell_of_parent
 from adaptive_exec.program.hashes import keep_hash_seed, set_hash_seed
 
@@ -246,6 +247,10 @@ def serve(ends: "list[Connection]", terms: Terms, family: dict[str, Any], key: b
     slate = Slate(slate_file, SLATE_BYTES) if len(ends) > 1 else None
     for end in ends:
         end.close()
+    program = Applied()
+    program.take_early(loads(terms.settings))
+    first = None if terms.first is None else loads(terms.first)
+    program.take_late()
     worker = Worker(
         link,
         slate,
@@ -255,8 +260,9 @@ def serve(ends: "list[Connection]", terms: Terms, family: dict[str, Any], key: b
         key=key,
         left_work_seconds=terms.left_work_seconds,
         slate_file=slate_file,
+        program=program,
     )
-    serve_to_the_end(worker, None if terms.first is None else loads(terms.first), greets=True)
+    serve_to_the_end(worker, first, greets=True)
 
 
 def _end_group_with(parent: int, parent_fd: int) -> None:

@@ -67,6 +67,7 @@ from adaptive_exec.levels.wire import (
     FUNCTION,
     HELLO,
     RESULTS,
+    SETTINGS,
     TRIM,
     Packed,
     pack,
@@ -75,6 +76,7 @@ from adaptive_exec.levels.worker import LINK_LOST
 from adaptive_exec.levels.zygote import ZygoteStarter
 from adaptive_exec.program.hashes import choose_hash_seed
 from adaptive_exec.program.last_words import read_stack
+from adaptive_exec.program.settings import Settings, newest_settings
 
 LEVEL = "process"
 LEFT_NAMES_CHARACTERS_MAX = 500
@@ -92,6 +94,8 @@ class Member:
         self.slate: Slate | None = seat.slate
         self.channel = Channel(seat.link, arena, seat.key)
         self.stamp = Stamp(seat.key, IN_SLATE)
+        self.settings: Settings | None = None  # what it was told, and what its chunk is to find
+        self.wanted: Settings | None = None
         self.functions: dict[int, bool] = {}  # whether each is large
         self.has_words = False
         self.uses: set[int] = set()  # large functions of submitted calls
@@ -169,6 +173,7 @@ class ProcessRunner:
         self._is_closing = False
         self._arena = Arena(ARENA_BYTES_MAX)
         self._shelf = Shelf()
+        self._born_with: Settings | None = None
         if self._uses_loky:
             load_context()  # here and now: the first worker may be ordered as the interpreter ends
 
@@ -183,22 +188,34 @@ class ProcessRunner:
             try:
                 seat = self._starter.start(worker)
                 member = self._members[worker] = Member(worker, seat, self._arena)
+                self._settle(member)
                 self._waiter.watch(seat.link.fileno(), partial(self._on_ready, member))
             except (OSError, MemoryError, RuntimeError) as error:
                 self.on_refused(worker, f"{type(error).__name__}: {error}")
 
+    def _settle(self, member: Member) -> None:
+        """Tell a new worker what the program has set, where its initializer is to find it."""
+        member.settings = self._born_with
+        if self._config.initializer is not None:
+            _put_settings(member, newest_settings())
+            self._flush(member)
+
     def send(self, order: ChunkOrder) -> None:
         """Give a chunk to an idle worker.
 
-        Of submitted calls that cannot be taken back only the first goes; the others never begin.
+        Of submitted calls that cannot be taken back only the first goes, of others those for which
+        the program was set alike; the rest never begins.
         """
         member = self._members.get(order.worker)
         if member is None:
             return  # its WorkerLost is under way and brings the chunk back
         before = time.perf_counter()
-        if order.work.style == FULL and member.slate is None and len(order.items) > 1:
-            order = order._replace(items=order.items[:1])
-            self._outlet.post(TasksUnbegun(time.monotonic(), order.chunk, order.start + 1))
+        member.wanted, count = order.settings()
+        if order.work.style == FULL and len(order.items) > 1:
+            count = 1 if member.slate is None else count
+            if count < len(order.items):
+                order = order._replace(items=order.items[:count])
+                self._outlet.post(TasksUnbegun(time.monotonic(), order.chunk, order.start + count))
         member.order = order
         member.next = order.start
         member.half ^= 1
@@ -240,6 +257,8 @@ class ProcessRunner:
             return  # it was lost meanwhile, and what it had goes elsewhere
         member.refused = refused
         work = order.work
+        if member.wanted is not None and member.wanted is not member.settings:
+            _put_settings(member, member.wanted)
         for number in member.uses - member.functions.keys():
             _put_function(member, number, self._shelf.packed(number))
             self._clear_shelf()
@@ -763,6 +782,7 @@ class ProcessRunner:
 
     def _open_starter(self, workers: int) -> Starter:
         inner_threads = self._config.inner_threads or max(1, self._cores // max(1, workers))
+        self._born_with = newest_settings()
         terms = Terms(
             first=self._pack_initializer(),
             inner_threads=inner_threads,
@@ -770,6 +790,7 @@ class ProcessRunner:
             arena_bytes=ARENA_BYTES_MAX,
             hash_seed=choose_hash_seed(),
             left_work_seconds=LEFT_WORK_SECONDS,
+            settings=self._born_with.body,
         )
         if self._uses_loky:
             return LokyStarter(self, self._waiter, terms)
@@ -786,6 +807,11 @@ class ProcessRunner:
             unsendable = explain_item(FULL, (*call, {}), error, arguments="initargs")
             message = f"the initializer cannot be had in workers: {unsendable}"
             raise CannotStartError(message) from error
+
+
+def _put_settings(member: Member, settings: Settings) -> None:
+    member.settings = settings
+    member.channel.put((SETTINGS,), Packed.of_bytes(settings.body))
 
 
 def _put_function(member: Member, number: int, packed: PackedFunction) -> None:

@@ -15,7 +15,7 @@ from adaptive_exec.core.events import ChunkDone, InitializerFailed, LevelClosed,
 from adaptive_exec.levels.base import FULL, ChunkOrder, Failure, Outlet, Results, Traits
 from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.interrupts import hold_interrupts
-from adaptive_exec.levels.tasks import run_tasks, try_initializer
+from adaptive_exec.levels.tasks import chunk_context, run_bite, try_initializer
 from adaptive_exec.levels.threads import start_thread
 
 LEVEL = "sequential"
@@ -190,9 +190,10 @@ class SequentialRunner:
     def _work_for_a_while(order: ChunkOrder, results: Results) -> None:
         end = time.perf_counter() + INLINE_SECONDS
         bite, at = FIRST_BITE_TASKS, 0
+        context = chunk_context(order)
         with InThread(order.place(), results.values, 0):
             while at < len(order.items):
-                run_tasks(order.work, order.items[at : at + bite], results)
+                run_bite(order, at, bite, context, results)
                 at += bite
                 bite = min(2 * bite, BITE_TASKS_MAX)
                 if time.perf_counter() > end:

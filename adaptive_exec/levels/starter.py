@@ -26,6 +26,7 @@ class Terms(NamedTuple):
         arena_bytes: The most bytes of shared memory that a worker's large results may have.
         hash_seed: The seed of hashes of texts, None where the user's environment has it.
         left_work_seconds: How long what tasks have left in threads is waited for at a worker's end.
+        settings: What the program has set, packed.
     """
 
     first: bytes | None
@@ -34,6 +35,7 @@ class Terms(NamedTuple):
     arena_bytes: int
     left_work_seconds: float
     hash_seed: int | None = None
+    settings: bytes = b""
 
 
 class Seat(NamedTuple):

@@ -7,13 +7,46 @@ import opcode
 import signal
 import traceback
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from time import perf_counter, thread_time
 from types import TracebackType
 from typing import Any
 
-from adaptive_exec.levels.base import FULL, ONE, Failure, Results, Work
+from adaptive_exec.levels.base import FULL, ONE, ChunkOrder, Failure, Results, Work
+from adaptive_exec.program.contexts import own_context, run_in
 
 _RAISE = opcode.opmap["RAISE_VARARGS"]
+
+
+def chunk_context(order: ChunkOrder) -> Context | None:
+    """Return the context for the tasks of a map's chunk; each submitted call has its own."""
+    caller = None if order.work.style == FULL else order.work.caller
+    return None if caller is None else own_context(caller.context)
+
+
+def run_bite(
+    order: ChunkOrder, at: int, count: int, context: Context | None, results: Results
+) -> None:
+    """Run some tasks of a chunk in this thread, with what their callers had.
+
+    Args:
+        order: The chunk.
+        at: How many of its tasks have run.
+        count: How many are to run, at most.
+        context: That of a map's chunk.
+        results: Grows by one outcome per task.
+
+    Raises:
+        KeyboardInterrupt: As in `run_tasks`.
+    """
+    items = order.items[at : at + count]
+    if order.work.style != FULL:
+        run_in(context, run_tasks, order.work, items, results)
+        return
+    for offset, item in enumerate(items):
+        caller = order.caller_of(order.start + at + offset)
+        own = None if caller is None else own_context(caller.context)
+        run_in(own, run_tasks, order.work, (item,), results)
 
 
 def run_tasks(work: Work, items: Sequence[Any], results: Results) -> None:

@@ -23,7 +23,7 @@ from adaptive_exec.levels.base import ChunkOrder, Failure, Outlet, Results, Trai
 from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.inner import limit_loaded
-from adaptive_exec.levels.tasks import run_tasks, try_initializer
+from adaptive_exec.levels.tasks import chunk_context, run_bite, try_initializer
 from adaptive_exec.levels.threads import start_thread
 
 LEVEL = "thread"
@@ -166,10 +166,11 @@ class ThreadRunner:
     def _run_in_bites(self, order: ChunkOrder) -> tuple[Results, int]:
         """Run a chunk, report what is finished now and then; return what is not yet reported."""
         failed, at, bite = 0, 0, 1
+        context = chunk_context(order)
         while True:
             results = Results([])
             with InThread(order.place(), results.values, at):
-                run_tasks(order.work, order.items[at : at + bite], results)
+                run_bite(order, at, bite, context, results)
             if os.getpid() != self._pid:  # a task forked, and this is its child
                 last = results.values[-1]
                 end_child(last.error if isinstance(last, Failure) else None)

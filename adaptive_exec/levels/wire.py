@@ -33,7 +33,7 @@ PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 """
 MAIN = b"__main__"
 
-FUNCTION, CHUNK, END, TRIM, FORGET = 1, 2, 3, 10, 11
+FUNCTION, CHUNK, END, TRIM, FORGET, SETTINGS = 1, 2, 3, 10, 11, 12
 """Kinds of frames to a worker."""
 HELLO, RESULTS, UNLOADED, ENDING = 4, 5, 6, 20
 """Kinds of frames from a worker; `(ENDING, 0 or 1, names of threads)` where something is left to be

@@ -27,6 +27,7 @@ from adaptive_exec.levels.wire import (
     PLAIN,
     PROTOCOL,
     RESULTS,
+    SETTINGS,
     SKIPPED,
     STAND_IN,
     TRIM,
@@ -35,6 +36,7 @@ from adaptive_exec.levels.wire import (
     Packed,
     Unpacker,
 )
+from adaptive_exec.program.applied import Applied
 from adaptive_exec.program.ending import finish
 from adaptive_exec.program.family import live
 from adaptive_exec.program.last_words import LastWords
@@ -77,6 +79,7 @@ class Worker:
         key: What only this worker and its parent know.
         left_work_seconds: How long what tasks have left in threads is waited for at the end.
         slate_file: The slate's descriptor, to keep; -1 where there is none.
+        program: What it has of the program's settings.
     """
 
     def __init__(
@@ -90,9 +93,11 @@ class Worker:
         key: bytes,
         left_work_seconds: float,
         slate_file: int,
+        program: Applied | None = None,
     ) -> None:
         self.left_work_seconds = left_work_seconds
         self._link = link
+        self._program = program or Applied()
         self._channel = Channel(link, Arena(arena_bytes), key, is_worker=True)
         self._slate = slate
         self._stamp = Stamp(key, IN_SLATE)
@@ -114,6 +119,12 @@ class Worker:
             slate.keep_from_children()
             self._last_words = LastWords(slate_file, slate.stack_offset)
         watch_forks(self._fall_silent)
+
+    def take_settings(self) -> None:
+        """Take what the program has set, which comes first where there is an initializer."""
+        frame = self._channel.receive()
+        if frame is not None:
+            self._react(frame)
 
     def greet(self, first: "tuple[Any, tuple[Any, ...]] | None") -> bool:
         """Run the user's initializer and say hello; False when it failed."""
@@ -151,13 +162,17 @@ class Worker:
             self._forget(frame.head[1])
         elif kind == TRIM:
             collect_and_trim()
+        elif kind == SETTINGS:
+            self._program.take(loads(frame.body))
 
     def _load(self, frame: Frame) -> None:
         number = frame.head[1]
         if len(frame.body) + sum(map(len, frame.buffers)) >= LARGE_BYTES:
             self._large.add(number)
         try:
-            self._functions[number] = loads(frame.body, buffers=frame.buffers)
+            self._functions[number] = self._program.load(
+                lambda: loads(frame.body, buffers=frame.buffers)
+            )
         except BaseException as error:  # noqa: BLE001  # the user's modules run here and may raise anything
             self._unloaded[number] = describe_traceback(error)[-TEXT_CHARACTERS_MAX:]
             if number < 0:
@@ -569,6 +584,8 @@ def _serve(
 ) -> int:
     code, was_told = 0, False
     try:
+        if first is not None:
+            worker.take_settings()
         if not (greets or first is not None) or worker.greet(first):
             was_told = worker.serve()
         else:

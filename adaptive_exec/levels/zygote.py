@@ -384,6 +384,7 @@ def _settings(
         "capped": unset_variables(),
         "hidden": list(ask_for_huge_pages()),
         "hash_seed": terms.hash_seed,
+        "program": terms.settings,
         "slate_bytes": SLATE_BYTES,
         "publish_seconds": terms.publish_seconds,
         "authkey": _authkey(),

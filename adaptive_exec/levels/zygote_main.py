@@ -20,6 +20,7 @@ from adaptive_exec.levels.originals import make_plain_poll, open_socket
 from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.worker import Worker, describe_traceback, serve_to_the_end
+from adaptive_exec.program.applied import Applied
 from adaptive_exec.program.ending import Inheritance
 from adaptive_exec.program.family import adopt, adopt_tools
 from adaptive_exec.program.hashes import keep_hash_seed
@@ -107,6 +108,7 @@ class Zygote:
         self._keys: dict[int, bytes] = {}
         self._identity: tuple[int, ...] = (0,)
         self._inheritance = Inheritance()
+        self._program = Applied()
 
     def load(self) -> None:
         """Load the initializer and the first function, and say how it went."""
@@ -114,6 +116,7 @@ class Zygote:
         self._enter_family()
         if self._settings["authkey"] is not None:
             adopt_authkey(self._settings["authkey"])
+        self._program.take_early(loads(self._settings.pop("program")))
         try:
             if self._settings["first"] is not None:
                 self._first = loads(self._settings.pop("first"))
@@ -124,6 +127,7 @@ class Zygote:
                 self._functions[number] = loads(payload)
         except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
             error = describe_traceback(raised)
+        self._program.take_late()
         self._generators = find_generators()
         gc.collect()
         self._inheritance.gather()
@@ -272,6 +276,7 @@ class Zygote:
             key=key,
             left_work_seconds=self._settings["left_work_seconds"],
             slate_file=slate_file,
+            program=self._program,
         )
         inherited = self._inheritance.files()
         serve_to_the_end(worker, self._first, greets=False, inherited=inherited)

@@ -182,7 +182,7 @@ def has_open_files() -> bool:
     try:
         import fcntl
 
-        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208  # pathlib costs 5 ms
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]  # pathlib costs 5 ms
     except (ImportError, OSError):
         return True  # it cannot be known
     return any(_is_written(fcntl.fcntl, one) for one in descriptors if one > 2)  # noqa: PLR2004  # standard streams
@@ -194,7 +194,7 @@ def _is_written(control: "Any", descriptor: int) -> bool:
             return False
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode):
-            name = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115  # as above
+            name = os.readlink(f"/proc/self/fd/{descriptor}")  # as above
             return not name.startswith(_NO_FILES)
         return stat.S_ISFIFO(status.st_mode)
     except OSError:

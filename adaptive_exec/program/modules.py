@@ -1,0 +1,223 @@
+"""Simple settings in the user's own modules: numbers, texts, flags, and small collections of them.
+
+A module that workers import for themselves has there what its lines say; what the program has set
+in it since is sent after it. Modules of the standard library and installed packages are left alone.
+Of what one function of a module sets together (`_ready = True` beside `_connection = ...`) all or
+nothing travels. Imports little, since every worker imports it.
+"""
+
+import os
+import sys
+from types import CodeType, FunctionType, ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+TEXT_BYTES_MAX = 64 * 1024
+"""Bytes of the longest text that counts as a setting; longer ones are content."""
+ITEMS_MAX = 256
+"""Items of the largest collection that counts as a setting; larger ones are tables and caches."""
+DEPTH_MAX = 4
+"""Collections in collections that are looked through."""
+NAMES_MAX = 2000
+"""Names of a module that are looked at; one with more is generated, or a table of constants."""
+_ATOMS = frozenset({int, float, complex, bool, type(None)})
+_TEXTS = frozenset({str, bytes})
+_LISTS = frozenset({tuple, list, set, frozenset})
+_KNOWN = frozenset({
+    ("pathlib", "PosixPath"), ("pathlib", "WindowsPath"),
+    ("pathlib._local", "PosixPath"), ("pathlib._local", "WindowsPath"),
+    ("decimal", "Decimal"), ("fractions", "Fraction"),
+    ("datetime", "date"), ("datetime", "datetime"), ("datetime", "time"),
+    ("datetime", "timedelta"), ("datetime", "timezone"), ("uuid", "UUID"),
+})  # fmt: skip
+"""Other types of the standard library that settings are made of; none can be changed in place."""
+_CODE = (FunctionType, type, ModuleType)
+_OF_PROCESS = frozenset({"fd", "fds", "fileno", "pid", "ppid", "tid", "descriptor", "handle"})
+"""Words in names of numbers that mean something in one process only."""
+_INSTALLED = ("site-packages", "dist-packages")
+_STDLIB = os.path.dirname(os.__file__) + os.sep
+_OURS = "adaptive_exec"
+_seen: dict[str, bool] = {}
+
+
+class Watched:
+    """What was read of one module.
+
+    Attributes:
+        ids: The identities of all its values, in order.
+        collections: Those among the simple ones, each with a copy.
+        facts: Its simple values by name, and the names of others that are no code.
+    """
+
+    __slots__ = ("collections", "facts", "ids")
+
+    def __init__(self, module: ModuleType) -> None:
+        space = vars(module)
+        self.ids = list(map(id, list(space.values())))
+        names = list(space.items())[:NAMES_MAX]
+        simple = {name: value for name, value in names if _is_setting(name, value)}
+        self.collections = [
+            (value, _copy(value)) for value in simple.values() if type(value) in (dict, list, set)
+        ]
+        others = tuple(
+            name
+            for name, value in names
+            if name not in simple and not name.startswith("__") and not isinstance(value, _CODE)
+        )
+        self.facts = ({name: _copy(value) for name, value in simple.items()}, others)
+
+
+def is_same_space(
+    space: "dict[str, Any]", ids: list[int], collections: "list[tuple[Any, Any]]"
+) -> bool:
+    """Say whether nothing in a module has changed since it was watched; 1 us for 50 names."""
+    if ids != list(map(id, space.values())):
+        return False
+    return all(value == copy for value, copy in collections)
+
+
+def own_modules() -> "Iterator[tuple[str, ModuleType]]":
+    """Yield the user's own modules that are loaded, but for the one that is the program itself."""
+    for name, module in list(sys.modules.items()):
+        if type(module) is not ModuleType:
+            continue
+        known = _seen.get(name)
+        if known is None:
+            known = _seen[name] = _is_own(name, module)
+        if known:
+            yield name, module
+
+
+def _is_own(name: str, module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or name in ("__main__", "__mp_main__"):
+        return False
+    if name.partition(".")[0] == _OURS or getattr(module, "__spec__", None) is None:
+        return False
+    folders = file.split(os.sep)
+    return not file.startswith(_STDLIB) and not any(part in folders for part in _INSTALLED)
+
+
+def _is_setting(name: str, value: object) -> bool:
+    if name.startswith("__") or not _is_simple(value, DEPTH_MAX):
+        return False
+    return type(value) is not int or _OF_PROCESS.isdisjoint(name.lower().split("_"))
+
+
+def _is_simple(value: "Any", depth: int) -> bool:
+    kind = type(value)
+    if kind in _ATOMS:
+        return True
+    if kind in _TEXTS:
+        return len(value) <= TEXT_BYTES_MAX
+    if kind in _LISTS or kind is dict:
+        if not depth or len(value) > ITEMS_MAX:
+            return False
+        items = (*value, *value.values()) if kind is dict else value
+        return all(_is_simple(item, depth - 1) for item in items)
+    return (kind.__module__, kind.__qualname__) in _KNOWN or _is_enumeration(kind)
+
+
+def _is_enumeration(kind: type) -> bool:
+    """Say whether a type is an enumeration that workers can import."""
+    enum = sys.modules.get("enum")
+    return enum is not None and isinstance(kind, enum.EnumMeta) and kind.__module__ != "__main__"
+
+
+def _copy(value: "Any") -> "Any":
+    kind = type(value)
+    if kind is dict:
+        return {name: _copy(item) for name, item in value.items()}
+    if kind in (list, tuple):
+        return kind(map(_copy, value))
+    return value.copy() if kind is set else value
+
+
+# in a worker
+
+
+def apply_module(name: str, value: "Any", before: "Any") -> None:
+    """Set in a module what the program has set in its own, as far as it has changed.
+
+    Args:
+        name: The module, which is loaded.
+        value: Its facts in the program, as `Watched` has them.
+        before: Those that were told before, None for none.
+    """
+    module = sys.modules.get(name)
+    if module is None:
+        return
+    space = vars(module)
+    values, others = value
+    known = {} if before is None else before[0]
+    changes = {
+        key: wanted
+        for key, wanted in values.items()
+        if not (key in known and _is_equal(known[key], wanted))
+        and not (key in space and _is_equal(space[key], wanted))
+    }
+    if not changes:
+        return
+    for key in changes.keys() - _bound_elsewhere(space, others):
+        _put(space, key, changes[key])
+
+
+def _is_equal(left: object, right: object) -> bool:
+    if type(left) is not type(right):
+        return False
+    try:
+        return bool(left == right)
+    except Exception:  # noqa: BLE001  # an array, or what else a module has there
+        return False
+
+
+def _put(space: "dict[str, Any]", name: str, wanted: "Any") -> None:
+    """Set a value; a collection that others may have imported is changed in its place."""
+    there: Any = space.get(name)
+    if type(there) is type(wanted) and type(wanted) in (dict, set):
+        there.clear()
+        there.update(wanted)
+    elif type(there) is list and type(wanted) is list:
+        there[:] = wanted
+    else:
+        space[name] = wanted
+
+
+def _bound_elsewhere(space: "dict[str, Any]", others: "tuple[str, ...]") -> set[str]:
+    """Name what functions set together with something that the program has and cannot send."""
+    lost = {
+        name for name in others if space.get(name) is None or _is_simple(space[name], DEPTH_MAX)
+    }
+    if not lost:
+        return set()
+    bound: set[str] = set()
+    for names in _sets_together(space):
+        if not lost.isdisjoint(names):
+            bound |= names
+    return bound
+
+
+def _sets_together(space: "dict[str, Any]") -> "Iterator[set[str]]":
+    values = list(space.values())
+    methods = [one for kind in values if isinstance(kind, type) for one in vars(kind).values()]
+    for value in (*values, *methods):
+        function = getattr(value, "__func__", value)
+        function = getattr(function, "__wrapped__", function)
+        if isinstance(function, FunctionType) and function.__globals__ is space:
+            names = set(_globals_set(function.__code__))
+            if len(names) > 1:
+                yield names
+
+
+def _globals_set(code: CodeType) -> "Iterator[str]":
+    import opcode
+
+    store, extended = opcode.opmap["STORE_GLOBAL"], opcode.opmap["EXTENDED_ARG"]
+    high, body = 0, code.co_code
+    for at in range(0, len(body), 2):
+        if body[at] == store:
+            yield code.co_names[high | body[at + 1]]
+        high = (high | body[at + 1]) << 8 if body[at] == extended else 0

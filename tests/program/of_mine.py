@@ -1,0 +1,57 @@
+"""A module as users have them: settings, state, and things that mean something here only."""
+
+import enum
+import os
+from pathlib import Path
+
+
+class Mode(enum.Enum):
+    SLOW = 1
+    FAST = 2
+
+
+SCALE = 1
+NAME = "fresh"
+FLAG = False
+NOTHING = None
+PAIR = (1, "a")
+OPTIONS = {"deep": {"left": 1}, "right": [1, 2]}
+NAMES = ["a"]
+MODE = Mode.SLOW
+FOLDER = Path("fresh")
+PID = os.getpid()
+READY = False
+_connection = None
+CALLS = 0
+
+
+def connect():
+    global READY, _connection
+    READY, _connection = True, object()
+
+
+def is_usable():
+    return (_connection is not None) == READY
+
+
+def scaled(number):
+    return number * SCALE
+
+
+def look(_item):
+    return SCALE, NAME, FLAG, NOTHING, PAIR, OPTIONS, NAMES, MODE, FOLDER
+
+
+def pid_of_import():
+    return PID
+
+
+def set_scale(number):
+    global SCALE  # noqa: PLW0603  # as users do
+    SCALE = number
+
+
+def count(_item):
+    global CALLS  # noqa: PLW0603  # as users do
+    CALLS += 1
+    return CALLS
