@@ -10,7 +10,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sized
 from concurrent.futures import Executor, Future
-from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
@@ -35,6 +34,7 @@ from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
 from adaptive_exec.levels.unsendable import explain_function
+from adaptive_exec.program.contexts import caller_context
 from adaptive_exec.program.settings import Caller, read_settings
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
@@ -323,7 +323,7 @@ class AdaptiveExecutor(Executor):
         self._driver.gate.check()
         total = self._hint if length is None else length
         settings = read_settings() if packed is not None else None
-        caller = Caller(settings, copy_context())
+        caller = Caller(settings, caller_context())
         with self._opening:
             self._show_progress(total)
         batch = next(self._batches)

@@ -20,6 +20,7 @@ from adaptive_exec.levels.base import Block, Failure, Results, Unportable, Work
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.log import LOGGER
 from adaptive_exec.outcomes import add_note, make_error
+from adaptive_exec.program.contexts import caller_context
 from adaptive_exec.program.settings import Settings, read_for_call
 
 TYPE_CHECKING = False
@@ -298,7 +299,7 @@ class _Entry:
     __slots__ = ("call", "context", "future", "has_begun", "is_cancelled", "settings")
 
     def __init__(self, future: "Future[Any]", call: _Call, settings: Settings | None) -> None:
-        self.context = copy_context()
+        self.context = caller_context() if settings is None else copy_context()
         self.settings = settings
         self.future = future
         self.call = call
