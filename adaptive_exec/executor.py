@@ -106,7 +106,7 @@ class AdaptiveExecutor(Executor):
     def __init__(self, tasks: object = None, **settings: Any) -> None:
         self._hint = count_tasks(tasks)
         self._config = make_config(settings)
-        self._preload: dict[int, bytes] = {}
+        self._preload: dict[int, PackedFunction] = {}
         self._journal = _open_journal(self._config)
         runners = _runners(self._config, self._preload)
         self._driver = Driver(self._config, take_snapshot, runners, _open_book, self._journal)
@@ -291,8 +291,8 @@ class AdaptiveExecutor(Executor):
         if are_large(parts_of(first)):
             return
         packed = pack_function(first)
-        if packed is not None and packed.piece is None and len(packed.body) <= PRELOAD_BYTES:
-            self._preload[_SUBMITS] = packed.body
+        if packed is not None and not packed.is_large and packed.size <= PRELOAD_BYTES:
+            self._preload[_SUBMITS] = packed
 
     def _open_records(self, batch: int, style: int) -> "Records | None":
         """Open the journal's side of a batch."""
@@ -509,7 +509,7 @@ def _pack(
         return None, explain_function(fn, error)
 
 
-def _runners(config: Config, preload: dict[int, bytes]) -> dict[str, Any]:
+def _runners(config: Config, preload: dict[int, PackedFunction]) -> dict[str, Any]:
     first = (config.initializer, config.initargs)
     return {
         "sequential": lambda driver: SequentialRunner(driver, *first),
@@ -523,7 +523,7 @@ def _runners(config: Config, preload: dict[int, bytes]) -> dict[str, Any]:
     }
 
 
-def _process_runner(driver: Driver, config: Config, preload: dict[int, bytes]) -> Any:
+def _process_runner(driver: Driver, config: Config, preload: dict[int, PackedFunction]) -> Any:
     from adaptive_exec.levels.process import (
         ProcessRunner,  # hosts without sockets have no such level
     )
@@ -534,7 +534,7 @@ def _process_runner(driver: Driver, config: Config, preload: dict[int, bytes]) -
     )
 
 
-def _find_preloads(driver: Driver, first: dict[int, bytes]) -> dict[int, bytes]:
+def _find_preloads(driver: Driver, first: dict[int, PackedFunction]) -> dict[int, PackedFunction]:
     """Return the function that a zygote is to load: the newest map's, else the first call's.
 
     A large one is not among them: each worker takes its own from shared memory and lets go of it,
@@ -544,7 +544,7 @@ def _find_preloads(driver: Driver, first: dict[int, bytes]) -> dict[int, bytes]:
     if newest is None:
         return dict(first)
     batch, packed = newest
-    return {} if packed.piece is not None else {batch: packed.body}
+    return {} if packed.is_large else {batch: packed}
 
 
 def _open_book() -> Book:

@@ -21,13 +21,15 @@ from adaptive_exec.levels.base import (
     Unportable,
 )
 from adaptive_exec.levels.frames import Frame, refuse
-from adaptive_exec.levels.functions import are_large, parts_of
+from adaptive_exec.levels.functions import PROGRAM
 from adaptive_exec.levels.heads import Outcomes
-from adaptive_exec.levels.pickles import Unpickler, loads
-from adaptive_exec.levels.plain import as_plain
 from adaptive_exec.levels.tasks import is_from_signal
 from adaptive_exec.levels.unsendable import explain_item
-from adaptive_exec.levels.wire import ERROR, PLAIN, PROTOCOL, SKIPPED, Packed, Unpacker, are_plain
+from adaptive_exec.levels.wire import ERROR, PLAIN, SKIPPED, Packed, Unpacker, are_plain
+from adaptive_exec.program.c_pickle import Unpickler, loads
+from adaptive_exec.program.names import Entry
+from adaptive_exec.program.places import PLACES
+from adaptive_exec.program.spaces import Key
 
 PLAIN_DEPTH = 3
 """Levels of lists, tuples and dictionaries that are looked through for objects of a class."""
@@ -40,46 +42,64 @@ PLAIN_ITEMS = 64
 """Items of one of them that are looked at; a look at each takes 0.1 us."""
 
 
-def pack_items(
-    order: ChunkOrder, shorten: "Callable[[Any, int], object]"
-) -> tuple[Packed, dict[int, Failure]]:
-    """Pack the arguments of a chunk's tasks.
+Shorten = Callable[[Any, int], object]
+"""Returns what travels in the place of a submitted call's function, of this index."""
 
-    Those that cannot be packed are returned apart, by index.
+
+def pack_items(
+    order: ChunkOrder, shorten: Shorten
+) -> tuple[Packed, dict[int, Failure], dict[Key, Entry]]:
+    """Pack the arguments of a chunk's tasks.
 
     Args:
         order: The chunk.
-        shorten: Returns what travels in the place of a submitted call's function, of this index.
+        shorten: Returns what travels in the place of a submitted call's function.
+
+    Returns:
+        The arguments; by index the tasks whose arguments cannot be packed; the names that the
+        others need.
     """
     if order.work.style == ONE and are_plain(order.items):
         items = order.items
-        return Packed.of_plain(items if isinstance(items, range) else list(items)), {}
-    packed = Packed()
+        return Packed.of_plain(items if isinstance(items, range) else list(items)), {}, {}
+    PLACES.look()
+    names: dict[Key, Entry] = {}
+    packed = Packed(partial(_gather, names))
     refused: dict[int, Failure] = {}
     for index, item in enumerate(order.items, order.start):
         try:
-            packed.add(_plain_call(item, index, shorten) if order.work.style == FULL else item)
+            packed.add(_short_call(item, index, shorten) if order.work.style == FULL else item)
         except BaseException as error:  # noqa: BLE001  # an argument's own pickling may raise anything
             refused[index] = _refuse(order.work.style, item, error)
             packed.skip()
-    return packed, refused
+    return packed, refused, names
 
 
-def is_harmless(order: ChunkOrder) -> bool:
-    """Say whether to pack a chunk's arguments runs no code of the user's."""
+def _gather(names: dict[Key, Entry], keys: tuple[Key, ...]) -> None:
+    if not names.keys() >= set(keys):
+        names.update(PROGRAM.gather(keys))
+
+
+def is_harmless(order: ChunkOrder, is_ready: Callable[[Any, int], bool]) -> bool:
+    """Say whether to pack a chunk's arguments runs no code of the user's.
+
+    Args:
+        order: The chunk.
+        is_ready: Says whether a submitted call's function, of this index, is packed already.
+    """
     if order.work.style == ONE:
         return are_plain(order.items) or all(map(_is_plain, order.items))
     if order.work.style == FULL:
-        return _are_harmless_calls(order.items)
+        return _are_harmless_calls(order, is_ready)
     return all(map(_is_plain, order.items))
 
 
-def _are_harmless_calls(calls: Iterable[tuple[Any, ...]]) -> bool:
+def _are_harmless_calls(order: ChunkOrder, is_ready: Callable[[Any, int], bool]) -> bool:
     known = None
-    for function, args, kwargs in calls:  # mostly one function, and a few plain arguments
-        if function is not known and not _is_function(function):
+    for index, (function, args, kwargs) in enumerate(order.items, order.start):
+        if function is not known and not _is_function(function, index, is_ready):
             return False
-        known = function
+        known = function  # mostly one function, and a few plain arguments
         if not are_plain(args) and not _is_plain(args):
             return False
         if kwargs and not _is_plain(kwargs):
@@ -99,19 +119,15 @@ def _is_plain(value: Any, depth: int = PLAIN_DEPTH) -> bool:
     return kind.__name__ == "ndarray" and kind.__module__ == "numpy" and not value.dtype.hasobject
 
 
-def _is_function(function: Any) -> bool:
+def _is_function(function: Any, index: int, is_ready: Callable[[Any, int], bool]) -> bool:
     if isinstance(function, FunctionType):
-        return function.__closure__ is None and not are_large(parts_of(function))
+        return is_ready(function, index)
     return isinstance(function, BuiltinFunctionType)
 
 
-def _plain_call(
-    call: tuple[Any, ...], index: int, shorten: "Callable[[Any, int], object]"
-) -> tuple[Any, ...]:
+def _short_call(call: tuple[Any, ...], index: int, shorten: Shorten) -> tuple[Any, ...]:
     function, args, kwargs = call
-    plain = as_plain(function, PROTOCOL)
-    travels = shorten(function, index) if plain is function else plain
-    return travels, args, kwargs
+    return shorten(function, index), args, kwargs
 
 
 def _refuse(style: int, item: Any, error: BaseException) -> Failure:

@@ -2,11 +2,11 @@
 
 A large one's arrays are views of that memory, so that any number of workers share its pages. It
 goes with the batch that needs it, one of submitted calls once none of them has used it for a while.
+The names that a function needs are `program/names`' affair.
 """
 
 import binascii
 import itertools
-import operator
 import sys
 import threading
 from collections import deque
@@ -18,21 +18,21 @@ from typing import Any
 
 from adaptive_exec.levels.arena import IDLE_SECONDS, SharedPiece, share
 from adaptive_exec.levels.frames import lay_out
-from adaptive_exec.levels.plain import names_in, pack_plain
-from adaptive_exec.levels.wire import PROTOCOL, pack, pack_apart
+from adaptive_exec.program.code import names_in
+from adaptive_exec.program.names import SHARED_FROM_BYTES, Content, Packed, Program
+from adaptive_exec.program.places import PLACES
 
 Buffer = bytes | bytearray | memoryview
 
-SHARED_FROM_BYTES = 1024 * 1024
-"""Bytes of a packed function from which it lies in shared memory.
-
-Below that a copy per worker costs little, and a zygote loads it before it forks.
-"""
 _LOOKS = 32
 """Objects that are looked at to tell whether a function is large: 20 us at most."""
 _PATIENCE_SECONDS = 1.0
 """Seconds to wait for another thread that packs a large function: 100 MB take 0.1 s; one whose own
 pickling hangs holds nobody up for longer."""
+NAMED_MAX = 64
+"""Functions of `__main__` that are held for calls to come, of those that no call uses now."""
+_STEADY = frozenset({CodeType, ModuleType, int, float, str, bytes, bool, type(None)})
+"""Types of parts that cannot change."""
 _SAMPLE_BYTES = 4096
 """Bytes of each long part of a large function that tell it from others."""
 
@@ -45,21 +45,37 @@ class PackedFunction:
         piece: That memory, None where there is none.
         lengths: Bytes of the pickle and of each buffer in it.
         number: A number that is the same for the same function in every run.
+        names: What it needs of this program's own modules.
+        objects: Which of these it refers to itself.
     """
 
-    __slots__ = ("body", "lengths", "number", "piece")
+    __slots__ = ("body", "lengths", "names", "number", "objects", "piece")
 
     def __init__(
         self,
         number: int,
         body: bytes,
+        needs: Packed,
         piece: SharedPiece | None = None,
         lengths: tuple[int, ...] = (),
     ) -> None:
         self.number = number
         self.body = body
+        self.names = needs.names
+        self.objects = needs.objects
         self.piece = piece
         self.lengths = lengths
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it, or what it needs, goes with its batch: a zygote must not load it."""
+        return self.piece is not None or any(entry.leaves for entry in self.names.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of it and of all that it needs."""
+        own = sum(self.lengths) or len(self.body)
+        return own + sum(entry.size for entry in self.names.values())
 
 
 def pack_function(function: Callable[..., Any]) -> PackedFunction | None:
@@ -73,36 +89,73 @@ def pack_function(function: Callable[..., Any]) -> PackedFunction | None:
 def pack_or_raise(function: Callable[..., Any]) -> PackedFunction:
     """Pack a function for processes.
 
-    By reference where plain pickle can, by value for lambdas, closures and what lives in
-    `__main__`. What it holds is copied here and now: what becomes of it later does not show.
+    By reference where workers can import it, by name what has one in `__main__`, else by value.
+    What it holds is copied here and now: what becomes of it later does not show.
 
     Raises:
-        Exception: Whatever its own pickling, or that of what it holds, raises.
+        Exception: Whatever its own pickling, or that of what it needs, raises.
     """
-    plain = pack_plain(function, PROTOCOL)
-    if plain is not None:
-        return PackedFunction(binascii.crc32(plain), plain)
-    pieces, buffers = pack_apart(function)
-    if sum(map(len, pieces)) + sum(map(len, buffers)) >= SHARED_FROM_BYTES:
-        shared = _share(pieces, buffers)
+    packed = PROGRAM.pack(function)
+    if sum(packed.content.sizes) >= SHARED_FROM_BYTES:
+        shared = _share(packed)
         if shared is not None:
             return shared
-    body = pack(function) if buffers else b"".join(pieces)
-    return PackedFunction(binascii.crc32(body), body)
+    if packed.content.buffers:
+        packed = PROGRAM.pack(function, in_band=True)
+    body = b"".join(packed.content.pieces)
+    return PackedFunction(binascii.crc32(body), body, packed)
 
 
-def _share(pieces: list[bytes], buffers: list[Buffer]) -> PackedFunction | None:
+def pack_first(initializer: Callable[..., Any], arguments: tuple[Any, ...]) -> PackedFunction:
+    """Pack an initializer with its arguments.
+
+    Raises:
+        Exception: Whatever the pickling of one of them raises.
+    """
+    packed = PROGRAM.pack((initializer, arguments), in_band=True)
+    return PackedFunction(0, b"".join(packed.content.pieces), packed)
+
+
+def _share(packed: Packed) -> PackedFunction | None:
     """Copy a large function into shared memory; None where that cannot be had."""
-    lengths = (sum(map(len, pieces)), *map(len, buffers))
-    places = lay_out(lengths)
+    content = packed.content
+    lengths = content.sizes
+    parts = _places_of(content, lay_out(lengths))
+    piece = share(parts, sum(lay_out(lengths)[-1]))
+    return None if piece is None else PackedFunction(_sample(parts), b"", packed, piece, lengths)
+
+
+def _places_of(content: Content, places: list[tuple[int, int]]) -> list[tuple[int, Buffer]]:
+    """Say where each part of a content lies."""
     parts: list[tuple[int, Buffer]] = []
-    at = 0
-    for part in pieces:
+    at = places[0][0]
+    for part in content.pieces:
         parts.append((at, part))
         at += len(part)
-    parts += [(start, buffer) for (start, _), buffer in zip(places[1:], buffers, strict=True)]
+    buffers = zip(places[1:], content.buffers, strict=True)
+    return parts + [(start, buffer) for (start, _), buffer in buffers]
+
+
+def _lay_together(
+    contents: list[Content],
+) -> tuple[SharedPiece, tuple[int, ...], list[list[int]]] | None:
+    """Lay contents into one file for many receivers; None where that cannot be had."""
+    lengths = (0, *(size for content in contents for size in content.sizes))
+    places = lay_out(lengths)
+    parts: list[tuple[int, Buffer]] = []
+    starts: list[list[int]] = []
+    at = 1
+    for content in contents:
+        own = places[at : at + len(content.sizes)]
+        at += len(own)
+        parts += _places_of(content, own)
+        starts.append([start for start, _ in own])
     piece = share(parts, sum(places[-1]))
-    return None if piece is None else PackedFunction(_sample(parts), b"", piece, lengths)
+    return None if piece is None else (piece, lengths, starts)
+
+
+PROGRAM = Program(_lay_together)
+"""What is known of this program's names; one for all executors of the process."""
 
 
 def _sample(parts: list[tuple[int, Buffer]]) -> int:
@@ -114,26 +167,47 @@ def _sample(parts: list[tuple[int, Buffer]]) -> int:
 
 
 class Shelf:
-    """The large functions of submitted calls, each packed once for all calls that had come by then.
+    """The functions of submitted calls that travel by value, each packed once for many calls.
 
-    What a function holds may change from one call to the next, so a later call has it packed anew.
-    They have numbers below 0, where no batch's function has its own.
+    What a function holds may change from one call to the next, so for a later call it is looked at
+    anew. They have numbers below 0, where no batch's function has its own.
     """
 
     def __init__(self) -> None:
-        self._held: list[_Held] = []  # the newest last
+        self._held: dict[int, _Held] = {}  # the newest last
+        self._latest: dict[tuple[int, ...], _Held] = {}
         self._packing = threading.Lock()
         self._lock = threading.Lock()  # arguments are packed in another thread than they are sent
         self._numbers = itertools.count(-1, -1)
 
     def __bool__(self) -> bool:
-        """Say whether there are any."""
-        return bool(self._held)
+        """Say whether there are any that go by themselves."""
+        return any(not held.is_named for held in list(self._held.values()))
+
+    def is_ready(
+        self, entered: Callable[[], int], function: Callable[..., Any], index: int
+    ) -> bool:
+        """Say whether `shorten` runs no code of the user's, and does not take long."""
+        parts = parts_of(function)
+        if not parts or not is_shelved(function, parts):
+            return not parts
+        held = self._latest.get(_marks_of(parts))
+        return held is not None and self._is_valid(held, entered, index)
+
+    @staticmethod
+    def _is_valid(held: "_Held", entered: Callable[[], int], index: int) -> bool:
+        if index < held.entered:
+            return True
+        count = entered()
+        if not held.is_steady or not PROGRAM.are_same(held.packed.names):
+            return False
+        held.entered = count
+        return True
 
     def shorten(
         self, uses: set[int], entered: Callable[[], int], function: Callable[..., Any], index: int
     ) -> object:
-        """Return the number of a large function as it was when the call had come, or later.
+        """Return the number of a function as it was when the call had come, or later.
 
         Args:
             uses: Its number is added to these.
@@ -142,14 +216,17 @@ class Shelf:
             index: The number of the call.
 
         Returns:
-            The number; the function itself if it is not large, or cannot be shared.
+            The number; the function itself if it travels by reference, or cannot travel.
         """
         parts = parts_of(function)
-        if not parts or not are_large(parts):
+        if not parts or not is_shelved(function, parts):
             return function
+        number = self._find(uses, parts, entered, index)
+        if number is not None:
+            return number
         is_mine = self._packing.acquire(timeout=_PATIENCE_SECONDS)  # another may pack the same now
         try:
-            number = self._find(uses, parts, index)
+            number = self._find(uses, parts, entered, index)
             if number is None:
                 number = self._pack(uses, parts, entered(), function)
         finally:
@@ -161,29 +238,36 @@ class Shelf:
         self, uses: set[int], parts: list[Any], count: int, function: Callable[..., Any]
     ) -> int | None:
         packed = pack_function(function)
-        if packed is None or packed.piece is None:
+        if packed is None:
             return None
+        marks = _marks_of(parts)
         with self._lock:
-            held = _Held(next(self._numbers), packed, parts, count, monotonic())
-            self._held.append(held)
+            held = self._latest.get(marks)
+            if held is None or not held.is_like(packed):
+                held = _Held(next(self._numbers), packed, parts, marks)
+                self._held[held.number] = self._latest[marks] = held
+            held.packed = packed
+            held.entered, held.used_at = count, monotonic()
             uses.add(held.number)
         return held.number
 
-    def _find(self, uses: set[int], parts: list[Any], index: int) -> int | None:
+    def _find(
+        self, uses: set[int], parts: list[Any], entered: Callable[[], int], index: int
+    ) -> int | None:
         with self._lock:
-            for held in self._held:
-                if index < held.entered and _are_same(parts, held.parts):
-                    held.used_at = monotonic()
-                    uses.add(held.number)
-                    return held.number
-        return None
+            held = self._latest.get(_marks_of(parts))
+            if held is None or not self._is_valid(held, entered, index):
+                return None
+            held.used_at = monotonic()
+            uses.add(held.number)
+            return held.number
 
     def packed(self, number: int) -> PackedFunction:
         """Return one that is in use."""
-        return next(held.packed for held in list(self._held) if held.number == number)
+        return self._held[number].packed
 
     def drop(self, busy: Iterable[set[int]], now: float) -> list[int]:
-        """Let go of those that no call uses; the newest stays a while, for the next call.
+        """Let go of those that no call uses; small ones, and the newest, stay for the next call.
 
         Args:
             busy: What each worker's calls use.
@@ -194,33 +278,75 @@ class Shelf:
         """
         with self._lock:
             in_use = set[int]().union(*busy)
+            newest = next(reversed(self._held), 0)
+            named = [held.number for held in self._held.values() if held.is_named]
+            too_many = set(named[:-NAMED_MAX])
             unused = [
                 held
-                for held in self._held
+                for held in self._held.values()
                 if held.number not in in_use
-                and (held is not self._held[-1] or held.used_at + IDLE_SECONDS <= now)
+                and (
+                    held.number in too_many
+                    or self._latest.get(held.marks) is not held
+                    or held.is_over(now, is_newest=held.number == newest)
+                )
             ]
-            self._held = [held for held in self._held if held not in unused]
+            for held in unused:
+                del self._held[held.number]
+                if self._latest.get(held.marks) is held:
+                    del self._latest[held.marks]
         return [held.number for held in unused]
 
     def clear(self) -> None:
         """Let go of all."""
         self._held.clear()
+        self._latest.clear()
 
 
 class _Held:
-    """A large function of submitted calls, and what it was made of, so that no id is used again."""
+    """A function of submitted calls, and what it was made of, so that no id is used again."""
 
-    __slots__ = ("entered", "number", "packed", "parts", "used_at")
+    __slots__ = (
+        "entered", "is_named", "is_steady", "marks", "number", "packed", "parts", "used_at",
+    )  # fmt: skip
 
     def __init__(
-        self, number: int, packed: PackedFunction, parts: list[Any], entered: int, used_at: float
+        self, number: int, packed: PackedFunction, parts: list[Any], marks: tuple[int, ...]
     ) -> None:
         self.number = number
         self.packed = packed
         self.parts = parts
-        self.entered = entered
-        self.used_at = used_at
+        self.marks = marks
+        self.is_named = len(parts) == 1 and parts[0].__class__ is FunctionType
+        self.is_steady = self.is_named or all(part.__class__ in _STEADY for part in parts)
+        self.entered = 0
+        self.used_at = 0.0
+
+    def is_like(self, packed: PackedFunction) -> bool:
+        """Say whether another is the same, but for names, which travel by themselves."""
+        held = self.packed
+        if packed.piece is not None or held.piece is not None or packed.body != held.body:
+            return False
+        return all(packed.names.get(key) is held.names.get(key) for key in held.objects)
+
+    def is_over(self, now: float, *, is_newest: bool) -> bool:
+        """Say whether it goes, since no call uses it."""
+        if self.packed.is_large and not is_newest:
+            return True
+        if self.is_named and not self.packed.is_large:
+            return False
+        return self.used_at + IDLE_SECONDS <= now
+
+
+def _marks_of(parts: list[Any]) -> tuple[int, ...]:
+    return tuple(map(id, parts))
+
+
+def is_shelved(function: Callable[..., Any], parts: list[Any]) -> bool:
+    """Say whether a function of these parts is sent once, not with each call."""
+    if function.__class__ is FunctionType:
+        return True
+    return bool(parts_of(parts[0])) or are_large(parts)
 
 
 def parts_of(function: Callable[..., Any]) -> list[Any]:
@@ -228,23 +354,29 @@ def parts_of(function: Callable[..., Any]) -> list[Any]:
 
     Two functions of the same parts are the same, as a lambda that a loop makes again and again.
     """
-    if function.__class__ is MethodType:
-        return [function.__func__, function.__self__]
-    if function.__class__ is partial:
-        return [function.func, *function.args, *function.keywords.values()]
-    if function.__class__ is not FunctionType:
+    kind = function.__class__
+    if kind is MethodType:
+        return [function.__func__, function.__self__]  # type: ignore[attr-defined]  # seen above
+    if kind is partial:
+        return [function.func, *function.args, *function.keywords.values()]  # type: ignore[attr-defined]  # seen above
+    if kind is not FunctionType:
         return []
     assert isinstance(function, FunctionType), "checked by its class above"
-    if function.__module__ != "__main__" and "<" not in function.__qualname__:
+    is_strange = PLACES.is_strange(function.__module__)
+    if not is_strange and "<" not in function.__qualname__:
         return []
     space = function.__globals__
-    return [
+    if is_strange and space.get(function.__qualname__) is function:
+        return [function]
+    parts = [
         function.__code__,
         *(cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)),
         *(function.__defaults__ or ()),
         *(function.__kwdefaults__ or {}).values(),
-        *(space[name] for name in sorted(set(names_in(function.__code__)) & space.keys())),
     ]
+    if not is_strange:
+        parts += (space[name] for name in sorted(names_in(function.__code__) & space.keys()))
+    return parts
 
 
 def are_large(parts: list[Any]) -> bool:
@@ -275,10 +407,23 @@ def _weigh(parts: list[Any]) -> int:
 
 def _look_into(value: Any, kind: type) -> Iterable[Any]:
     if kind is FunctionType:
-        return parts_of(value)
+        return _contents_of(value)
     if kind in _COLLECTIONS and kind is not dict:
         return value  # type: ignore[no-any-return]  # a list, tuple or set
     return list((value if kind is dict else getattr(value, "__dict__", {})).values())
+
+
+def _contents_of(function: FunctionType) -> list[Any]:
+    """Return what a function that travels by value holds and looks up."""
+    if not parts_of(function):
+        return []
+    space = function.__globals__
+    return [
+        *(cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)),
+        *(function.__defaults__ or ()),
+        *(function.__kwdefaults__ or {}).values(),
+        *(space[name] for name in sorted(names_in(function.__code__) & space.keys())),
+    ]
 
 
 _FLAT = frozenset({bytes, bytearray, str})
@@ -292,7 +437,3 @@ def _is_filled(cell: CellType) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _are_same(left: list[Any], right: list[Any]) -> bool:
-    return len(left) == len(right) and all(map(operator.is_, left, right))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES
 from adaptive_exec.levels.frames import KEY_BYTES
 from adaptive_exec.levels.originals import make_pair, open_socket
-from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.starter import (
     Seat,
@@ -23,13 +22,16 @@ from adaptive_exec.levels.starter import (
     cap_inner_threads,
     kill_group,
     make_slate,
+    versions_of,
 )
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.worker import Worker, serve_to_the_end
 from adaptive_exec.levels.zygote_main import be_expendable, open_pidfd, prctl, watch
 from adaptive_exec.program.applied import Applied
+from adaptive_exec.program.c_pickle import loads
 from adaptive_exec.program.family import adopt_tools, read_family, tell_of_parent
 from adaptive_exec.program.hashes import keep_hash_seed, set_hash_seed
+from adaptive_exec.program.spaces import start_as
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -65,6 +67,7 @@ class LokyStarter:
 
     def __init__(self, events: StarterEvents, waiter: Waiter, terms: Terms) -> None:
         self.functions: set[int] = set()
+        self.names = versions_of(terms)
         self._context = load_context()
         self._events = events
         self._waiter = waiter
@@ -249,6 +252,7 @@ def serve(ends: "list[Connection]", terms: Terms, family: dict[str, Any], key: b
         end.close()
     program = Applied()
     program.take_early(loads(terms.settings))
+    program.load(lambda: start_as(terms.main, terms.names))
     first = None if terms.first is None else loads(terms.first)
     program.take_late()
     worker = Worker(

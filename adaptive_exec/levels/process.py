@@ -51,12 +51,13 @@ from adaptive_exec.levels.base import (
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
 from adaptive_exec.levels.frames import IN_SLATE, Frame, NoMessageError, Stamp, read_frames, refuse
-from adaptive_exec.levels.functions import PackedFunction, Shelf
+from adaptive_exec.levels.functions import PackedFunction, Shelf, pack_first
 from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
 from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped, read_size
+from adaptive_exec.levels.told import ToldNames
 from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import (
@@ -70,13 +71,14 @@ from adaptive_exec.levels.wire import (
     SETTINGS,
     TRIM,
     Packed,
-    pack,
 )
 from adaptive_exec.levels.worker import LINK_LOST
 from adaptive_exec.levels.zygote import ZygoteStarter
 from adaptive_exec.program.hashes import choose_hash_seed
 from adaptive_exec.program.last_words import read_stack
+from adaptive_exec.program.names import Entry
 from adaptive_exec.program.settings import Settings, newest_settings
+from adaptive_exec.program.spaces import Key, main_facts
 
 LEVEL = "process"
 LEFT_NAMES_CHARACTERS_MAX = 500
@@ -97,8 +99,9 @@ class Member:
         self.settings: Settings | None = None  # what it was told, and what its chunk is to find
         self.wanted: Settings | None = None
         self.functions: dict[int, bool] = {}  # whether each is large
+        self.names = ToldNames()
         self.has_words = False
-        self.uses: set[int] = set()  # large functions of submitted calls
+        self.uses: set[int] = set()  # functions of submitted calls
         self.pid = seat.pid
         self.has_started = self.has_greeted = False
         self.order: ChunkOrder | None = None
@@ -157,7 +160,7 @@ class ProcessRunner:
         waiter: Waiter,
         config: Config,
         cores: int,
-        preload: Callable[[], Mapping[int, bytes]],
+        preload: Callable[[], Mapping[int, PackedFunction]],
     ) -> None:
         self._outlet = outlet
         self._waiter = waiter
@@ -228,7 +231,7 @@ class ProcessRunner:
         member.look_at = member.sent_at + STOPPED_LOOK_SECONDS
         member.refused = {}
         member.uses = set()
-        if is_harmless(order):
+        if is_harmless(order, self._asker(order.work)):
             self._guard(member, partial(self._pack_here, order, before=before))
         else:
             self._outlet.pack_apart(partial(self._pack_apart, member, order))
@@ -236,35 +239,39 @@ class ProcessRunner:
     def _pack_apart(self, member: Member, order: ChunkOrder) -> None:
         """Pack what runs the user's code, in a thread that may be held up; the driver sends it."""
         before = time.perf_counter()
-        packed, refused = pack_items(order, self._shortener(member.uses, order.work))
-        send = partial(self._send_packed, order, packed, refused, before=before)
+        packed = pack_items(order, self._shortener(member.uses, order.work))
+        send = partial(self._send_packed, order, packed, before=before)
         self._outlet.in_turn(partial(self._guard, member, send))
 
     def _pack_here(self, order: ChunkOrder, member: Member, *, before: float) -> None:
-        packed, refused = pack_items(order, self._shortener(member.uses, order.work))
-        self._send_packed(order, packed, refused, member, before=before)
+        packed = pack_items(order, self._shortener(member.uses, order.work))
+        self._send_packed(order, packed, member, before=before)
 
     def _send_packed(
         self,
         order: ChunkOrder,
-        packed: Packed,
-        refused: dict[int, Failure],
+        items: tuple[Packed, dict[int, Failure], dict[Key, Entry]],
         member: Member,
         *,
         before: float,
     ) -> None:
         if member.order is not order or self._members.get(member.worker) is not member:
             return  # it was lost meanwhile, and what it had goes elsewhere
-        member.refused = refused
+        packed, member.refused, names = items
         work = order.work
         if member.wanted is not None and member.wanted is not member.settings:
             _put_settings(member, member.wanted)
+        functions = [self._shelf.packed(number) for number in member.uses]
+        if work.style != FULL:
+            assert work.packed is not None, "only portable batches come to processes"
+            functions.append(work.packed)
+        needs = [one for one in (*(one.names for one in functions), names) if one]
+        member.names.tell(member.channel, needs)
         for number in member.uses - member.functions.keys():
             _put_function(member, number, self._shelf.packed(number))
             self._clear_shelf()
         if work.style != FULL and work.batch not in member.functions:
-            assert work.packed is not None, "only portable batches come to processes"
-            _put_function(member, work.batch, work.packed)
+            _put_function(member, work.batch, functions[-1])
         timed = work.timeout_seconds is not None
         head = (
             CHUNK, order.chunk, work.batch, work.style, work.detailed, order.start, timed,
@@ -278,9 +285,15 @@ class ProcessRunner:
 
     def _shortener(self, uses: set[int], work: Work) -> Callable[[Any, int], object]:
         """Say how a submitted call's function travels; which are used is added to `uses`."""
-        if work.entered is None or not self._arena:
+        if work.entered is None:
             return lambda function, _: function
         return partial(self._shelf.shorten, uses, work.entered)
+
+    def _asker(self, work: Work) -> Callable[[Any, int], bool]:
+        """Say whether a submitted call's function is ready to travel."""
+        if work.entered is None:
+            return lambda _, __: False
+        return partial(self._shelf.is_ready, work.entered)
 
     def _clear_shelf(self) -> float | None:
         """Let go of large functions that no submitted call uses; return when to look again."""
@@ -337,6 +350,19 @@ class ProcessRunner:
                 member.has_words = True
                 if is_large:
                     self._flush(member)
+        self._let_names_go()
+
+    def _let_names_go(self) -> float | None:
+        """Have workers let go of large values that nobody needs; say when to look again."""
+        again = None
+        for member in self._members.values():
+            if member.names.has_leaving:
+                again = time.monotonic() + IDLE_SECONDS
+                if member.order is None:
+                    member.names.rest()
+                if member.names.tell_gone(member.channel):
+                    self._flush(member)
+        return again
 
     def close(self) -> None:
         """End all workers; LevelClosed answers."""
@@ -374,7 +400,7 @@ class ProcessRunner:
 
     def tick(self, now: float) -> float | None:
         """Read what was published, look for overdue tasks, and keep the bounds."""
-        again = [self._arena.trim(now), self._clear_shelf()]
+        again = [self._arena.trim(now), self._clear_shelf(), self._let_names_go()]
         if self._starter is not None:
             again.append(self._starter.tick(now))
         for member in list(self._members.values()):
@@ -408,6 +434,7 @@ class ProcessRunner:
         member.has_started = True
         if self._starter is not None:
             member.functions |= dict.fromkeys(self._starter.functions, False)
+            member.names.was_born_with(self._starter.names)
         if self._config.initializer is None:
             self._post_ready(member)
 
@@ -781,10 +808,17 @@ class ProcessRunner:
             member.slate = None
 
     def _open_starter(self, workers: int) -> Starter:
+        first = self._pack_initializer()
+        functions = {} if self._bare or self._uses_loky else self._preload()
+        names = {} if first is None else dict(first.names)
+        for function in functions.values():
+            names.update(function.names)
         inner_threads = self._config.inner_threads or max(1, self._cores // max(1, workers))
         self._born_with = newest_settings()
         terms = Terms(
-            first=self._pack_initializer(),
+            first=None if first is None else first.body,
+            main=main_facts(),
+            names=[(entry.facts, entry.parts()) for entry in names.values()],
             inner_threads=inner_threads,
             publish_seconds=PUBLISH_SECONDS if self._config.retries else 0.0,
             arena_bytes=ARENA_BYTES_MAX,
@@ -794,15 +828,15 @@ class ProcessRunner:
         )
         if self._uses_loky:
             return LokyStarter(self, self._waiter, terms)
-        functions = {} if self._bare else self._preload()
-        return ZygoteStarter(self, self._waiter, functions, terms)
+        bodies = {number: function.body for number, function in functions.items()}
+        return ZygoteStarter(self, self._waiter, bodies, terms)
 
-    def _pack_initializer(self) -> bytes | None:
+    def _pack_initializer(self) -> PackedFunction | None:
         if self._config.initializer is None:
             return None
         call = (self._config.initializer, self._config.initargs)
         try:
-            return pack(call)
+            return pack_first(*call)
         except Exception as error:
             unsendable = explain_item(FULL, (*call, {}), error, arguments="initargs")
             message = f"the initializer cannot be had in workers: {unsendable}"
@@ -817,10 +851,11 @@ def _put_settings(member: Member, settings: Settings) -> None:
 def _put_function(member: Member, number: int, packed: PackedFunction) -> None:
     piece = packed.piece
     member.functions[number] = piece is not None
+    head = (FUNCTION, number, list(packed.names))
     if piece is None:
-        member.channel.put((FUNCTION, number), Packed.of_bytes(packed.body))
+        member.channel.put(head, Packed.of_bytes(packed.body))
     else:
-        member.channel.put_shared((FUNCTION, number), packed.lengths, piece)
+        member.channel.put_shared(head, packed.lengths, piece)
 
 
 def _is_sigkill(status: int | None) -> bool:

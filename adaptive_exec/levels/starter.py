@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from adaptive_exec.config import SLATE_BYTES
 from adaptive_exec.levels.inner import unset_variables
 from adaptive_exec.levels.slate import Slate, make_memory_file
+from adaptive_exec.program.spaces import Facts, Key
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
@@ -21,6 +22,8 @@ class Terms(NamedTuple):
 
     Attributes:
         first: The packed `(initializer, initargs)`, None for none.
+        main: What is to be known of the caller's `__main__`.
+        names: What the initializer and functions need of the caller's modules: facts and parts.
         inner_threads: Threads that numeric libraries may use in each worker.
         publish_seconds: How long finished results may be held back.
         arena_bytes: The most bytes of shared memory that a worker's large results may have.
@@ -30,12 +33,19 @@ class Terms(NamedTuple):
     """
 
     first: bytes | None
+    main: Facts
+    names: list[tuple[tuple[Key, int, int, bool], list[bytes]]]
     inner_threads: int
     publish_seconds: float
     arena_bytes: int
     left_work_seconds: float
     hash_seed: int | None = None
     settings: bytes = b""
+
+
+def versions_of(terms: Terms) -> dict[Key, int]:
+    """Return the versions of the names that workers are started with."""
+    return {key: version for (key, version, _, _), _ in terms.names}
 
 
 class Seat(NamedTuple):
@@ -85,6 +95,8 @@ class Starter(Protocol):
 
     functions: set[int]
     """Ids of the functions that every worker has from its birth."""
+    names: dict[Key, int]
+    """Versions of the names that every worker has from its birth."""
     should_be_bare: bool
     """True once it is clear that the next starter must not load the function beforehand."""
 

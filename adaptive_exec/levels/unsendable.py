@@ -14,9 +14,10 @@ from typing import Any
 
 from adaptive_exec.errors import UnsendableError
 from adaptive_exec.levels.base import FULL, ONE
-from adaptive_exec.levels.plain import names_in
+from adaptive_exec.levels.functions import PROGRAM
 from adaptive_exec.levels.tasks import is_from_signal
-from adaptive_exec.levels.wire import PROTOCOL, pack_apart
+from adaptive_exec.program.code import names_in
+from adaptive_exec.program.names import PROTOCOL
 
 SEARCH_SECONDS = 1.0
 """Seconds that a search may take: packing 100 MB takes 0.1 s, and each step packs less."""
@@ -94,7 +95,7 @@ def _text(error: BaseException) -> str:
 
 def _refusal(part: Any) -> BaseException | None:
     try:
-        pack_apart(part)
+        PROGRAM.pack(part)
     except BaseException as error:
         if is_from_signal(error):
             raise
@@ -131,7 +132,7 @@ def _parts_of_function(path: str, function: FunctionType) -> Iterator[_Part]:
             yield f"{path}.__closure__[{name!r}]", cell.cell_contents
         except ValueError:  # it is empty yet
             continue
-    for name in dict.fromkeys(names_in(code)):
+    for name in sorted(names_in(code)):
         if name in space:
             yield f"{path}.__globals__[{name!r}]", space[name]
     yield from _items(f"{path}.__defaults__", function.__defaults__ or ())

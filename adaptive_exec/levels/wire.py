@@ -1,14 +1,17 @@
 """Functions, arguments and results as bytes.
 
-Everything travels by pickle protocol 5; what refers to `__main__` or plain pickle refuses travels
-by cloudpickle. Each task is packed by itself, so that one that cannot be packed harms nobody else
-and shares nothing with another. Imports little, since every worker imports it. Decides nothing.
+Everything travels by pickle protocol 5; what refers to modules that the other side cannot import,
+or what plain pickle refuses, as `program/pickling` has it. Each task is packed by itself, so that
+one that cannot be packed harms nobody else and shares nothing with another. Imports little, since
+every worker imports it. Decides nothing.
 """
 
 from collections import deque
 
-from adaptive_exec.levels.by_value import dump_by_value
-from adaptive_exec.levels.pickles import PickleBuffer, Pickler, dumps, loads
+from adaptive_exec.program.c_pickle import PickleBuffer, Pickler, dumps, loads
+from adaptive_exec.program.pickling import Notes, Pieces, dump
+from adaptive_exec.program.places import PLACES
+from adaptive_exec.program.spaces import HERE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from adaptive_exec.levels.frames import Frame
+    from adaptive_exec.program.spaces import Key
 
     Buffer = bytes | bytearray | memoryview
 
@@ -31,9 +35,7 @@ PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 
 0.05 us a task, not 1.5.
 """
-MAIN = b"__main__"
-
-FUNCTION, CHUNK, END, TRIM, FORGET, SETTINGS = 1, 2, 3, 10, 11, 12
+FUNCTION, CHUNK, END, TRIM, FORGET, SETTINGS, NAMES, UNNAME = 1, 2, 3, 10, 11, 12, 13, 14
 """Kinds of frames to a worker."""
 HELLO, RESULTS, UNLOADED, ENDING = 4, 5, 6, 20
 """Kinds of frames from a worker; `(ENDING, 0 or 1, names of threads)` where something is left to be
@@ -58,11 +60,16 @@ class Packed:
         buffers: Large buffers of all tasks, in order.
         counts: How many buffers each task has; None while none has any.
         size: Bytes of all of it.
+
+    Args:
+        gather: In a caller, sees to it that the worker has the names that a task's objects refer
+            to; None in a worker, whose caller has them.
     """
 
-    __slots__ = ("buffers", "counts", "lengths", "pieces", "size")
+    __slots__ = ("_gather", "buffers", "counts", "lengths", "pieces", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, gather: "Callable[[tuple[Key, ...]], object] | None" = None) -> None:
+        self._gather = gather
         self.lengths: list[int] | None = []
         self.pieces: list[bytes] = []
         self.buffers: list[Buffer] = []
@@ -77,7 +84,7 @@ class Packed:
         """
         mark = len(self.buffers)
         try:
-            pieces = _pack(value, self.buffers)
+            pieces = _pack(value, self.buffers, self._gather)
         except BaseException:
             del self.buffers[mark:]
             raise
@@ -108,6 +115,15 @@ class Packed:
         packed = cls()
         packed.pieces.append(piece)
         packed.size = len(piece)
+        return packed
+
+    @classmethod
+    def of_parts(cls, parts: "list[Any]") -> "Packed":
+        """Take pickles and buffers that lie beside an empty body."""
+        packed = cls()
+        packed.pieces.append(b"")
+        packed.buffers = parts
+        packed.size = sum(map(len, parts))
         return packed
 
     def _append(self, count: int, length: int) -> None:
@@ -162,31 +178,7 @@ def are_plain(values: "Iterable[object]") -> bool:
     return PLAIN.issuperset(map(type, values))
 
 
-def pack(value: object) -> bytes:
-    """Pickle one object with all its buffers.
-
-    Raises:
-        Exception: Whatever the object's own pickling raises.
-    """
-    return b"".join(_pack(value, None))
-
-
-def pack_apart(value: object) -> "tuple[list[bytes], list[Buffer]]":
-    """Pickle one object, as pieces of a pickle and the large buffers beside it.
-
-    Buffers are not copied: they change when the object does.
-
-    Raises:
-        Exception: Whatever the object's own pickling raises.
-    """
-    buffers: list[Buffer] = []
-    return _pack(value, buffers), buffers
-
-
-def _keeper(buffers: "list[Buffer] | None") -> "Callable[[PickleBuffer], bool] | None":
-    if buffers is None:
-        return None
-
+def _keeper(buffers: "list[Buffer]") -> "Callable[[PickleBuffer], bool]":
     def keep(buffer: PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < BUFFER_BYTES:
@@ -197,18 +189,23 @@ def _keeper(buffers: "list[Buffer] | None") -> "Callable[[PickleBuffer], bool] |
     return keep
 
 
-def _pack(value: object, buffers: "list[Buffer] | None") -> list[bytes]:
-    """Pickle one object; large buffers are added to those beside it, where there are any."""
+def _pack(
+    value: object, buffers: "list[Buffer]", gather: "Callable[[tuple[Key, ...]], object] | None"
+) -> list[bytes]:
+    """Pickle one object; large buffers are added to those beside it."""
     if value.__class__ in PLAIN:
         return _dump(value, None)
-    mark = 0 if buffers is None else len(buffers)
+    mark = len(buffers)
     try:
         pieces = _dump(value, _keeper(buffers))
-    except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything; cloudpickle may do better
-        return _pack_by_value(value, buffers, mark, error)
+    except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything; by value may do better
+        del buffers[mark:]
+        return _pack_by_value(value, buffers, gather, error)
     for piece in pieces:
-        if MAIN in piece:
-            return _pack_by_value(value, buffers, mark, None)
+        for strange in PLACES.marks:
+            if strange in piece:
+                del buffers[mark:]
+                return _pack_by_value(value, buffers, gather, None)
     return pieces
 
 
@@ -221,41 +218,28 @@ def _dump(value: object, keep: "Callable[[PickleBuffer], bool] | None") -> list[
         piece = dumps(value, PROTOCOL, buffer_callback=keep)
         _was_long[0] = len(piece) >= LONG_BYTES
         return [piece]
-    stream = _Pieces()
+    stream = Pieces()
     Pickler(stream, PROTOCOL, buffer_callback=keep).dump(value)
     _was_long[0] = len(stream.pieces) > 1
     return stream.pieces
-
-
-class _Pieces:
-    """A file that keeps what is written to it, without a copy."""
-
-    __slots__ = ("pieces", "write")
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self.write = self.pieces.append
 
 
 _was_long = [False]
 
 
 def _pack_by_value(
-    value: object, buffers: "list[Buffer] | None", mark: int, refused: BaseException | None
+    value: object,
+    buffers: "list[Buffer]",
+    gather: "Callable[[tuple[Key, ...]], object] | None",
+    refused: BaseException | None,
 ) -> list[bytes]:
-    stream = _Pieces()
-    if buffers is not None:
-        del buffers[mark:]
+    notes = Notes(is_received=HERE.has if gather is None else None)
     try:
-        dump_by_value(stream, value, PROTOCOL, _keeper(buffers))
-    except ImportError as missing:
-        if missing.name != "cloudpickle":
-            raise
-        if refused is not None:
-            raise refused from None
-        return [dumps(value, PROTOCOL)]
+        pieces = dump(value, notes, PROTOCOL, buffers, _keeper(buffers))
     except Exception:
         if refused is not None:
             raise refused from None
         raise
-    return stream.pieces
+    if gather is not None:
+        gather((*notes.objects, *notes.looked_up))
+    return pieces

@@ -14,7 +14,6 @@ from adaptive_exec.levels.current import Place, in_process
 from adaptive_exec.levels.forks import end_child, in_child, watch_forks
 from adaptive_exec.levels.frames import IN_SLATE, Frame, NoMessageError, Stamp, frame_parts
 from adaptive_exec.levels.meter import PEAK_TASK_SECONDS, MemoryMeter, collect_and_trim
-from adaptive_exec.levels.pickles import dumps, loads
 from adaptive_exec.levels.remains import Remains
 from adaptive_exec.levels.wire import (
     CHUNK,
@@ -24,6 +23,7 @@ from adaptive_exec.levels.wire import (
     FORGET,
     FUNCTION,
     HELLO,
+    NAMES,
     PLAIN,
     PROTOCOL,
     RESULTS,
@@ -32,14 +32,17 @@ from adaptive_exec.levels.wire import (
     STAND_IN,
     TRIM,
     UNLOADED,
+    UNNAME,
     VALUE,
     Packed,
     Unpacker,
 )
 from adaptive_exec.program.applied import Applied
+from adaptive_exec.program.c_pickle import dumps, loads
 from adaptive_exec.program.ending import finish
 from adaptive_exec.program.family import live
 from adaptive_exec.program.last_words import LastWords
+from adaptive_exec.program.spaces import HERE, read_entries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,8 +161,13 @@ class Worker:
             self._load(frame)
         elif kind == CHUNK:
             self._run(frame)
+        elif kind == NAMES:
+            self._program.load(lambda: HERE.take(read_entries(frame.head[1], frame.buffers)))
         elif kind == FORGET:
             self._forget(frame.head[1])
+        elif kind == UNNAME:
+            HERE.forget(frame.head[1])
+            collect_and_trim()  # a function and its globals are in a circle
         elif kind == TRIM:
             collect_and_trim()
         elif kind == SETTINGS:
@@ -170,6 +178,7 @@ class Worker:
         if len(frame.body) + sum(map(len, frame.buffers)) >= LARGE_BYTES:
             self._large.add(number)
         try:
+            HERE.check(frame.head[2])
             self._functions[number] = self._program.load(
                 lambda: loads(frame.body, buffers=frame.buffers)
             )

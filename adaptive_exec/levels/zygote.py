@@ -43,6 +43,7 @@ from adaptive_exec.levels.starter import (
     kill_group,
     make_slate,
     started_ticks,
+    versions_of,
 )
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.zygote_main import (
@@ -97,6 +98,7 @@ class ZygoteStarter:
         self, events: StarterEvents, waiter: Waiter, functions: Mapping[int, bytes], terms: Terms
     ) -> None:
         self.functions: set[int] = set()
+        self.names = versions_of(terms)
         self.should_be_bare = bool(functions)
         self._wanted = set(functions)
         self._events = events
@@ -380,6 +382,8 @@ def _settings(
         "parent": os.getpid(),
         "functions": dict(functions),
         "first": terms.first,
+        "main": terms.main,
+        "names": terms.names,
         "inner_threads": terms.inner_threads,
         "capped": unset_variables(),
         "hidden": list(ask_for_huge_pages()),

@@ -17,13 +17,14 @@ from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.frames import read_message, read_rights, write_message
 from adaptive_exec.levels.inner import limit_loaded
 from adaptive_exec.levels.originals import make_plain_poll, open_socket
-from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.worker import Worker, describe_traceback, serve_to_the_end
 from adaptive_exec.program.applied import Applied
+from adaptive_exec.program.c_pickle import loads
 from adaptive_exec.program.ending import Inheritance
 from adaptive_exec.program.family import adopt, adopt_tools
 from adaptive_exec.program.hashes import keep_hash_seed
+from adaptive_exec.program.spaces import start_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class Zygote:
         if self._settings["authkey"] is not None:
             adopt_authkey(self._settings["authkey"])
         self._program.take_early(loads(self._settings.pop("program")))
+        main, names = self._settings["main"], self._settings.pop("names")
+        self._program.load(lambda: start_as(main, names))
         try:
             if self._settings["first"] is not None:
                 self._first = loads(self._settings.pop("first"))

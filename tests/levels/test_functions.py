@@ -8,9 +8,9 @@ import pytest
 
 from adaptive_exec.levels.arena import Arena
 from adaptive_exec.levels.functions import are_large, pack_function, parts_of
-from adaptive_exec.levels.pickles import loads
 from adaptive_exec.levels.process import Member, _put_function
 from adaptive_exec.levels.starter import Seat
+from adaptive_exec.program.c_pickle import loads
 from tests.levels import work
 from tests.levels.test_arena import KEY, Pair, descriptors, descriptors_left
 from tests.levels.test_what_leaves import Payload, shared_files, total

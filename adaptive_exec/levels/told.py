@@ -1,0 +1,75 @@
+"""Which names of the caller's modules a worker has, and in which version.
+
+Sends what it lacks, and word of what nobody needs any more. Does not decide what a task needs.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from adaptive_exec.levels.arena import SharedPiece
+from adaptive_exec.levels.channel import Channel
+from adaptive_exec.levels.functions import PROGRAM
+from adaptive_exec.levels.wire import NAMES, UNNAME, Packed
+from adaptive_exec.program.names import Entry
+from adaptive_exec.program.spaces import Key
+
+
+class ToldNames:
+    """The names of one worker."""
+
+    def __init__(self) -> None:
+        self._versions: dict[Key, int] = {}
+        self._leaving: dict[Key, int] = {}
+        self._last: Mapping[Key, Entry] | None = None
+        self._needs: Sequence[Mapping[Key, Entry]] = ()
+
+    @property
+    def has_leaving(self) -> bool:
+        """Whether it has some that go when nobody needs them."""
+        return bool(self._leaving)
+
+    def was_born_with(self, versions: Mapping[Key, int]) -> None:
+        """Note what its starter gave it."""
+        self._versions = {**versions, **self._versions}
+
+    def tell(self, channel: Channel, needs: Sequence[Mapping[Key, Entry]]) -> None:
+        """Put what it lacks of these into its channel; they are held until it has other tasks."""
+        self._needs = needs
+        for names in needs:
+            if names is not self._last:
+                self._last = names
+                self._put(channel, names)
+
+    def _put(self, channel: Channel, names: Mapping[Key, Entry]) -> None:
+        lacking = [one for key, one in names.items() if self._versions.get(key) != one.version]
+        if not lacking:
+            return
+        wanted = {entry.version for entry in lacking}
+        groups = {id(entry.group): entry.group for entry in lacking if entry.group is not None}
+        for group in groups.values():
+            facts = [(*one, one[1] in wanted) for one in group.entries]
+            assert isinstance(group.memory, SharedPiece), "as it was laid there"
+            channel.put_shared((NAMES, facts), group.lengths, group.memory)
+        small = [entry for entry in lacking if entry.content is not None]
+        if small:
+            parts = [part for entry in small for part in entry.parts()]
+            channel.put((NAMES, [(*entry.facts, True) for entry in small]), Packed.of_parts(parts))
+        for entry in lacking:
+            self._versions[entry.key] = entry.version
+            if entry.leaves:
+                self._leaving[entry.key] = entry.version
+
+    def rest(self) -> None:
+        """Hold no names for its tasks any more: it has none."""
+        self._needs = ()
+
+    def tell_gone(self, channel: Channel) -> bool:
+        """Put word of what nobody needs any more into its channel; return whether there is any."""
+        gone = [key for key, version in self._leaving.items() if not PROGRAM.is_alive(version)]
+        if not gone:
+            return False
+        for key in gone:
+            del self._leaving[key]
+            self._versions.pop(key, None)
+        self._last = None
+        channel.put((UNNAME, gone))
+        return True

@@ -1,0 +1,99 @@
+"""Which modules of this program workers cannot import: their functions travel by value.
+
+`__main__`, what was loaded by path, and modules that were put into `sys.modules` by hand. Imports
+little, since every worker imports it.
+"""
+
+import sys
+from types import ModuleType
+
+_ALWAYS = frozenset({"__main__", "__mp_main__"})
+"""The second is what multiprocessing calls a script in its own children."""
+
+
+class Places:
+    """Looks at modules once each."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._count = -1
+        self._strange: set[str] = {"__main__"}
+        self._registered: frozenset[str] = frozenset()
+        self.marks: tuple[bytes, ...] = (b"__main__",)
+
+    def look(self) -> tuple[bytes, ...]:
+        """Look at modules that are new; return what a pickle that names a strange one contains."""
+        registered = _registered()
+        if len(sys.modules) != self._count or registered != self._registered:
+            self._count = len(sys.modules)
+            self._registered = registered
+            for name in [name for name in list(sys.modules) if name not in self._seen]:
+                self._seen.add(name)
+                if name.__class__ is str and _is_strange(name):
+                    self._strange.add(name)
+            self.marks = tuple(sorted(map(str.encode, self._strange | registered)))
+        return self.marks
+
+    def add(self, name: str) -> None:
+        """Note a module that was made here as one of the caller's."""
+        self._seen.add(name)
+        if name not in self._strange:
+            self._strange.add(name)
+            self.marks = (*self.marks, name.encode())
+
+    def is_strange(self, name: object) -> bool:
+        """Say whether workers cannot import a module."""
+        if name in self._strange:
+            return True
+        registered = _registered()
+        if not registered or not isinstance(name, str):
+            return False
+        return any(name == one or name.startswith(f"{one}.") for one in registered)
+
+
+def _registered() -> frozenset[str]:
+    """Return the modules that the user has told cloudpickle to send by value."""
+    cloudpickle = sys.modules.get("cloudpickle.cloudpickle")
+    return frozenset(getattr(cloudpickle, "_PICKLE_BY_VALUE_MODULES", ()) or ())
+
+
+def _is_strange(name: str) -> bool:
+    if name in _ALWAYS:
+        return True
+    top = name.partition(".")[0]
+    if top != name and top in sys.modules:
+        return _is_strange(top)
+    module = sys.modules.get(name)
+    if not isinstance(module, ModuleType) or name in sys.builtin_module_names:
+        return False
+    spec = getattr(module, "__spec__", None)
+    if spec is not None and _is_ordinary(spec):
+        return False
+    return not _can_be_found(top)
+
+
+def _is_ordinary(spec: object) -> bool:
+    """Say whether a module's file lies where imports look for it, or it needs none."""
+    origin = getattr(spec, "origin", None)
+    if origin in ("built-in", "frozen"):
+        return True
+    if not isinstance(origin, str):
+        return False
+    folder, _, file = origin.replace("\\", "/").rpartition("/")
+    name = str(getattr(spec, "name", ""))
+    if file.startswith("__init__."):
+        folder, _, file = folder.rpartition("/")
+    return file.partition(".")[0] == name and folder in sys.path
+
+
+def _can_be_found(name: str) -> bool:
+    for finder in list(sys.meta_path):
+        try:
+            if finder.find_spec(name, None) is not None:
+                return True
+        except Exception:  # noqa: BLE001, S112  # a finder of the user's may raise anything
+            continue
+    return False
+
+
+PLACES = Places()
