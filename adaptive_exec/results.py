@@ -96,7 +96,7 @@ def _blocks(
             return
         count = block.results.count
         try:
-            walk = _walk(shape(_open(block)))
+            walk = _walk(shape(block), raising=_note_failures(block) and shape is _values)
         except BaseException:  # Ctrl-C while a result was unpacked
             owner.close()
             raise
@@ -106,12 +106,18 @@ def _blocks(
         owner.calls.taken(count)
 
 
-def _open(block: Block) -> Block:
-    """Unpack results, here in the taker's thread; errors get a note of where they came from."""
-    for offset, value in enumerate(block.results.values):
+def _note_failures(block: Block) -> bool:
+    """Unpack results, here in the taker's thread; say whether there are failures among them.
+
+    Errors get a note of where they came from.
+    """
+    values = block.results.values
+    if not any(map(isinstance, values, repeat(Failure))):  # in C: most blocks have none
+        return False
+    for offset, value in enumerate(values):
         if value.__class__ is Failure:
             add_note(value.error, block.start + offset, block.attempt, block.level)
-    return block
+    return True
 
 
 def _raise_final(calls: MapCalls) -> None:
@@ -123,10 +129,10 @@ def _raise_final(calls: MapCalls) -> None:
         del error  # its traceback holds this frame, which would hold it
 
 
-def _walk(items: list[Any]) -> Iterator[Any]:
+def _walk(items: list[Any], *, raising: bool) -> Iterator[Any]:
     """Yield a block's items and keep none of them; failures are raised, each at its place."""
     items.reverse()
-    if any(isinstance(item, Failure) for item in items):
+    if raising:
         return _Raising(items)
     return map(
         items.pop, repeat(-1, len(items))

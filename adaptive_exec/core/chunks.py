@@ -1,8 +1,8 @@
 """How many tasks go into one message, and how many are asked of the caller's iterator.
 
-Chunks aim at CHUNK_SECONDS of work, at most double from one to the next, and shrink toward the
-end of the batch so that no worker idles behind a long one. Pure; memory's say is
-`core/governor`.
+Chunks aim at CHUNK_SECONDS of work, at most double from one to the next where that is worth a
+message, and shrink toward the end of the batch so that no worker idles behind a long one. Pure;
+memory's say is `core/governor`.
 """
 
 from math import ceil
@@ -30,7 +30,16 @@ CHUNKS_LEFT_PER_WORKER = 2
 GROWTH = 2
 """Factor; a chunk is at most this much longer than the last one."""
 JUMP = 8
-"""Factor; the same where a chunk that turns out too long is cut short while it runs."""
+"""Factor; the same where a chunk that turns out too long is cut short while it runs, or where the
+last one took less than MESSAGE_SECONDS."""
+MESSAGE_SECONDS = 0.0003
+"""Seconds that a message takes, most of it for waking who sleeps. Source: benchmarks/README.md."""
+TAIL_SECONDS = 0.001
+"""Seconds of work in a chunk below which it does not shrink toward the end of a batch: three times
+what its message takes, and next to nothing to wait for."""
+ALIKE_TASKS = 24
+"""Tasks that must have been measured before they are taken for alike, so that a few quick ones
+among long ones do not have these stand in one line."""
 LOOKAHEAD_CHUNKS = 2
 """Chunks per worker that should be pulled and pending, so that none waits for the caller."""
 
@@ -52,7 +61,7 @@ def chunk_tasks(
         left: Tasks not yet sent, None when unknown.
         workers: Workers that share them.
         seconds: Work that a full chunk should hold.
-        may_jump: True where a chunk that turns out too long is cut short while it runs.
+        may_jump: True where a chunk may be many times as long as the last one.
 
     Returns:
         Tasks, 1 to CHUNK_TASKS_MAX.
@@ -69,8 +78,26 @@ def chunk_tasks(
     if count <= 1:
         return 1
     if left is not None and workers > 1:
-        count = min(count, ceil(left / (CHUNKS_LEFT_PER_WORKER * workers)))
+        count = min(count, _tail_tasks(costs, left, workers))
     return count or 1
+
+
+def _tail_tasks(costs: Costs, left: int, workers: int) -> int:
+    """Say how long a chunk may be for no worker to wait long for another one at the end."""
+    count = ceil(left / (CHUNKS_LEFT_PER_WORKER * workers))
+    if costs.tasks < ALIKE_TASKS or costs.wall_seconds * count >= TAIL_SECONDS:
+        return count
+    return (
+        left
+        if costs.wall_seconds * left <= TAIL_SECONDS
+        else int(TAIL_SECONDS / costs.wall_seconds)
+    )
+
+
+def was_short(costs: Costs) -> bool:
+    """Say whether the last chunk took less than its message, so that the next may be far longer."""
+    is_short = costs.chunk_tasks * costs.wall_seconds < MESSAGE_SECONDS
+    return is_short and costs.tasks >= ALIKE_TASKS
 
 
 def single_tasks(costs: Costs, pending: int, workers: int) -> int:
@@ -89,8 +116,10 @@ def single_tasks(costs: Costs, pending: int, workers: int) -> int:
     """
     if 2 * costs.wall_seconds > SINGLE_CHUNK_SECONDS:
         return 1
-    count = chunk_tasks(costs, pending, workers, seconds=SINGLE_CHUNK_SECONDS)
-    return min(count, SINGLE_TASKS_MAX)
+    count = chunk_tasks(costs, None, workers, seconds=SINGLE_CHUNK_SECONDS)
+    if workers > 1:
+        count = min(count, ceil(pending / (CHUNKS_LEFT_PER_WORKER * workers)))
+    return max(1, min(count, SINGLE_TASKS_MAX))
 
 
 def pull_tasks(

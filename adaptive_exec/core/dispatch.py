@@ -4,14 +4,17 @@ Batches take turns, whatever their levels. Under memory pressure one chunk at a 
 that the run never stands still. Not to pull is the only back-pressure.
 """
 
-from adaptive_exec.config import ASIDE_TASKS_MAX
+from adaptive_exec.config import ASIDE_TASKS_MAX, HELD_TASKS_MAX
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.chunks import (
+    JUMP,
+    LOOKAHEAD_CHUNKS,
     chunk_tasks,
     holds_too_much,
     pull_tasks,
     single_tasks,
     target_seconds,
+    was_short,
 )
 from adaptive_exec.core.instructions import Pull
 from adaptive_exec.core.outcomes import INLINE_LEVEL, launch
@@ -104,7 +107,7 @@ def _chunk_size(state: State, batch: Batch, roster: Roster) -> int:
         count = single_tasks(batch.costs, batch.pending, roster.cap)
     else:
         seconds = target_seconds(roster.level)
-        may_jump = roster.level == INLINE_LEVEL
+        may_jump = roster.level == INLINE_LEVEL or _was_short(batch, roster.level)
         count = chunk_tasks(batch.costs, batch.left, roster.cap, seconds=seconds, may_jump=may_jump)
     if batch.kept_each:  # a chunk of a function that leaks must not leak a worker's whole part
         count = min(count, int(KEPT_SHARE * state.fair_bytes / batch.kept_each) or 1)
@@ -115,19 +118,33 @@ def _chunk_size(state: State, batch: Batch, roster: Roster) -> int:
     return max(1, min(count, limit - served))
 
 
+def _was_short(batch: Batch, level: str) -> bool:
+    """Say whether the last chunk cost less than to send it; between threads that costs nothing."""
+    return is_isolated(level) and batch.chunk_tasks is None and was_short(batch.costs)
+
+
+def _may_jump(batch: Batch, workers: int) -> bool:
+    """Say whether far more may be pulled at once, all of which may have to be held."""
+    ahead = batch.arrived - batch.taken
+    return ahead + LOOKAHEAD_CHUNKS * workers * JUMP * batch.chunk <= HELD_TASKS_MAX
+
+
 def pull(state: State, batch: Batch) -> None:
     """Ask for more tasks of a batch where there is room for them."""
     if batch.exhausted or batch.single:
         return
     workers = 1 if batch.level == INLINE_LEVEL else state.rosters[batch.level].cap or 1
-    if batch.pending + batch.asked > workers * batch.chunk and batch.buffer_tasks is None:
+    chunk = batch.chunk
+    if _was_short(batch, batch.level) and _may_jump(batch, workers):
+        chunk *= JUMP  # as long as the next may be
+    if batch.pending + batch.asked > workers * chunk and batch.buffer_tasks is None:
         return  # as `pull_tasks` would say, but this is asked after every event
     if not state.is_stopping and _holds_too_much(batch):
         return
     if len(batch.aside) >= ASIDE_TASKS_MAX:
         return
     count = pull_tasks(
-        chunk=batch.chunk,
+        chunk=chunk,
         workers=workers,
         pending=batch.pending,
         asked=batch.asked,

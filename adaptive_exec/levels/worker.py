@@ -47,7 +47,7 @@ from adaptive_exec.program.spaces import HERE, read_entries
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any, NoReturn
 
     from adaptive_exec.levels.slate import Slate
@@ -217,8 +217,11 @@ class Worker:
         self._mark(0, timed=False)
 
     def _run_tasks(self, report: "_Report", frame: Frame) -> None:
-        _, _, number, style, _, start, timed, _, lengths, counts, *_ = frame.head
+        _, _, number, style, detailed, start, timed, _, lengths, counts, *_ = frame.head
         function = self._functions.get(number)
+        if lengths is None and not (timed or detailed or self._slate is None):
+            report.run_plain(function, loads(frame.body), self._slate.numbers)
+            return
         if lengths is None:
             for index, item in enumerate(loads(frame.body), start + 1):
                 self._mark(index, timed=timed)
@@ -395,6 +398,77 @@ class _Report:
             del value
         del item
         self._note(ended - begun, ended, process_time() - cpu_before if self._detailed else None)
+
+    def run_plain(self, function: "Any", items: "Iterable[Any]", numbers: memoryview) -> None:
+        """Run tasks with plain arguments, as `run_one` does, with 0.2 us and not 1.2 between two.
+
+        What need not be done after each is done when a group of them is published.
+
+        Args:
+            function: What to call.
+            items: The arguments.
+            numbers: Where the number of the task that runs is written down.
+        """
+        values, last = self._begin_group(), self._now
+        count, publish_at, publish_by = self._count, self._publish_at, self._publish_by()
+        for number, item in enumerate(items, self._next + 1):
+            in_process.index = number - 1
+            numbers[0] = number
+            try:
+                value = function(item)
+            except BaseException as error:  # noqa: BLE001  # whatever the task raises is its result
+                if in_child[0]:
+                    end_child(error)
+                self._add_error(error)
+                values = None
+            else:
+                if in_child[0]:
+                    end_child()
+                if values is not None and value.__class__ in PLAIN:
+                    values.append(value)
+                else:
+                    last += self._pack_value(value)
+                    value, values = None, None
+            ended = perf_counter()
+            count += 1
+            if count < publish_at and ended < publish_by:
+                last = ended
+                continue
+            self._end_group(count, ended, ended - last)
+            values, last = self._begin_group(), self._now
+            publish_at, publish_by = self._publish_at, self._publish_by()
+        self._wall += last - self._now
+        self._count, self._now = count, last
+
+    def _pack_value(self, value: object) -> float:
+        """Keep a result that has to be packed; return how long that took, which is no work."""
+        before = perf_counter()
+        self._add_value(value)
+        seconds = perf_counter() - before
+        self._transport += seconds
+        self._now += seconds
+        return seconds
+
+    def _publish_by(self) -> float:
+        return self._last + self._hold_seconds
+
+    def _begin_group(self) -> "list[Any] | None":
+        """Measure memory from here where that is due; return where plain results go."""
+        if not self._is_measuring and self._meter.begin():
+            self._is_measuring = self._was_measured = True
+            self._now = perf_counter()
+        return self._group.plain
+
+    def _end_group(self, count: int, ended: float, last_seconds: float) -> None:
+        """Note what some tasks took, the last of them so long, and publish them."""
+        self._count = count
+        self._wall += ended - self._now
+        self._now = ended
+        if last_seconds >= PEAK_TASK_SECONDS:
+            if self._is_measuring:
+                self._note_peak()
+            self._meter.expect()
+        self._publish_group()
 
     def _publish_group(self) -> None:
         """Publish what is held, unless the chunk ends here anyway."""

@@ -10,6 +10,7 @@ from adaptive_exec.core.chunks import (
     pull_tasks,
     single_tasks,
     target_seconds,
+    was_short,
 )
 from adaptive_exec.core.costs import Costs
 
@@ -44,6 +45,32 @@ def test_a_chunk_holds_a_tenth_of_a_second(known, left, workers, expected):
 def test_a_chunk_that_is_cut_short_anyway_grows_in_larger_steps():
     assert chunk_tasks(costs(0.001, 1), None, 1, seconds=0.1, may_jump=True) == 8
     assert chunk_tasks(costs(0.001, 50), None, 1, seconds=0.1, may_jump=True) == 100
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        pytest.param(costs(1e-6, 128)._replace(tasks=200), True, id="128 us cost less than sent"),
+        pytest.param(costs(1e-6, 512)._replace(tasks=900), False, id="half a millisecond does not"),
+        pytest.param(costs(1e-6, 1), False, id="a few may be quick by chance"),
+        pytest.param(Costs(), False, id="nothing is known yet"),
+    ],
+)
+def test_a_chunk_was_short_that_took_less_than_its_message(known, expected):
+    assert was_short(known) is expected
+
+
+@pytest.mark.parametrize(
+    ("known", "left", "expected"),
+    [
+        pytest.param(costs(1e-6, 4096)._replace(tasks=9000), 8000, 2000, id="a fourth of the rest"),
+        pytest.param(costs(1e-6, 4096)._replace(tasks=9000), 3000, 1000, id="a millisecond"),
+        pytest.param(costs(1e-6, 4096)._replace(tasks=9000), 700, 700, id="all, if that is less"),
+        pytest.param(costs(1e-6, 4096), 700, 175, id="not where a few may be quick by chance"),
+    ],
+)
+def test_toward_the_end_a_chunk_is_no_shorter_than_pays(known, left, expected):
+    assert chunk_tasks(known, left, 2, seconds=0.1) == expected
 
 
 @pytest.mark.parametrize(
