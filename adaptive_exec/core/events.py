@@ -205,6 +205,22 @@ class StartRefused(NamedTuple):
     lasting: bool = False
 
 
+class StarterChanged(NamedTuple):
+    """One way to start workers is closed for good, and they are started another way.
+
+    Attributes:
+        old: The way that failed.
+        new: The way that is tried.
+        error: Why, with the child's own last words.
+    """
+
+    at: float
+    level: str
+    old: str
+    new: str
+    error: str
+
+
 class InitializerFailed(NamedTuple):
     """The user's initializer raised in a worker, so that level can run nothing."""
 
@@ -420,6 +436,7 @@ Event = (
     | ResultsTaken
     | BatchDropped
     | WorkerReady
+    | StarterChanged
     | StartRefused
     | InitializerFailed
     | ChunkProgressed

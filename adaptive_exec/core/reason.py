@@ -32,6 +32,7 @@ class Code(StrEnum):
     WORKERS_MISSING = "workers_missing"
     WORKER_DIED = "worker_died"
     STARTER_LOST = "starter_lost"
+    STARTER_UNFIT = "starter_unfit"
     WORKER_STALLED = "worker_stalled"
     WORK_LEFT = "work_left"
     TASKS_SERVED = "tasks_served"

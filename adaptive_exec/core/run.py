@@ -33,6 +33,7 @@ from adaptive_exec.core.events import (
     LevelClosed,
     ResultsTaken,
     ShareChanged,
+    StarterChanged,
     StartRefused,
     StopRequested,
     TaskOverdue,
@@ -79,6 +80,7 @@ from adaptive_exec.core.staffing import (
     do_without,
     lose,
     next_start_at,
+    note_starter,
     release,
     replace_stalled,
     staff,
@@ -103,6 +105,7 @@ GraveEvent = (
     | JournalSkipped
     | LevelClosed
     | ShareChanged
+    | StarterChanged
     | StartRefused
     | StopRequested
     | TaskOverdue
@@ -291,6 +294,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             take_in(state, event)
         case StartRefused():
             do_without(state, event)
+        case StarterChanged():
+            note_starter(state, event)
         case InitializerFailed():
             _give_up(state, event)
         case FunctionRefused():

@@ -7,7 +7,14 @@ that did start and grows by one at a time after calm; only a level that got none
 from adaptive_exec.config import CALM_SECONDS, CALM_SECONDS_MAX, ROOM_SECONDS, STRIKES_MAX
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import BYTES, FOREVER, bound
-from adaptive_exec.core.events import StartRefused, Usage, WorkerLost, WorkerReady, WorkerStalled
+from adaptive_exec.core.events import (
+    StarterChanged,
+    StartRefused,
+    Usage,
+    WorkerLost,
+    WorkerReady,
+    WorkerStalled,
+)
 from adaptive_exec.core.instructions import KillWorker, OpenLevel, RetireWorker, StartWorkers
 from adaptive_exec.core.ladder import refuse
 from adaptive_exec.core.memory import note_death
@@ -21,6 +28,9 @@ from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, rerun
 from adaptive_exec.core.tenancy import has_share, shed
+
+BARE_WAY = "bare zygote"
+"""The way that differs from the usual one only in who loads what tasks need."""
 
 
 def staff(state: State) -> None:
@@ -152,6 +162,14 @@ def do_without(state: State, event: StartRefused) -> None:
         return
     roster.remove(event.worker)
     _count_refusal(state, roster, event.error, lasting=event.lasting)
+
+
+def note_starter(state: State, event: StarterChanged) -> None:
+    """Workers are started another way from now on; that they are no zygote's is news."""
+    reason = because(Code.STARTER_UNFIT, error=event.error)
+    severity = "info" if event.new == BARE_WAY else "warning"
+    subject = f"{event.level} starter"
+    state.explain("replaced", severity, subject, reason, old=event.old, new=event.new)
 
 
 def _count_refusal(state: State, roster: Roster, error: str, *, lasting: bool) -> None:

@@ -12,7 +12,10 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES
+from adaptive_exec.core.starts import Setback
+from adaptive_exec.levels.base import CannotStartError
 from adaptive_exec.levels.frames import KEY_BYTES
+from adaptive_exec.levels.interpreter import find_interpreter
 from adaptive_exec.levels.originals import make_pair, open_socket
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.starter import (
@@ -67,6 +70,9 @@ class LokyStarter:
 
     def __init__(self, events: StarterEvents, waiter: Waiter, terms: Terms) -> None:
         self.functions: set[int] = set()
+        if find_interpreter() != sys.executable:
+            message = f"no Python is known to loky, got sys.executable={sys.executable!r}"
+            raise CannotStartError(message)
         self.names = versions_of(terms)
         self._context = load_context()
         self._events = events
@@ -121,6 +127,10 @@ class LokyStarter:
     def wait_until(self, at: float) -> None:
         """Have patience with the end: a worker has something left to do."""
         self._patient_until = max(self._patient_until, at)
+
+    def setback(self, cause: str) -> Setback | None:  # noqa: ARG002  # of the interface
+        """Never: there is no process but the workers'."""
+        return None
 
     def forget(self, number: int) -> None:
         """Nothing: workers are born without functions."""

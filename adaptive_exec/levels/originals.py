@@ -6,6 +6,7 @@ and each is told whether it waits.
 """
 
 import _socket
+import os
 import select
 import sys
 
@@ -23,7 +24,7 @@ def make_pair(kind: int) -> "tuple[_socket.socket, _socket.socket]":
     Raises:
         OSError: A descriptor was refused.
     """
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, kind)
+    ours, theirs = map(_lift, _socket.socketpair(_socket.AF_UNIX, kind))
     ours.setblocking(False)  # noqa: FBT003  # so is the method made
     theirs.setblocking(True)  # noqa: FBT003
     return ours, theirs
@@ -34,6 +35,25 @@ def open_socket(descriptor: int) -> "_socket.socket":
     link = _socket.socket(fileno=descriptor)
     link.setblocking(True)  # noqa: FBT003  # as above
     return link
+
+
+def lift(descriptor: int) -> int:
+    """Move a descriptor away from those of the standard streams, where a program has closed them.
+
+    What a library prints there would go into it.
+    """
+    if descriptor > 2:  # noqa: PLR2004  # standard error
+        return descriptor
+    import fcntl
+
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(descriptor)
+
+
+def _lift(link: "_socket.socket") -> "_socket.socket":
+    return link if link.fileno() > 2 else _socket.socket(fileno=lift(link.detach()))  # noqa: PLR2004  # as above
 
 
 def send_with(link: "_socket.socket", message: bytes, descriptors: "list[int]") -> None:

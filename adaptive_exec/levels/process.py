@@ -29,6 +29,7 @@ from adaptive_exec.core.events import (
     FunctionRefused,
     InitializerFailed,
     LevelClosed,
+    StarterChanged,
     StartRefused,
     TaskOverdue,
     TasksUnbegun,
@@ -38,6 +39,7 @@ from adaptive_exec.core.events import (
     WorkerStalled,
     WorkLeft,
 )
+from adaptive_exec.core.starts import Answer, Setback, judge
 from adaptive_exec.levels.arena import IDLE_SECONDS, Arena
 from adaptive_exec.levels.base import (
     FULL,
@@ -53,6 +55,7 @@ from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
 from adaptive_exec.levels.frames import IN_SLATE, Frame, NoMessageError, Stamp, read_frames, refuse
 from adaptive_exec.levels.functions import PackedFunction, Shelf, pack_first
 from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
+from adaptive_exec.levels.interpreter import is_frozen, is_refusal
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
@@ -81,6 +84,8 @@ from adaptive_exec.program.settings import Settings, newest_settings
 from adaptive_exec.program.spaces import Key, main_facts
 
 LEVEL = "process"
+ZYGOTE, BARE_ZYGOTE, LOKY = "zygote", "bare zygote", "loky"
+"""Ways to start workers, in the order in which they are tried."""
 LEFT_NAMES_CHARACTERS_MAX = 500
 """Characters that are said of threads which did not come to an end."""
 SINCE_AHEAD_SECONDS = 60.0
@@ -169,15 +174,15 @@ class ProcessRunner:
         self._members: dict[int, Member] = {}
         self._starter: Starter | None = None
         self._preload = preload
-        self._uses_loky = config.start == "loky" or (
-            config.start is None and sys.platform != "linux"
-        )
-        self._bare = False
+        is_loky = config.start == "loky" or (config.start is None and sys.platform != "linux")
+        self._ways = [LOKY] if is_loky else [ZYGOTE, BARE_ZYGOTE, LOKY]
+        self._setback: Setback | None = None
+        self._why_changed = ""
         self._is_closing = False
         self._arena = Arena(ARENA_BYTES_MAX)
         self._shelf = Shelf()
         self._born_with: Settings | None = None
-        if self._uses_loky:
+        if is_loky and not is_frozen():
             load_context()  # here and now: the first worker may be ordered as the interpreter ends
 
     # orders
@@ -185,16 +190,56 @@ class ProcessRunner:
     def start(self, workers: Sequence[int]) -> None:
         """Start workers; each answers with WorkerReady or StartRefused."""
         self._is_closing = False
-        if self._starter is None:
-            self._starter = self._open_starter(len(workers))
+        starter = self._starter = self._starter or self._find_starter(len(workers))
         for worker in workers:
             try:
-                seat = self._starter.start(worker)
+                seat = starter.start(worker)
                 member = self._members[worker] = Member(worker, seat, self._arena)
                 self._settle(member)
                 self._waiter.watch(seat.link.fileno(), partial(self._on_ready, member))
             except (OSError, MemoryError, RuntimeError) as error:
-                self.on_refused(worker, f"{type(error).__name__}: {error}")
+                text = f"{type(error).__name__}: {error}"
+                self._refuse(worker, text, is_passing=is_refusal(error))
+
+    def _find_starter(self, workers: int) -> Starter:
+        """Open a starter; where one way is closed for good, the next.
+
+        Raises:
+            CannotStartError: None can be had, now or later.
+            OSError: Something was refused.
+            MemoryError: There is no memory.
+        """
+        while True:
+            try:
+                return self._open_starter(workers)
+            except CannotStartError:
+                raise
+            except Exception as error:
+                text = f"{type(error).__name__}: {error}"
+                answer = self._heed(Setback("launch", text, is_refusal(error), is_certain=True))
+                if answer == "none":
+                    raise CannotStartError(text) from error
+                if answer == "again":
+                    raise
+
+    def _heed(self, setback: Setback) -> Answer:
+        """Take in that a way of starting workers failed, and go another where that is to be."""
+        answer = judge(self._setback, setback, has_other=len(self._ways) > 1)
+        self._setback = setback
+        if answer == "other":
+            old = self._ways.pop(0)
+            if setback.skips_bare and self._ways[0] == BARE_ZYGOTE:
+                self._ways.pop(0)
+            self._setback = None
+            self._why_changed = f"; no {old}: {setback.error}"
+            now = time.monotonic()
+            self._outlet.post(StarterChanged(now, LEVEL, old, self._ways[0], setback.error))
+        return answer
+
+    def _refuse(self, worker: int, error: str, *, is_passing: bool) -> None:
+        """A worker cannot be had; the same twice, which will not pass, is for good."""
+        answer = self._heed(Setback("launch", error, is_passing))
+        self.on_refused(worker, error + self._why_changed, lasting=answer == "none")
 
     def _settle(self, member: Member) -> None:
         """Tell a new worker what the program has set, where its initializer is to find it."""
@@ -442,12 +487,12 @@ class ProcessRunner:
         size = read_size(member.pid)
         self._outlet.post(WorkerReady(time.monotonic(), LEVEL, member.worker, size))
 
-    def on_refused(self, worker: int, error: str) -> None:
+    def on_refused(self, worker: int, error: str, *, lasting: bool = False) -> None:
         """A worker that was ordered cannot be had."""
         member = self._members.pop(worker, None)
         if member is not None:
             self._release(member)
-        self._outlet.post(StartRefused(time.monotonic(), LEVEL, worker, error))
+        self._outlet.post(StartRefused(time.monotonic(), LEVEL, worker, error, lasting))
 
     def on_ended(self, worker: int, status: int | None, peak_bytes: int | None) -> None:
         """A worker has ended: keep what it finished, name what it ran, report."""
@@ -464,11 +509,8 @@ class ProcessRunner:
         if member.is_retiring and member.order is None:
             return
         if not member.has_started:
-            self._outlet.post(
-                StartRefused(
-                    time.monotonic(), LEVEL, worker, f"the worker ended by {describe(status)}"
-                )
-            )
+            error = f"the worker ended by {describe(status)}"
+            self._refuse(worker, error, is_passing=status is None or os.WIFSIGNALED(status))
             return
         self._outlet.post(
             WorkerLost(
@@ -497,9 +539,11 @@ class ProcessRunner:
     def on_lost(self, cause: str) -> None:
         """The zygote is gone, and its workers with it: nobody's fault."""
         starter, self._starter = self._starter, None
-        if starter is not None and starter.should_be_bare:
-            self._bare = True
         members, self._members = self._members, {}
+        setback = None if starter is None or self._is_closing else starter.setback(cause)
+        answer = "again" if setback is None else self._heed(setback)
+        error = f"the starter of workers ended by {cause}" if setback is None else setback.error
+        ordered = []
         for worker, member in members.items():
             self._read_last(member)
             running = member.running()
@@ -513,12 +557,26 @@ class ProcessRunner:
                         now, LEVEL, worker, text, running=running, known=known, blameless=True
                     )
                 )
+            elif answer == "other":
+                ordered.append(worker)
             else:
-                self._outlet.post(
-                    StartRefused(now, LEVEL, worker, f"the starter of workers ended by {cause}")
-                )
+                self._outlet.post(StartRefused(now, LEVEL, worker, error, answer == "none"))
+        if ordered:
+            self._start_again(ordered)
         if self._is_closing:
             self.on_closed()
+
+    def _start_again(self, workers: Sequence[int]) -> None:
+        """Have workers that were ordered already started another way."""
+        try:
+            self.start(workers)
+        except Exception as error:  # noqa: BLE001  # by origin: all that a start raises is a refused start
+            text, is_lasting = (
+                f"{type(error).__name__}: {error}",
+                isinstance(error, CannotStartError),
+            )
+            for worker in workers:
+                self.on_refused(worker, text, lasting=is_lasting)
 
     def on_closed(self) -> None:
         """The starter has ended as it was told."""
@@ -809,7 +867,8 @@ class ProcessRunner:
 
     def _open_starter(self, workers: int) -> Starter:
         first = self._pack_initializer()
-        functions = {} if self._bare or self._uses_loky else self._preload()
+        is_bare = self._ways[0] != ZYGOTE
+        functions = {} if is_bare else self._preload()
         names = {} if first is None else dict(first.names)
         for function in functions.values():
             names.update(function.names)
@@ -826,10 +885,10 @@ class ProcessRunner:
             left_work_seconds=LEFT_WORK_SECONDS,
             settings=self._born_with.body,
         )
-        if self._uses_loky:
+        if self._ways[0] == LOKY:
             return LokyStarter(self, self._waiter, terms)
         bodies = {number: function.body for number, function in functions.items()}
-        return ZygoteStarter(self, self._waiter, bodies, terms)
+        return ZygoteStarter(self, self._waiter, bodies, terms, is_bare=is_bare)
 
     def _pack_initializer(self) -> PackedFunction | None:
         if self._config.initializer is None:

@@ -9,6 +9,7 @@ import signal
 from typing import NamedTuple, Protocol
 
 from adaptive_exec.config import SLATE_BYTES
+from adaptive_exec.core.starts import Setback
 from adaptive_exec.levels.inner import unset_variables
 from adaptive_exec.levels.slate import Slate, make_memory_file
 from adaptive_exec.program.spaces import Facts, Key
@@ -112,6 +113,13 @@ class Starter(Protocol):
 
     def wait_until(self, at: float) -> None:
         """Have patience with the end: a worker has something left to do."""
+
+    def setback(self, cause: str) -> Setback | None:
+        """Say why it never was of use, once it is lost; None where it was.
+
+        Args:
+            cause: How its process ended.
+        """
 
     def forget(self, number: int) -> None:
         """Have no worker that is started from now on begin with this function."""

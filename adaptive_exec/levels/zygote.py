@@ -6,6 +6,7 @@ chunks.
 
 import _socket
 import contextlib
+import errno
 import marshal
 import os
 import signal
@@ -22,6 +23,8 @@ from adaptive_exec.config import (
     STOPPED_LOOK_SECONDS,
     TICK_SECONDS,
 )
+from adaptive_exec.core.starts import Setback
+from adaptive_exec.levels.boot import Boot
 from adaptive_exec.levels.frames import (
     KEY_BYTES,
     NoMessageError,
@@ -31,8 +34,10 @@ from adaptive_exec.levels.frames import (
     write_message,
 )
 from adaptive_exec.levels.inner import unset_variables
-from adaptive_exec.levels.originals import make_pair, send_with
+from adaptive_exec.levels.interpreter import find_interpreter
+from adaptive_exec.levels.originals import lift, make_pair, send_with
 from adaptive_exec.levels.pages import ask_for_huge_pages
+from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.slate import make_memory_file
 from adaptive_exec.levels.starter import (
     Seat,
@@ -48,6 +53,7 @@ from adaptive_exec.levels.starter import (
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.zygote_main import (
     BECAME,
+    BOOTED,
     ENDED,
     FORGET,
     FORK,
@@ -62,9 +68,12 @@ from adaptive_exec.levels.zygote_main import (
 from adaptive_exec.program.family import number_worker, read_family
 from adaptive_exec.program.hashes import set_hash_seed
 
+LOADING_SHARE = 0.02
+"""Share of the processor above which a zygote that loads for long is at work, and waited for."""
 END_POLL_SECONDS = 0.005
 """Seconds between looks for the end of a zygote where the kernel has no pidfd."""
 _ANSWERS: dict[int, list[tuple[type, ...]]] = {
+    BOOTED: [(int, list)],
     LOADED: [(int, list, list, str)],
     FORKED: [(int, int, int)],
     BECAME: [(int, int, int)],
@@ -76,7 +85,7 @@ _BOOT = (
     "import sys,os,marshal;"
     "f=os.fdopen({file},'rb');s=marshal.load(f);f.close();"
     "sys.path[:]=s['path'];sys.argv[:]=s['argv'];"
-    "s['self']=os.getpid();"
+    "s['self']=os.getpid();s['stderr']={stderr};"
     "from adaptive_exec.levels.zygote_main import main;main({control},s)"
 )
 
@@ -89,14 +98,23 @@ class ZygoteStarter:
         waiter: Where the control socket is watched.
         functions: Packed functions to load before the first fork, by id.
         terms: What every worker is started with.
+        is_bare: True to load nothing beforehand: each worker does so for itself.
 
     Raises:
+        CannotStartError: There is no interpreter to start.
         OSError: The process, a descriptor or memory was refused.
     """
 
-    def __init__(
-        self, events: StarterEvents, waiter: Waiter, functions: Mapping[int, bytes], terms: Terms
+    def __init__(  # noqa: PLR0915  # a line for each part
+        self,
+        events: StarterEvents,
+        waiter: Waiter,
+        functions: Mapping[int, bytes],
+        terms: Terms,
+        *,
+        is_bare: bool = False,
     ) -> None:
+        executable = find_interpreter()
         self.functions: set[int] = set()
         self.names = versions_of(terms)
         self.should_be_bare = bool(functions)
@@ -110,16 +128,20 @@ class ZygoteStarter:
         self._quitting = False
         self._patient_until = 0.0
         self._fault = ""
+        self._boot = Boot()
+        self._used_seconds = 0.0
         self._became: int | None = None
         self._ending: _Ending | None = None
         self._control, theirs = make_pair(_socket.SOCK_SEQPACKET)
         try:
             family = read_family()
-            settings = _settings(functions, terms, self._key, family)
-            self._process = _launch(theirs, settings, terms.hash_seed, family["tracker"])
+            settings = _settings(functions, terms, self._key, family, is_bare=is_bare)
+            passed = _Passed(theirs.fileno(), self._boot.words, family["tracker"])
+            self._process = _launch(executable, passed, settings, terms.hash_seed)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
             self._control.close()
+            self._boot.drop()
             raise
         finally:
             theirs.close()
@@ -157,6 +179,12 @@ class ZygoteStarter:
         """Have patience with the end: a worker has something left to do."""
         self._patient_until = max(self._patient_until, at)
 
+    def setback(self, cause: str) -> Setback | None:
+        """Say why it never was of use, once it is lost; None where it was."""
+        if self._fault or self._became is not None:
+            return None
+        return self._boot.setback(cause, may_load_less=self.should_be_bare)
+
     def forget(self, number: int) -> None:
         """Have no worker that is started from now on begin with this function."""
         if number in self._wanted:
@@ -178,6 +206,7 @@ class ZygoteStarter:
             self._control.close()
         else:
             self._stop_watching(self._ending)
+        self._boot.drop()
         self._kill_workers()
         kill_group(self._process.pid)
         with contextlib.suppress(subprocess.TimeoutExpired):  # it stands in the kernel
@@ -197,6 +226,7 @@ class ZygoteStarter:
     def let_go(self) -> None:
         """In a forked child: close the descriptor, touch nothing else."""
         self._control.close()
+        self._boot.drop()
         self._process.returncode = 0  # it is not this process's child
 
     def tick(self, now: float) -> float | None:
@@ -204,8 +234,9 @@ class ZygoteStarter:
         if self._ending is not None:
             return self._look_for_end(self._ending, now)
         if self._deadline is not None and now >= max(self._deadline, self._patient_until):
-            self._deadline = None
-            self._process.kill()
+            self._deadline = now + START_SECONDS if self._is_working() else None
+            if self._deadline is None:
+                self._process.kill()
         if now >= self._look_at:
             self._look_at = now + STOPPED_LOOK_SECONDS
             if self._process.poll() is not None:
@@ -213,6 +244,14 @@ class ZygoteStarter:
             elif is_stopped(self._process.pid):
                 self._process.kill()
         return min(self._look_at, max(self._deadline or self._look_at, self._patient_until))
+
+    def _is_working(self) -> bool:
+        """Say whether what it loads has used the processor since this was asked last."""
+        if self._quitting or self._ending is not None:
+            return False
+        used_before = self._used_seconds
+        self._used_seconds = read_used_seconds(self._process.pid) or 0.0
+        return self._used_seconds >= used_before + START_SECONDS * LOADING_SHARE
 
     def _request(self, message: tuple[Any, ...]) -> None:
         try:
@@ -229,6 +268,8 @@ class ZygoteStarter:
                 if self._process.returncode is None:
                     return
                 message = b""
+            except ConnectionResetError:  # it has not read all, which is said before what it sent
+                continue
             except OSError:
                 message = b""
             if not message:
@@ -265,8 +306,11 @@ class ZygoteStarter:
 
     def _on_answer(self, answer: tuple[Any, ...]) -> None:
         kind = answer[0]
-        if kind == LOADED:
+        if kind == BOOTED:
+            self._boot.note_booted(answer[1])
+        elif kind == LOADED:
             self._deadline = None
+            self._boot.note_loaded(answer[2])
             self.should_be_bare = bool(answer[2])
             self.functions = self._wanted & frozenset(answer[1])
         elif kind in (FORKED, BECAME):
@@ -323,9 +367,11 @@ class ZygoteStarter:
             self._events.on_ended(self._became, code << 8 if code >= 0 else -code, None)
         self._kill_workers()
         if self._quitting:
+            self._boot.drop()
             self._events.on_closed()
             return
         self._events.on_lost(self._fault or (f"signal {-code}" if code < 0 else f"exit {code}"))
+        self._boot.drop()
 
 
 class _Ending(NamedTuple):
@@ -342,24 +388,30 @@ class _Place(NamedTuple):
     started_ticks: int
 
 
+class _Passed(NamedTuple):
+    """Descriptors that a zygote is handed: its socket, where it speaks at first, the tracker's."""
+
+    control: int
+    words: int
+    tracker: int
+
+
 def _launch(
-    control: _socket.socket, settings: bytes, hash_seed: int | None, tracker: int
+    executable: str, passed: _Passed, settings: bytes, hash_seed: int | None
 ) -> "subprocess.Popen[bytes]":
-    control_fd = control.fileno()
-    settings_file = make_memory_file(0)
+    settings_file = lift(make_memory_file(0))
+    stderr = _copy_stderr() if passed.words >= 0 else -1
     try:
         with open(settings_file, "wb", closefd=False) as file:
             file.write(settings)
         os.lseek(settings_file, 0, os.SEEK_SET)
+        boot = _BOOT.format(file=settings_file, control=passed.control, stderr=stderr)
+        descriptors = (passed.control, settings_file, stderr, passed.tracker)
         return subprocess.Popen(  # our own interpreter with our own code
-            [
-                sys.executable,
-                *_interpreter_flags(),
-                "-c",
-                _BOOT.format(file=settings_file, control=control_fd),
-            ],
+            [executable, *_interpreter_flags(), "-c", boot],
             stdin=subprocess.DEVNULL,
-            pass_fds=(control_fd, settings_file, *([tracker] if tracker >= 0 else ())),
+            stderr=passed.words if passed.words >= 0 else None,
+            pass_fds=tuple(one for one in descriptors if one >= 0),
             env={
                 **os.environ,
                 **cap_inner_threads(1),
@@ -370,10 +422,31 @@ def _launch(
         )
     finally:
         os.close(settings_file)
+        if stderr >= 0:
+            os.close(stderr)
+
+
+def _copy_stderr() -> int:
+    """Return a descriptor of standard error, of nothing where the program has closed it.
+
+    Raises:
+        OSError: No descriptor is left.
+    """
+    try:
+        return lift(os.dup(2))
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        return lift(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))
 
 
 def _settings(
-    functions: Mapping[int, bytes], terms: Terms, key: bytes, family: dict[str, Any]
+    functions: Mapping[int, bytes],
+    terms: Terms,
+    key: bytes,
+    family: dict[str, Any],
+    *,
+    is_bare: bool,
 ) -> bytes:
     return marshal.dumps({
         "key": key,
@@ -384,6 +457,7 @@ def _settings(
         "first": terms.first,
         "main": terms.main,
         "names": terms.names,
+        "is_bare": is_bare,
         "inner_threads": terms.inner_threads,
         "capped": unset_variables(),
         "hidden": list(ask_for_huge_pages()),

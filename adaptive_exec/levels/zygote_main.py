@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 FORK, KILL, QUIT, FORGET = 1, 2, 3, 4
 """Requests: `(FORK, worker, key, identity)` with the worker's descriptors, `(KILL, worker)`,
 `(QUIT,)`, `(FORGET, function)`."""
-LOADED, FORKED, REFUSED, ENDED, BECAME = 11, 12, 13, 14, 15
-"""Answers: `(LOADED, functions, threads, error)`, `(FORKED, worker, pid)`,
-`(REFUSED, worker, errno, text)`, `(ENDED, worker, status, peak bytes)`, `(BECAME, worker, pid)`."""
+LOADED, FORKED, REFUSED, ENDED, BECAME, BOOTED = 11, 12, 13, 14, 15, 16
+"""Answers: `(BOOTED, threads)`, `(LOADED, functions, threads, error)`, `(FORKED, worker, pid)`,
+`(REFUSED, worker, errno, text)`, `(ENDED, worker, status, peak bytes)`, `(BECAME, worker, pid)`.
+
+BOOTED names the threads that were there before anything was loaded."""
 MESSAGE_BYTES = 64 * 1024
 """Bytes of the longest message; all are far shorter."""
 ERROR_CHARACTERS_MAX, THREADS_TOLD = 8 * 1024, 100
@@ -67,6 +69,7 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
         descriptor: Our end of the control socket.
         settings: What the parent said, see `levels/zygote`.
     """
+    take_streams(settings["stderr"])
     # A program that ignores it hands that down, and nobody here could wait for a child.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for name in settings["hidden"]:  # ours alone: what a task starts is not to inherit it
@@ -78,6 +81,7 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     zygote = Zygote(descriptor, watch_parent, settings)
+    zygote.boot()
     watcher = watch_loading(settings["parent"], watch_parent)
     zygote.load()
     if watcher:
@@ -111,6 +115,13 @@ class Zygote:
         self._inheritance = Inheritance()
         self._program = Applied()
 
+    def boot(self) -> None:
+        """Say that we are there; end where something has started a thread in us already."""
+        threads = other_threads()
+        self._answer((BOOTED, threads[:THREADS_TOLD]))
+        if threads:
+            os._exit(THREADED)
+
     def load(self) -> None:
         """Load the initializer and the first function, and say how it went."""
         error = ""
@@ -120,11 +131,7 @@ class Zygote:
         self._program.take_early(loads(self._settings.pop("program")))
         main, names = self._settings["main"], self._settings.pop("names")
         self._program.load(lambda: start_as(main, names))
-        try:
-            if self._settings["first"] is not None:
-                self._first = loads(self._settings.pop("first"))
-        except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
-            self._first = (_fail, (describe_traceback(raised),))
+        self._load_first()
         try:
             for number, payload in self._settings.pop("functions").items():
                 self._functions[number] = loads(payload)
@@ -144,6 +151,16 @@ class Zygote:
             os._exit(
                 THREADED
             )  # the next zygote starts without the function, its workers load it themselves
+
+    def _load_first(self) -> None:
+        """Load the initializer, or let each worker do it."""
+        first = self._settings.pop("first")
+        try:
+            if first is not None:
+                is_bare = self._settings["is_bare"]
+                self._first = (_load_and_run, (first,)) if is_bare else loads(first)
+        except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
+            self._first = (_fail, (describe_traceback(raised),))
 
     def _enter_family(self) -> None:
         """Be a child of the parent, so that what is loaded sees that it is not the main process."""
@@ -390,6 +407,25 @@ def leads_group() -> bool:
     return os.getpgrp() == os.getpid()
 
 
+def take_streams(stderr: int) -> None:
+    """Write to the parent's standard error; what was said until now went into a file of its own."""
+    try:
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004  # it was closed
+            os.set_inheritable(descriptor, True)  # noqa: FBT003  # as a standard stream is
+        os.close(descriptor)
+        if stderr >= 0:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+    except OSError:
+        return  # no descriptor is left, and none was closed
+
+
+def _load_and_run(packed: bytes) -> None:
+    """Load the initializer in the worker itself, and run it."""
+    function, arguments = loads(packed)
+    function(*arguments)
+
+
 def _fail(text: str) -> None:
     """Stand in for an initializer that could not be loaded."""
     raise RuntimeError(text)
@@ -404,7 +440,7 @@ def adopt_authkey(key: bytes) -> None:
 
 def other_threads() -> "list[str]":
     """Name the threads beside this one that make forking unsafe."""
-    names = []
+    names, known = [], _python_threads()
     try:
         threads = os.listdir("/proc/self/task")
         own = os.path.basename(os.readlink("/proc/self"))  # another space may have mounted it
@@ -413,12 +449,22 @@ def other_threads() -> "list[str]":
     for thread in threads:
         if thread == own:
             continue
+        if int(thread) in known:
+            names.append(known[int(thread)])
+            continue
         try:
             with open(f"/proc/self/task/{thread}/comm") as file:  # pathlib costs 5 ms
                 names.append(file.read().strip())
         except OSError:
             continue  # it has just ended
     return [name for name in names if name not in QUIET_THREADS]
+
+
+def _python_threads() -> "dict[int, str]":
+    """Return the names of threads that Python knows, by the kernel's number."""
+    threading = sys.modules.get("threading")
+    threads = [] if threading is None else threading.enumerate()
+    return {one.native_id: str(one.name) for one in threads if one.native_id is not None}
 
 
 def prctl(option: int, value: int) -> None:

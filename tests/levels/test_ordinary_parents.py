@@ -4,6 +4,7 @@ Each parent is a program of its own; it says on a file of its own, since its str
 """
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -113,3 +114,89 @@ def test_a_program_of_green_threads_has_workers(start: str, library: str, tmp_pa
     }
     found, words = run_parent(tmp_path, patch[library], settings=f"dict(start={start!r})")
     assert (found["levels"], found["reasons"]) == (["process"], []), words
+
+
+THREAD = """
+import threading, time
+threading.Thread(target=time.sleep, args=(100,), daemon=True, name="tracer-of-mine").start()
+"""
+
+
+def in_every_interpreter(folder: Path, code: str) -> dict[str, str]:
+    """Return an environment in which each interpreter runs some code as it starts."""
+    (folder / "sitecustomize.py").write_text(textwrap.dedent(code))
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize(
+    "settings", [pytest.param("{}", marks=pytest.mark.slow), "dict(isolate=True)"]
+)
+def test_a_thread_in_every_interpreter_is_named_and_workers_start_the_other_way(
+    settings: str, tmp_path: Path
+):
+    environment = in_every_interpreter(tmp_path, THREAD)
+    found, words = run_parent(tmp_path, "", settings=settings, env=environment)
+    assert found["levels"] == ["process"]
+    assert not found["is_here"]
+    assert found["reasons"] == ["starter_unfit"]
+    assert "tracer-of-mine" in words
+
+
+@pytest.mark.slow
+def test_what_every_interpreter_says_at_its_start_is_not_said_again_by_workers(tmp_path: Path):
+    environment = in_every_interpreter(tmp_path, "import sys; print('hello', file=sys.stderr)")
+    found, words = run_parent(tmp_path, "", env=environment)
+    assert (found["levels"], found["reasons"]) == (["process"], [])
+    assert words.count("hello") == 1
+
+
+def test_an_interpreter_that_refuses_is_quoted_and_no_time_is_lost(tmp_path: Path):
+    refuse = f"""
+        import os, sys
+        if os.getppid() != {os.getpid()}:
+            sys.exit("no second interpreter here")
+    """
+    environment = in_every_interpreter(tmp_path, refuse)
+    found, words = run_parent(tmp_path, "", env=environment)
+    assert found["levels"] == ["thread"]
+    assert found["reasons"] == ["starter_unfit", "start_refused"]
+    assert "no second interpreter here" in words
+    assert found["first"] < 2.5, "refused starts are tried again for 3.1 s"
+
+
+@pytest.mark.parametrize("mark", ["frozen", pytest.param("oxidized", marks=pytest.mark.slow)])
+def test_a_frozen_program_is_never_started_again(mark: str, tmp_path: Path):
+    starts, executable = tmp_path / "starts", tmp_path / "program"
+    executable.write_text(f"#!/bin/sh\necho started >> {starts}\n")
+    executable.chmod(0o700)
+    parent = f"sys.{mark}, sys.executable = True, {str(executable)!r}"
+    for settings in ("{}", "dict(start='loky')"):
+        found, words = run_parent(tmp_path, parent, settings=settings)
+        assert (found["levels"], found["reasons"]) == (["thread"], ["start_refused"]), words
+        assert "is frozen into one executable" in words
+    assert not starts.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executable", ["/bin/true", "/nowhere/python", "", None])
+def test_a_host_of_python_has_the_workers_of_a_python_beside_it(executable, tmp_path: Path):
+    found, words = run_parent(tmp_path, f"sys.executable = {executable!r}")
+    assert (found["levels"], found["reasons"]) == (["process"], []), words
+
+
+INITIALIZER = """
+import threading, time
+THREAD = threading.Thread(target=time.sleep, args=(100,), daemon=True, name="pool-of-mine")
+THREAD.start()
+
+def begin():
+    pass
+"""
+
+
+def test_a_module_that_starts_a_thread_is_loaded_by_each_worker(tmp_path: Path):
+    (tmp_path / "pooled.py").write_text(INITIALIZER)
+    parent = "sys.path.insert(0, os.getcwd()); import pooled"
+    found, words = run_parent(tmp_path, parent, settings="dict(initializer=pooled.begin)")
+    assert (found["levels"], found["reasons"]) == (["process"], []), words
+    assert "pool-of-mine" in words
