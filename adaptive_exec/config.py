@@ -258,6 +258,7 @@ class _Settings(NamedTuple):
     task_timeout: float | None = None
     retries: int = 2
     retry_on: tuple[type[BaseException], ...] = ()
+    seed: int | None = None
     isolate: bool = False
     max_tasks_per_worker: int | None = None
     max_worker_age: float | None = None
@@ -297,6 +298,8 @@ class Config(_Settings):
         task_timeout: Seconds for one task; None means no limit.
         retries: Executions after a worker's death, 0 or more.
         retry_on: Exception types of the task itself that make it run again.
+        seed: Gives each task a random stream of its own, the same in each run; None means that no
+            two processes draw the same. With it threads run one task at a time.
         isolate: Never run a task in the caller's process, small batches included.
         max_tasks_per_worker: Tasks after which a worker is replaced.
         max_worker_age: Seconds after which a worker is replaced.
@@ -564,6 +567,7 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "max_in_flight": _check_count,
     "max_tasks_per_worker": _check_count,
     "inner_threads": _check_count,
+    "seed": lambda name, value: _check_count(name, value, least=0),
     "task_timeout": _check_seconds,
     "max_worker_age": _check_seconds,
     "target_memory": _check_size,

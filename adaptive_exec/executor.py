@@ -35,6 +35,7 @@ from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
 from adaptive_exec.levels.unsendable import explain_function
 from adaptive_exec.program.contexts import caller_context
+from adaptive_exec.program.seeds import Stream
 from adaptive_exec.program.settings import Caller, read_settings
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
@@ -114,6 +115,7 @@ class AdaptiveExecutor(Executor):
             self._driver.post(_describe(self._journal))
         self._display: Display | None = None
         self._submits: SubmitCalls | None = None
+        self._streams = itertools.count()
         self._batches = itertools.count(_SUBMITS + 1)
         self._opening = threading.RLock()  # a finalizer that runs within may submit something
         self._finalizer = weakref.finalize(self, _let_finish, self._driver)
@@ -278,9 +280,18 @@ class AdaptiveExecutor(Executor):
                 self._show_progress(self._hint)
                 self._preload_for_submits(first)
                 self._submits = _open_submits(
-                    self._driver, self._config, self._hint, self._open_records(_SUBMITS, FULL)
+                    self._driver,
+                    self._config,
+                    self._hint,
+                    self._open_records(_SUBMITS, FULL),
+                    self._next_stream(),
                 )
         return self._submits
+
+    def _next_stream(self) -> Stream | None:
+        """Return what random streams of the next batch's tasks are told by."""
+        seed = self._config.seed
+        return None if seed is None else (seed, next(self._streams))
 
     def _preload_for_submits(self, first: Callable[..., Any]) -> None:
         """Have a zygote load the first call's function, so that what it imports is there once."""
@@ -334,7 +345,16 @@ class AdaptiveExecutor(Executor):
         base = self._driver.folders.base
         timeout = self._config.task_timeout
         work = Work(
-            batch, style, fn, packed, is_detailed, timeout, base, refusal=refusal, caller=caller
+            batch,
+            style,
+            fn,
+            packed,
+            is_detailed,
+            timeout,
+            base,
+            refusal=refusal,
+            caller=caller,
+            stream=self._next_stream(),
         )
         calls = MapCalls(
             self._driver, work, source, is_easy=is_easy, in_order=in_order, records=records
@@ -439,13 +459,18 @@ def _check_sizes(chunksize: object, buffersize: object) -> None:
 
 
 def _open_submits(
-    driver: Driver, config: Config, hint: int | None, records: "Records | None"
+    driver: Driver,
+    config: Config,
+    hint: int | None,
+    records: "Records | None",
+    stream: Stream | None,
 ) -> SubmitCalls:
     may_run_here = config.fallback is not None and config.ladder != ("process",)
     may_run_here &= not config.keeps_out
     is_recorded = records is not None
     base = driver.folders.base
-    work = Work(_SUBMITS, FULL, None, None, is_recorded, config.task_timeout, base)
+    timeout = config.task_timeout
+    work = Work(_SUBMITS, FULL, None, None, is_recorded, timeout, base, stream=stream)
     local = _UNPORTABLE if may_run_here else None
     sends = "process" in config.ladder
     submits = SubmitCalls(driver, work, local=local, sends=sends, records=records)

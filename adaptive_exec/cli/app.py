@@ -74,7 +74,7 @@ def run(
         typer.Option("-c", "--count", metavar="COUNT", help="Tasks; negative: a random sample."),
     ] = None,
     seed: Annotated[
-        str | None, typer.Option(metavar="S", help="Draw the same sample again.")
+        str | None, typer.Option(metavar="S", help="Same sample, same random streams.")
     ] = None,
     once: Annotated[
         bool, typer.Option("-o", "--once", help="One pass; else repeat until Ctrl-C.")

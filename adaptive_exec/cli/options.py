@@ -363,6 +363,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "retries": whole,
     "max_tasks_per_worker": whole,
     "inner_threads": whole,
+    "seed": whole,
     "task_timeout": seconds,
     "target_memory": _size,
     "warn_memory": _size,

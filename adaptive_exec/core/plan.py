@@ -66,7 +66,7 @@ def make_plan(
         shape: Length and portability of the batch.
         host: What the host affords.
         config: Uses levels, max_workers, fallback, task_memory, target_memory, and what asks for
-            workers: isolate, task_timeout, initializer, max_tasks_per_worker, start.
+            workers: isolate, task_timeout, initializer, max_tasks_per_worker, start, seed.
         shut: Levels that failed and are not to be tried now.
 
     Returns:
@@ -95,13 +95,13 @@ def count_workers(level: str, tasks: int | None, host: HostSnapshot, config: Con
         level: The level.
         tasks: Length of the batch, None when unknown.
         host: What the host affords.
-        config: Uses max_workers, levels, task_memory, target_memory.
+        config: Uses max_workers, levels, task_memory, target_memory, seed.
 
     Returns:
         At least 1.
     """
-    if level == "sequential":
-        return 1
+    if level == "sequential" or (level == "thread" and config.seed is not None):
+        return 1  # threads share the global random generators, which are set for one task
     most = config.max_workers or _default_workers(level, tasks, host, config)
     if tasks is not None:
         most = min(most, tasks)
@@ -126,6 +126,8 @@ def count_waiting_workers(
         Workers; 0 where the tasks do not wait, or the caller has said how many there are to be.
     """
     if config.max_workers is not None or level not in {"process", "thread"}:
+        return 0
+    if level == "thread" and config.seed is not None:
         return 0
     if costs.cpu_seconds is None or costs.wall_seconds < TINY_TASK_SECONDS:
         return 0
@@ -165,7 +167,7 @@ def may_leave_isolation(config: Config) -> bool:
 
 def _asking(config: Config) -> str | None:
     """Name the setting that is written for workers, so that a small batch, too, gets some."""
-    names = ("initializer", "max_tasks_per_worker", "start")
+    names = ("initializer", "max_tasks_per_worker", "start", "seed")
     return next((name for name in names if getattr(config, name) is not None), None)
 
 

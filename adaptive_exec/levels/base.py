@@ -12,6 +12,7 @@ from adaptive_exec.core.events import Event
 from adaptive_exec.errors import UnsendableError
 from adaptive_exec.levels.current import Place
 from adaptive_exec.levels.functions import PackedFunction
+from adaptive_exec.program.seeds import Stream
 from adaptive_exec.program.settings import Settings
 
 ONE, STAR, FULL = 0, 1, 2
@@ -86,6 +87,7 @@ class Work(NamedTuple):
         entered: With FULL, says how many calls have come.
         refusal: Why the function cannot travel, None where it can.
         caller: What the tasks find as their caller had it; None where it is not asked for.
+        stream: What the tasks' random streams are told by, None without a seed.
         callers: With FULL, says the same of each call; None where that has ended.
     """
 
@@ -100,6 +102,7 @@ class Work(NamedTuple):
     refusal: UnsendableError | None = None
     caller: Caller | None = None
     callers: Callable[[int], Caller | None] | None = None
+    stream: Stream | None = None
 
 
 class ChunkOrder(NamedTuple):
@@ -139,7 +142,8 @@ class ChunkOrder(NamedTuple):
     def place(self) -> Place:
         """Return what current_task() tells its tasks."""
         work = self.work
-        return Place(work.state_folder, self.names, work.batch, self.start, self.attempt)
+        where = work.state_folder, self.names, work.batch, self.start
+        return Place(*where, self.attempt, work.stream)
 
 
 class Results:

@@ -9,6 +9,7 @@ the folders is `levels/folders`'.
 import os
 import threading
 
+from adaptive_exec.program.seeds import generator_of, seed_of
 from adaptive_exec.system.private import make_folder
 
 TYPE_CHECKING = False
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from typing import Any
+
+    from adaptive_exec.program.seeds import Stream
 
 NAME_BYTES = 16
 """Bytes of a task's key, by which its folder beside a journal is named."""
@@ -34,11 +37,21 @@ class Place:
         batch: Their batch.
         start: The first of them.
         attempt: The how-manieth execution it is.
+        stream: What their random streams are told by, None without a seed.
     """
 
-    __slots__ = ("attempt", "base", "batch", "names", "start")
+    __slots__ = ("attempt", "base", "batch", "names", "start", "stream")
 
-    def __init__(self, base: str, names: bytes, batch: int, start: int, attempt: int) -> None:
+    def __init__(  # noqa: PLR0917  # the end of a chunk's head, as it stands there
+        self,
+        base: str,
+        names: bytes,
+        batch: int,
+        start: int,
+        attempt: int,
+        stream: "Stream | None" = None,
+    ) -> None:
+        self.stream = stream
         self.base = base
         self.names = names
         self.batch = batch
@@ -66,6 +79,25 @@ class CurrentTask:
         self._place = place
         self.index = index
         self.attempt = place.attempt
+
+    @property
+    def seed(self) -> int | None:
+        """A number below 2^128 that only this task has; None where the executor has no `seed`.
+
+        The same at every level, in any worker, order, attempt and resumed run.
+        """
+        stream = self._place.stream
+        return None if stream is None else seed_of(stream, self.index)
+
+    def rng(self) -> "Any":
+        """Make a NumPy Generator of this task's own, at its beginning at each call.
+
+        Without a `seed` it is seeded by the system.
+
+        Raises:
+            ModuleNotFoundError: NumPy is not installed.
+        """
+        return generator_of(self._place.stream, self.index)
 
     @property
     def folder(self) -> "Path":

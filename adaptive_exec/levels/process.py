@@ -322,6 +322,7 @@ class ProcessRunner:
             CHUNK, order.chunk, work.batch, work.style, work.detailed, order.start, timed,
             len(order.items),
             packed.lengths, packed.counts, work.state_folder, order.names, order.attempt,
+            work.stream,
         )  # fmt: skip
         member.channel.put(head, packed)
         member.sent_bytes = packed.size

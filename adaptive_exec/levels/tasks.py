@@ -14,6 +14,7 @@ from typing import Any
 
 from adaptive_exec.levels.base import FULL, ONE, ChunkOrder, Failure, Results, Work
 from adaptive_exec.program.contexts import own_context, run_in
+from adaptive_exec.program.seeds import Lent
 
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 
@@ -40,6 +41,9 @@ def run_bite(
         KeyboardInterrupt: As in `run_tasks`.
     """
     items = order.items[at : at + count]
+    if order.work.stream is not None:
+        _run_seeded(order, at, count, context, results)
+        return
     if order.work.style != FULL:
         run_in(context, run_tasks, order.work, items, results)
         return
@@ -47,6 +51,22 @@ def run_bite(
         caller = order.caller_of(order.start + at + offset)
         own = None if caller is None else own_context(caller.context)
         run_in(own, run_tasks, order.work, (item,), results)
+
+
+def _run_seeded(
+    order: ChunkOrder, at: int, count: int, context: Context | None, results: Results
+) -> None:
+    """Run tasks with their own random streams, and give the caller's generators back after it."""
+    stream = order.work.stream
+    assert stream is not None, "asked only where there is a seed"
+    lent = Lent()
+    work = order.work._replace(stream=None)
+    try:
+        for index in range(at, min(at + count, len(order.items))):
+            lent.set(stream, order.start + index)
+            run_bite(order._replace(work=work), index, 1, context, results)
+    finally:
+        lent.give_back()
 
 
 def run_tasks(work: Work, items: Sequence[Any], results: Results) -> None:

@@ -41,7 +41,9 @@ from adaptive_exec.program.applied import Applied
 from adaptive_exec.program.c_pickle import dumps, loads
 from adaptive_exec.program.ending import finish
 from adaptive_exec.program.family import live
+from adaptive_exec.program.generators import load_afresh
 from adaptive_exec.program.last_words import LastWords
+from adaptive_exec.program.seeds import in_worker
 from adaptive_exec.program.spaces import HERE, read_entries
 
 TYPE_CHECKING = False
@@ -162,7 +164,7 @@ class Worker:
         elif kind == CHUNK:
             self._run(frame)
         elif kind == NAMES:
-            self._program.load(lambda: HERE.take(read_entries(frame.head[1], frame.buffers)))
+            self._take_names(frame)
         elif kind == FORGET:
             self._forget(frame.head[1])
         elif kind == UNNAME:
@@ -173,14 +175,19 @@ class Worker:
         elif kind == SETTINGS:
             self._program.take(loads(frame.body))
 
+    def _take_names(self, frame: Frame) -> None:
+        """Install what functions look up; generators in it are new, but for what was shared."""
+        entries = read_entries(frame.head[1], frame.buffers)
+        load_afresh(lambda: self._program.load(lambda: HERE.take(entries)), spare=HERE.shared)
+
     def _load(self, frame: Frame) -> None:
         number = frame.head[1]
         if len(frame.body) + sum(map(len, frame.buffers)) >= LARGE_BYTES:
             self._large.add(number)
         try:
             HERE.check(frame.head[2])
-            self._functions[number] = self._program.load(
-                lambda: loads(frame.body, buffers=frame.buffers)
+            self._functions[number] = load_afresh(
+                lambda: self._program.load(lambda: loads(frame.body, buffers=frame.buffers))
             )
         except BaseException as error:  # noqa: BLE001  # the user's modules run here and may raise anything
             self._unloaded[number] = describe_traceback(error)[-TEXT_CHARACTERS_MAX:]
@@ -197,7 +204,7 @@ class Worker:
 
     def _run(self, frame: Frame) -> None:
         _, chunk, number, style, detailed, start, timed, count, _, _, *more = frame.head
-        in_process.place = Place(more[0], more[1], number, start, more[2])
+        in_process.place = Place(more[0], more[1], number, start, more[2], more[3])
         self._half ^= 1
         self._overflowed = False
         if style != FULL and number not in self._functions:
@@ -219,7 +226,7 @@ class Worker:
     def _run_tasks(self, report: "_Report", frame: Frame) -> None:
         _, _, number, style, detailed, start, timed, _, lengths, counts, *_ = frame.head
         function = self._functions.get(number)
-        if lengths is None and not (timed or detailed or self._slate is None):
+        if lengths is None and not (timed or detailed or report.is_seeded or self._slate is None):
             report.run_plain(function, loads(frame.body), self._slate.numbers)
             return
         if lengths is None:
@@ -332,6 +339,8 @@ class _Report:
         self._total = len(tasks)
         self._publish_at = 1  # then at 2, 4, 8: what is held is never more than what was published
         self._detailed = detailed
+        self._stream = None if in_process.place is None else in_process.place.stream
+        self.is_seeded = self._stream is not None
         self._hold_seconds = worker.hold_seconds()
         self._count = 0
         self._failed = 0
@@ -371,10 +380,13 @@ class _Report:
         self._group.details.append((0.0, None, None))
         self._publish_group()
 
-    def run_one(self, function: "Any", style: int, item: "Any") -> None:
+    def run_one(self, function: "Any", style: int, item: "Any") -> None:  # noqa: C901, PLR0912  # no call more for each task
         """Run the next task and keep its outcome."""
         if not self._is_measuring and self._meter.begin():
             self._is_measuring = self._was_measured = True
+            self._now = perf_counter()
+        if self._stream is not None:
+            in_worker.set(self._stream, in_process.index)
             self._now = perf_counter()
         cpu_before = process_time() if self._detailed else 0.0
         begun = self._now

@@ -23,6 +23,7 @@ from adaptive_exec.program.applied import Applied
 from adaptive_exec.program.c_pickle import loads
 from adaptive_exec.program.ending import Inheritance
 from adaptive_exec.program.family import adopt, adopt_tools
+from adaptive_exec.program.generators import find_generators, reseed
 from adaptive_exec.program.hashes import keep_hash_seed
 from adaptive_exec.program.spaces import start_as
 
@@ -49,8 +50,6 @@ ORPHAN_SCORE = b"1000"
 
 With 500 the kernel still killed a 240 MB parent instead of a 90 MB worker.
 """
-SYSTEM_ENTROPY_MIN = 1 << 64
-"""Seeds from here on are the system's: NumPy draws 128 bits, people give small numbers."""
 QUIET_THREADS = frozenset({"jemalloc_bg_thd"})
 """Threads that may stand idle while we fork: pyarrow's and pandas' jemalloc (200 forks tried)."""
 DESCRIPTORS_MAX = 4096
@@ -138,7 +137,7 @@ class Zygote:
         except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
             error = describe_traceback(raised)
         self._program.take_late()
-        self._generators = find_generators()
+        self._generators = find_generators(spare=self._first and self._first[1])
         gc.collect()
         self._inheritance.gather()
         gc.freeze()
@@ -521,35 +520,6 @@ def be_expendable() -> None:
         pass  # not allowed here; the kernel then goes by size alone
     finally:
         os.close(descriptor)
-
-
-def find_generators() -> "list[Any]":
-    """Find module-level NumPy generators that were seeded from the system's entropy.
-
-    Without a new seed they would give the same numbers in every worker. One that the user seeded
-    keeps its stream.
-    """
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is None:
-        return []
-    spaces = [getattr(module, "__dict__", {}) for module in list(sys.modules.values())]
-    values = [value for space in spaces for value in list(space.values())]
-    generators = [value for value in values if type(value) is numpy_random.Generator]
-    return [one.bit_generator for one in generators if _is_from_system(one.bit_generator)]
-
-
-def _is_from_system(bits: "Any") -> bool:
-    entropy = getattr(getattr(bits, "seed_seq", None), "entropy", None)
-    return isinstance(entropy, int) and entropy >= SYSTEM_ENTROPY_MIN
-
-
-def reseed(generators: "list[Any]") -> None:
-    """Give this worker random streams of its own; `random` does so by itself after a fork."""
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
-    for bits in generators:
-        bits.state = type(bits)().state
 
 
 def widen_inner_threads(count: int, capped: "list[str]") -> None:

@@ -106,6 +106,10 @@ class Spaces:
         """Say whether this is what the caller knows by this name."""
         return self._received.get(key, self) is value
 
+    def shared(self) -> "list[Any]":
+        """Return what is here of what the caller has shared by itself."""
+        return [value for key, value in self._received.items() if not key[0]]
+
     def forget(self, keys: "Iterable[Key]") -> None:
         """Let go of values that no task uses any more; what a task has put there stays."""
         for key in keys:

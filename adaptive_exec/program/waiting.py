@@ -40,6 +40,12 @@ class Arrivals:
         for module in [module for module in self._awaited if is_loaded(module)]:
             self._do(module)
 
+    def forget(self) -> None:
+        """Wait for nothing any more."""
+        self._awaited.clear()
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
     def find_spec(
         self, module: str, path: "Any" = None, target: "Any" = None
     ) -> "ModuleSpec | None":
