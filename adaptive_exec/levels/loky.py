@@ -35,7 +35,7 @@ from adaptive_exec.program.c_pickle import loads
 from adaptive_exec.program.family import adopt_tools, read_family, tell_of_parent
 from adaptive_exec.program.generators import find_generators, reseed
 from adaptive_exec.program.hashes import keep_hash_seed, set_hash_seed
-from adaptive_exec.program.spaces import start_as
+from adaptive_exec.program.spaces import HERE, start_as
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -266,7 +266,7 @@ def serve(ends: "list[Connection]", terms: Terms, family: dict[str, Any], key: b
     program.load(lambda: start_as(terms.main, terms.names))
     first = None if terms.first is None else loads(terms.first)
     program.take_late()
-    reseed(find_generators(spare=first and first[1]))
+    reseed(find_generators(spare=(first and first[1], HERE.shared())))
     worker = Worker(
         link,
         slate,

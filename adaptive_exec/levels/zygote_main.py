@@ -25,7 +25,7 @@ from adaptive_exec.program.ending import Inheritance
 from adaptive_exec.program.family import adopt, adopt_tools
 from adaptive_exec.program.generators import find_generators, reseed
 from adaptive_exec.program.hashes import keep_hash_seed
-from adaptive_exec.program.spaces import start_as
+from adaptive_exec.program.spaces import HERE, start_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ class Zygote:
         except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
             error = describe_traceback(raised)
         self._program.take_late()
-        self._generators = find_generators(spare=self._first and self._first[1])
+        arguments = self._first and self._first[1], HERE.shared()
+        self._generators = find_generators(spare=arguments)
         gc.collect()
         self._inheritance.gather()
         gc.freeze()

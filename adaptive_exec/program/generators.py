@@ -29,9 +29,7 @@ def find_generators(*, spare: object = None) -> "list[Any]":
     return _but_for([one for one in gc.get_objects() if type(one) in kinds], kinds, spare)
 
 
-def load_afresh(
-    step: "Callable[[], Any]", *, spare: "Callable[[], Any] | None" = None
-) -> "Any":
+def load_afresh(step: "Callable[[], Any]", *, spare: "Callable[[], Any] | None" = None) -> "Any":
     """Load something, and give generators that are made by it, or come in it, a new seed.
 
     Args:

@@ -72,6 +72,7 @@ def main(start):
         levels="process", start=start, max_workers=2, max_tasks_per_worker=1, share_host=False
     ) as ex:
         draws = list(ex.map(draw, range(4), chunksize=1))
+        draws += [one.result() for one in [ex.submit(draw, item) for item in range(4)]]
     print([len(set(column)) for column in zip(*draws)])
 
 if __name__ == "__main__":
@@ -92,7 +93,7 @@ def test_generators_of_the_script_itself_are_no_exception(tmp_path, start):
         check=False,
     )
 
-    assert done.stdout.split("\n")[0] == "[4, 4, 4, 4, 4]", done.stderr
+    assert done.stdout.split("\n")[0] == "[8, 8, 8, 8, 8]", done.stderr
 
 
 def test_what_is_loaded_is_told_from_what_was_there():
