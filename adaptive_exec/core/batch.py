@@ -60,6 +60,7 @@ class Batch:
         self.refusal = "" if opened.portable else opened.refusal or "it cannot be pickled"
         self.moves = 0
         self.costs = Costs()
+        self.load_seconds: float | None = None
         self.peaks = NOTHING_KNOWN
         self.unmeasured = 0
         self.is_glutted = False

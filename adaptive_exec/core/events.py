@@ -182,12 +182,14 @@ class WorkerReady(NamedTuple):
 
     Attributes:
         size_bytes: The memory it has in RAM; None when unknown.
+        start_seconds: What its start took by itself; 0 where that is next to nothing.
     """
 
     at: float
     level: str
     worker: int
     size_bytes: int | None = None
+    start_seconds: float = 0.0
 
 
 class StartRefused(NamedTuple):
@@ -308,6 +310,7 @@ class WorkerLost(NamedTuple):
         running: Index of the task that ran at death; None when none had begun or it is unknown.
         known: True when `running` can be relied on.
         blameless: True when no task is to blame: our own hand, a lost starter, an outsider's stop.
+        starter: True when its starter was lost; a task that sees that twice may be what ends it.
         foul: True when it said what cannot be: each task that had begun may be to blame.
         memory: True when it died for memory.
         unexplained: True for a SIGKILL that is neither ours nor the kernel's for memory.
@@ -322,6 +325,7 @@ class WorkerLost(NamedTuple):
     running: int | None = None
     known: bool = True
     blameless: bool = False
+    starter: bool = False
     foul: bool = False
     memory: bool = False
     unexplained: bool = False

@@ -21,6 +21,7 @@ from adaptive_exec.core.plan import (
     count_workers,
     is_isolated,
     make_plan,
+    paying_workers,
     usable_levels,
 )
 from adaptive_exec.core.reason import Code, Fact, Reason, because
@@ -293,6 +294,8 @@ def _widen(state: State, batch: Batch) -> None:
         return
     workers = count_waiting_workers(level, costs, batch.left, state.host, state.config)
     roster = state.rosters[level]
+    price = roster.start_seconds + (batch.load_seconds or 0.0)
+    workers = min(workers, paying_workers(costs, batch.left, state.host.usable_cores, price))
     if workers <= roster.goal:
         return
     share = round((costs.cpu_seconds or 0.0) / costs.wall_seconds, 3)

@@ -4,7 +4,7 @@ Pure: (shape of the batch, facts, config) -> Plan with a Reason. What measuring 
 `core/ladder`.
 """
 
-from math import ceil
+from math import ceil, sqrt
 from typing import NamedTuple
 
 from adaptive_exec.config import (
@@ -26,6 +26,8 @@ from adaptive_exec.core.snapshot import HostSnapshot
 
 THREADS_BEYOND_CORES = 4
 """Threads more than cores where only threads are allowed. Source: ThreadPoolExecutor's default."""
+FREE_START_SECONDS = 0.05
+"""Seconds below which the start of a worker is not looked at: a fork takes 3 ms, a message 1 ms."""
 THREADS_MAX = 32
 """Threads at most by default. Source: ThreadPoolExecutor's default."""
 
@@ -140,6 +142,25 @@ def count_waiting_workers(
     if not is_isolated(level):
         most = min(most, affordable_workers(level, host, config))
     return min(most, _startable(host))
+
+
+def paying_workers(costs: Costs, left: int | None, cores: int, price_seconds: float) -> int:
+    """Say how many workers for tasks that wait are worth their start, which takes a core each.
+
+    Args:
+        costs: What was measured of the tasks.
+        left: Tasks not yet sent; None when unknown, then as many are expected as there were.
+        cores: Usable cores.
+        price_seconds: What the start of a worker takes, with all that it imports.
+
+    Returns:
+        At least 1; that number for which starts and what is left take the least time together:
+        `n * price / cores + work / n` has its minimum at `sqrt(work * cores / price)`.
+    """
+    if price_seconds < FREE_START_SECONDS:
+        return WAITING_WORKERS_MAX
+    work_seconds = costs.wall_seconds * (costs.tasks if left is None else left)
+    return max(1, int(sqrt(work_seconds * cores / price_seconds)))
 
 
 def affordable_workers(level: str, host: HostSnapshot, config: Config) -> int:

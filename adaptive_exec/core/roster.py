@@ -88,6 +88,7 @@ class Roster:
         goal: Workers that the plan wants at most.
         cap: Workers it may have now; below `goal` after a refusal, and then grows by one at a time.
         seats: Workers that the share of the host has cores for; None where it sets no bound.
+        start_seconds: What the start of the last worker took by itself.
         start_after: Monotonic seconds before which no worker is ordered.
         strikes: Workers in a row that died before their first result.
         on_trial: True after a failure until the first chunk is done.
@@ -107,6 +108,7 @@ class Roster:
         self.busy: dict[int, Flight] = {}
         self.services: dict[int, Service] = {}
         self.breaker = Breaker()
+        self.start_seconds = 0.0
         self.start_after = 0.0
         self.strikes = 0
         self.on_trial = False

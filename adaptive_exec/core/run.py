@@ -80,6 +80,7 @@ from adaptive_exec.core.staffing import (
     do_without,
     lose,
     next_start_at,
+    note_price,
     note_starter,
     release,
     replace_stalled,
@@ -411,6 +412,7 @@ def _end_chunk(state: State, event: ChunkDone) -> None:
     deliver(state, flight, event.count)
     batch = land(state, flight)
     usage = believe(event.usage)
+    note_price(state, flight, batch, usage)
     roster = release(state, flight, batch, usage)
     if flight.next < flight.stop:
         put_back(state, batch, flight)

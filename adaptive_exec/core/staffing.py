@@ -6,7 +6,7 @@ that did start and grows by one at a time after calm; only a level that got none
 
 from adaptive_exec.config import CALM_SECONDS, CALM_SECONDS_MAX, ROOM_SECONDS, STRIKES_MAX
 from adaptive_exec.core.batch import Batch
-from adaptive_exec.core.bounds import BYTES, FOREVER, bound
+from adaptive_exec.core.bounds import BYTES, FOREVER, SECONDS, bound
 from adaptive_exec.core.events import (
     StarterChanged,
     StartRefused,
@@ -145,6 +145,7 @@ def take_in(state: State, event: WorkerReady) -> None:
     roster = state.rosters[event.level]
     if event.worker not in roster.starting:
         return
+    roster.start_seconds = bound(event.start_seconds, SECONDS)
     roster.ready(event.worker, Service(state.now, birth_bytes=_known(event.size_bytes)))
     calm = roster.breaker.calm_seconds if roster.on_trial else CALM_SECONDS
     roster.breaker = roster.breaker._replace(tries=0, calm_seconds=calm)
@@ -299,6 +300,17 @@ def release(state: State, flight: Flight, batch: Batch, usage: Usage) -> Roster:
     elif is_isolated(roster.level):
         _recycle(state, roster, worker, batch)
     return roster
+
+
+def note_price(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
+    """Learn what a worker needs before its first result of a batch: it imports what tasks need."""
+    service = state.rosters[flight.level].services.get(flight.worker)
+    if not is_isolated(flight.level) or service is None:
+        return
+    if batch.load_seconds is None or not service.tasks:
+        spent = state.now - flight.since - usage.wall_seconds
+        known = spent if batch.load_seconds is None else min(spent, batch.load_seconds)
+        batch.load_seconds = bound(known, SECONDS)
 
 
 def _recycle(state: State, roster: Roster, worker: int, batch: Batch) -> None:

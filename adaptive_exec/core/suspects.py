@@ -58,7 +58,7 @@ def _end_overdue(state: State, batch: Batch, flight: Flight, lost: WorkerLost) -
 
 
 def _rerun_unknown(state: State, batch: Batch, flight: Flight, lost: WorkerLost) -> None:
-    if lost.blameless and state.config.retries:
+    if _is_excused(flight, lost) and state.config.retries:
         put_back(state, batch, flight)
         return
     for index in range(flight.next, flight.stop):
@@ -69,7 +69,7 @@ def _rerun_known(
     state: State, batch: Batch, flight: Flight, lost: WorkerLost, running: int
 ) -> None:
     """Before the running task may lie some whose results died with the worker."""
-    if lost.blameless and state.config.retries:
+    if _is_excused(flight, lost) and state.config.retries:
         put_back(state, batch, flight, ran=running)
     else:
         give_back(state, batch, running + 1, flight.stop, executions=flight.attempt - 1)
@@ -77,6 +77,11 @@ def _rerun_known(
         _give_back_begun(state, batch, flight, flight.next, first)
         for index in range(first, running + 1):
             _accuse(state, batch, flight, lost, index)
+
+
+def _is_excused(flight: Flight, lost: WorkerLost) -> bool:
+    """Say whether nothing is held against what ran; the loss of a starter is excused once."""
+    return lost.blameless and not (lost.starter and flight.attempt > 1)
 
 
 def put_back(state: State, batch: Batch, flight: Flight, *, ran: int | None = None) -> None:

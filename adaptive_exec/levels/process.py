@@ -109,6 +109,7 @@ class Member:
         self.uses: set[int] = set()  # functions of submitted calls
         self.pid = seat.pid
         self.has_started = self.has_greeted = False
+        self.ordered_at = time.monotonic()
         self.order: ChunkOrder | None = None
         self.refused: dict[int, Failure] = {}
         self.next = 0
@@ -485,8 +486,9 @@ class ProcessRunner:
             self._post_ready(member)
 
     def _post_ready(self, member: Member) -> None:
-        size = read_size(member.pid)
-        self._outlet.post(WorkerReady(time.monotonic(), LEVEL, member.worker, size))
+        size, now = read_size(member.pid), time.monotonic()
+        took = now - member.ordered_at if self._ways[0] == LOKY else 0.0  # else a zygote was new
+        self._outlet.post(WorkerReady(now, LEVEL, member.worker, size, took))
 
     def on_refused(self, worker: int, error: str, *, lasting: bool = False) -> None:
         """A worker that was ordered cannot be had."""
@@ -555,7 +557,14 @@ class ProcessRunner:
                 text = f"its starter was lost ({cause})"
                 self._outlet.post(
                     WorkerLost(
-                        now, LEVEL, worker, text, running=running, known=known, blameless=True
+                        now,
+                        LEVEL,
+                        worker,
+                        text,
+                        running=running,
+                        known=known,
+                        blameless=True,
+                        starter=True,
                     )
                 )
             elif answer == "other":

@@ -9,6 +9,7 @@ from adaptive_exec.core.plan import (
     count_waiting_workers,
     count_workers,
     make_plan,
+    paying_workers,
     usable_levels,
 )
 from adaptive_exec.core.reason import Code
@@ -188,3 +189,18 @@ def test_tasks_that_wait_get_more_workers(level, cpu, settings, expected):
     host = make_host(cores=8, available=32 * GIB - 16 * MIB)
 
     assert count_waiting_workers(level, costs, 1000, host, Config(**settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("left", "price", "workers"),
+    [
+        pytest.param(64, 0.003, 32, id="a fork is not looked at"),
+        pytest.param(64, 1.0, 2, id="an import of a second pays for two"),
+        pytest.param(6_400, 1.0, 25, id="for more where there is more to do"),
+        pytest.param(None, 1.0, 1, id="as much is expected as there was"),
+        pytest.param(0, 10.0, 1, id="one there is"),
+    ],
+)
+def test_no_more_workers_are_started_than_pay_for_their_start(left, price, workers):
+    costs = Costs(tasks=8, wall_seconds=0.05, cpu_seconds=0.0)
+    assert paying_workers(costs, left, 2, price) == workers
