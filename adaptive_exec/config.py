@@ -58,6 +58,9 @@ WAITING_WORKERS_MAX: Final = 32
 """Workers for tasks that mostly wait. Source: ThreadPoolExecutor's default bound."""
 WAITING_CPU_SHARE: Final = 0.25
 """Share of processor time in a task's duration below which it counts as mostly waiting."""
+ONE_PROCESS_BYTES: Final = 20 * MIB
+"""Bytes below which not even one worker process is tried. Source: measured, a zygote and a worker
+of a small program have 16-20 MB."""
 WORKER_BYTES: Final = 32 * MIB
 """Bytes counted for a worker of which nothing is known. Source: measured at 8-30 MB."""
 THREAD_BYTES: Final = 8 * MIB
@@ -84,6 +87,9 @@ SETTLE_SECONDS: Final = 1.0
 s to free."""
 ROOM_SECONDS: Final = 5.0
 """Seconds to wait for room at critical pressure before one chunk is let out all the same."""
+ROOM_AGAIN_SECONDS: Final = 60.0
+"""Seconds after a wait for room that was in vain before the next one: it is not others who hold it.
+Source: own choice, so that such waits take at most a twelfth of the time."""
 IDLE_WAIT_SECONDS: Final = 1.0
 """Seconds; the longest the driver sleeps with nothing to do. Every wait has a bound."""
 LISTEN_SECONDS: Final = 0.25
@@ -290,10 +296,10 @@ class Config(_Settings):
             workers and memory admits.
         target_memory: Size of use up to which chunks are let out; None means 70 %, and up to the
             warn mark once what chunks take was measured and spreads little.
-        warn_memory: Size of use at which no more work is taken on; None means the smaller of
-            4 GiB and 20 % left.
-        critical_memory: Size of use at which workers are stopped; None means the smaller of 2 GiB
-            and 8 % left.
+        warn_memory: Size of what is left below which no more work is taken on; None means the
+            smaller of 4 GiB and 20 %.
+        critical_memory: Size of what is left below which workers are stopped; None means the
+            smaller of 2 GiB and 8 %.
         task_memory: Size that one task takes; None means it is measured.
         task_timeout: Seconds for one task; None means no limit.
         retries: Executions after a worker's death, 0 or more.
@@ -613,11 +619,11 @@ def _check_marks(config: Config) -> None:
     # Against two limits far apart, since only sizes of one kind can be compared without the host.
     for limit_bytes in (GIB, 1024 * GIB):
         warn = parse_size("warn_memory", config.warn_memory, limit_bytes=limit_bytes)
-        if warn < parse_size("critical_memory", config.critical_memory, limit_bytes=limit_bytes):
+        if warn > parse_size("critical_memory", config.critical_memory, limit_bytes=limit_bytes):
             return
     message = (
-        f"warn_memory must be below critical_memory, got {config.warn_memory!r} and "
-        f"{config.critical_memory!r}; both are sizes of memory in use"
+        f"warn_memory must be above critical_memory, got {config.warn_memory!r} and "
+        f"{config.critical_memory!r}; both are sizes of memory that is left"
     )
     raise ValueError(message)
 

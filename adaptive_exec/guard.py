@@ -132,7 +132,7 @@ class MemoryGuard:
     def _judge(self, host: HostSnapshot, needed_bytes: int) -> Verdict:
         """Ask the governor what it would say with so many bytes less."""
         if host.limit_bytes != self._config_limit_bytes:
-            self._config = _make_config(self._warn, self._critical, host.limit_bytes)
+            self._config = Config(warn_memory=self._warn, critical_memory=self._critical)
             self._config_limit_bytes = host.limit_bytes
         left = host._replace(available_bytes=max(0, host.available_bytes - needed_bytes))
         return judge_memory(self._verdict, left, self._config)
@@ -183,20 +183,6 @@ def _critical(reason: Reason) -> int:
     critical = reason.fact("critical")
     assert isinstance(critical, int)
     return critical
-
-
-def _make_config(warn: Size | None, critical: Size | None, limit_bytes: int) -> Config:
-    """Say in sizes of use, as the governor wants them, what was given in sizes of what is left."""
-    return Config(
-        warn_memory=_used("warn", warn, limit_bytes),
-        critical_memory=_used("critical", critical, limit_bytes),
-    )
-
-
-def _used(name: str, left: Size | None, limit_bytes: int) -> str | None:
-    if left is None:
-        return None
-    return f"{max(1, limit_bytes - parse_size(name, left, limit_bytes=limit_bytes))}B"
 
 
 def _check_marks(warn: Size | None, critical: Size | None) -> None:

@@ -78,8 +78,8 @@ def ours(**ways):
 TOLD = {"adaptive task_memory=150MB": {"task_memory": "150MB"}}
 UNHELD = {
     "target_memory": 0.97,
-    "warn_memory": 0.98,
-    "critical_memory": 0.99,
+    "warn_memory": 0.02,
+    "critical_memory": 0.01,
     "task_memory": "22MB",
 }
 FIXED = {f"ProcessPoolExecutor of {count}": (count, {}) for count in (1, 2, 3)}

@@ -148,10 +148,10 @@ def run(
         str | None, typer.Option(metavar="SIZE", help="Chunks are let out up to here: 70%, 8GiB.")
     ] = None,
     warn_memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="From here one chunk at a time.")
+        str | None, typer.Option(metavar="SIZE", help="With less left one chunk at a time.")
     ] = None,
     critical_memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Workers are stopped from here.")
+        str | None, typer.Option(metavar="SIZE", help="With less left workers are stopped.")
     ] = None,
     task_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="What one task takes; else measured.")

@@ -82,6 +82,7 @@ _KEPT: Final[Mapping[str, Range]] = {
     "next_timing": MOMENT,
     "last_trade": MOMENT,
     "room_until": MOMENT,
+    "room_after": MOMENT,
     "trim_after": MOMENT,
     "start_after": MOMENT,
     "shut_until": MOMENT,

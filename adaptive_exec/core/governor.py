@@ -87,7 +87,8 @@ def set_marks(host: HostSnapshot, config: Config) -> Marks:
 
     Args:
         host: Its limit.
-        config: Uses target_memory, warn_memory and critical_memory, sizes of use.
+        config: Uses target_memory, a size of use, and warn_memory and critical_memory, sizes of
+            what is left.
 
     Returns:
         The marks; a default gives way to what was asked for.
@@ -121,7 +122,7 @@ def judge_memory(before: Verdict, host: HostSnapshot, config: Config) -> Verdict
     Args:
         before: The last verdict; the first call gets `CALM`.
         host: Facts at one instant.
-        config: Uses warn_memory and critical_memory, sizes of use.
+        config: Uses warn_memory and critical_memory, sizes of what is left.
 
     Returns:
         The new verdict. `look_again_seconds` is headroom to the critical mark divided by the
@@ -182,8 +183,7 @@ def _pressure(available_bytes: float, marks: Marks) -> str:
 def _mark(asked: Size | None, name: str, host: HostSnapshot, most: int, fraction: float) -> int:
     if asked is None:
         return int(min(most, fraction * host.limit_bytes))
-    used = parse_size(name, asked, limit_bytes=host.limit_bytes)
-    return max(0, host.limit_bytes - used)
+    return min(parse_size(name, asked, limit_bytes=host.limit_bytes), host.limit_bytes)
 
 
 class Candidate(NamedTuple):

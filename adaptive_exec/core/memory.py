@@ -9,6 +9,8 @@ a worker killed, and memory settles before the next verdict on another.
 from adaptive_exec.config import (
     GUESS_LOOK_SECONDS,
     GUESS_SECONDS,
+    MIB,
+    ROOM_AGAIN_SECONDS,
     ROOM_SECONDS,
     SETTLE_SECONDS,
     parse_size,
@@ -62,6 +64,9 @@ CALM_LOOK_SECONDS = 0.25
 """Seconds between them. Source: at 0.08 s they took 1 % of a core, which is twice what is asked."""
 STILL_SHARE = 0.01
 """Share of the limit by which memory may have changed and still be called unchanged."""
+WORTH_A_START_BYTES = 8 * MIB
+"""Bytes that an idle worker must hold beyond what it was born with so that it goes where no memory
+is left. Source: own choice, about what a fresh worker takes."""
 TRIM_SECONDS = 10.0
 """Seconds between two collections of garbage for want of memory; one of a large heap takes 1 s."""
 
@@ -112,7 +117,7 @@ def look_at_first_chunks(state: State) -> None:
 
 def note_done(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
     """Learn what a finished chunk took; its worker's service is entered already."""
-    if not is_isolated(flight.level):
+    if not is_weighed(state, flight.level):
         return
     if usage.span_bytes is None:
         batch.unmeasured += not batch.peaks.measured
@@ -169,7 +174,7 @@ def refit(state: State) -> None:
     elif not is_unknown:
         seen = state.seen_bytes
     elif not peaks.measured and told is None:
-        state.window = OPEN  # threads cannot be measured; pressure alone holds them back
+        state.window = OPEN  # what cannot be weighed is held back by pressure alone
         state.chunk_bytes = 0
         return
     state.chunk_bytes = max(peaks.p95_bytes, told or 0, seen)
@@ -191,15 +196,21 @@ def _kept_bytes(state: State, chunks: int) -> int:
     return sum(roster.services[worker].kept_bytes for worker in roster.idle[:unused])
 
 
+def is_weighed(state: State, level: str) -> bool:
+    """Say whether it is known what the chunks at a level take, each by itself or a part of all."""
+    services = state.rosters[level].services.values()
+    return is_isolated(level) or any(one.birth_bytes is not None for one in services)
+
+
 def _speaking_peaks(state: State) -> tuple[Peaks, bool]:
     """Return the highest peaks of the batches in work, and whether any was not measured yet."""
     peaks, is_unknown = NOTHING_KNOWN, False
     for batch in state.batches.values():
         if batch.peaks.p95_bytes > peaks.p95_bytes:
             peaks = batch.peaks
-        is_isolated_now = is_isolated(batch.level) or ISOLATED_LEVEL in batch.out
+        is_weighed_now = is_weighed(state, batch.level) or ISOLATED_LEVEL in batch.out
         is_known = batch.peaks.measured or batch.unmeasured >= UNMEASURED_MAX
-        is_unknown |= is_isolated_now and not is_known
+        is_unknown |= is_weighed_now and not is_known
     return peaks, is_unknown
 
 
@@ -268,12 +279,13 @@ def _explain_window(state: State) -> None:
 
 def _weigh(state: State, event: HostSampled) -> None:
     """Tell apart what the tasks of this run take and what all else does."""
-    roster, own = state.rosters[ISOLATED_LEVEL], 0
+    own = 0
     state.live = {}
-    for worker, size in event.sizes or _assumed_sizes(state, roster):
-        service = roster.services.get(worker)
-        if service is None:
+    for worker, size in event.sizes or _assumed_sizes(state, state.rosters[ISOLATED_LEVEL]):
+        roster = next((one for one in state.ranks if worker in one.services), None)
+        if roster is None:
             continue
+        service = roster.services[worker]
         size = bound(size, BYTES)  # noqa: PLW2901  # as read by us, of whatever it was
         birth = size if service.birth_bytes is None else service.birth_bytes
         grown = max(0, size - birth)
@@ -293,7 +305,7 @@ def _weigh(state: State, event: HostSampled) -> None:
     state.excess_bytes = _excess_bytes(state, peaks, each)
     marks = set_marks(state.host, state.config)
     room = max(0, marks.target_bytes - state.base_bytes)
-    state.fair_bytes = room / max(1, roster.goal)
+    state.fair_bytes = room / max(1, state.rosters[ISOLATED_LEVEL].goal)
 
 
 def _assumed_sizes(state: State, roster: Roster) -> tuple[tuple[int, int], ...]:
@@ -313,7 +325,10 @@ def _change_pressure(state: State, old: str) -> None:
     new = verdict.pressure
     severity = "info" if new == "normal" else "warning"
     state.explain("pressure", severity, "memory", verdict.reason, old=old, new=new)
-    if new == "critical":
+    if old == "critical" and 0.0 < state.room_until <= state.now:
+        state.room_after = state.now + ROOM_AGAIN_SECONDS
+        state.room_until = 0.0
+    if new == "critical" and state.now >= state.room_after:
         state.room_until = state.now + ROOM_SECONDS
     if old == "normal":
         state.window = halve(state.window, state.out)
@@ -323,9 +338,16 @@ def _change_pressure(state: State, old: str) -> None:
 
 
 def _retire_idle(state: State) -> None:
-    """Let idle workers go; one is kept, so that the run goes on without a start."""
+    """Let idle workers go.
+
+    One is kept, so that the run goes on without a start; at critical with nothing out none is that
+    holds what a fresh one would not.
+    """
     roster = state.rosters[ISOLATED_LEVEL]
     kept = max(0, 1 - len(roster.busy) - len(roster.starting))
+    if state.verdict.pressure == "critical" and not state.out and kept and roster.idle:
+        held_bytes = roster.services[roster.idle[-1]].kept_bytes
+        kept = 0 if held_bytes >= WORTH_A_START_BYTES else kept
     while len(roster.idle) > kept:
         worker = roster.idle[0]
         roster.remove(worker)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from adaptive_exec.config import (
     DEGRADED_THREADS,
+    ONE_PROCESS_BYTES,
     SMALL_BATCH_TASKS,
     SMALL_BATCH_WORKERS,
     THREAD_BYTES,
@@ -171,9 +172,9 @@ def affordable_workers(level: str, host: HostSnapshot, config: Config) -> int:
     return max(0, (set_marks(host, config).target_bytes - host.used_bytes) // each)
 
 
-def is_short_of_memory(host: HostSnapshot, workers: int) -> bool:
-    """Say whether not even so many bare worker processes fit."""
-    return host.available_bytes < workers * WORKER_BYTES
+def is_short_of_memory(host: HostSnapshot) -> bool:
+    """Say whether not even one bare worker process fits."""
+    return host.available_bytes < ONE_PROCESS_BYTES
 
 
 def is_isolated(level: str) -> bool:
@@ -214,7 +215,7 @@ def _choose_large(
     if not shape.portable:  # at the process level it ends with an error
         level = "process" if config.fallback is None else _below_process(levels)
         return level, Code.FUNCTION_NOT_PORTABLE
-    if is_short_of_memory(host, DEGRADED_THREADS):
+    if is_short_of_memory(host):
         return _below_process(levels), Code.MEMORY_SHORT
     if shape.tasks is None:
         return "process", Code.BATCH_UNSIZED

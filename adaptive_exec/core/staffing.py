@@ -17,7 +17,7 @@ from adaptive_exec.core.events import (
 )
 from adaptive_exec.core.instructions import KillWorker, OpenLevel, RetireWorker, StartWorkers
 from adaptive_exec.core.ladder import refuse
-from adaptive_exec.core.memory import note_death
+from adaptive_exec.core.memory import is_weighed, note_death, refit
 from adaptive_exec.core.moves import degrade
 from adaptive_exec.core.outcomes import INLINE_LEVEL, land
 from adaptive_exec.core.plan import is_isolated, is_short_of_memory
@@ -47,7 +47,7 @@ def staff(state: State) -> None:
 def _is_starved(state: State, roster: Roster) -> bool:
     """Say whether not even one worker process fits; a level for which none ever does is left."""
     is_short = state.verdict.pressure == "critical" and not roster.size
-    is_short = is_short and is_short_of_memory(state.host, 1)
+    is_short = is_short and is_short_of_memory(state.host)
     if not (is_short and is_isolated(roster.level) and _has_lower(state)):
         state.starved_at = None
         return False
@@ -150,6 +150,8 @@ def take_in(state: State, event: WorkerReady) -> None:
     calm = roster.breaker.calm_seconds if roster.on_trial else CALM_SECONDS
     roster.breaker = roster.breaker._replace(tries=0, calm_seconds=calm)
     _judge_starts(state, roster)
+    if not is_isolated(event.level) and is_weighed(state, event.level):
+        refit(state)  # before anything is sent: from now on it is known what chunks there take
 
 
 def _known(size_bytes: int | None) -> int | None:

@@ -66,6 +66,7 @@ class State:
         is_alarmed: True between the first critical reading and the second look.
         victim: The worker that was killed for memory which is not back yet.
         room_until: Until when nothing is sent at critical pressure.
+        room_after: When it may be waited for again, since the last wait was in vain.
         is_recording_full: True while the journal's disk is far behind with what is finished.
         is_setting_full: The same for submitted calls and the code that unpacks their results.
         trim_after: When garbage may be collected again for want of memory.
@@ -117,7 +118,7 @@ class State:
         self.calm_looks = self.newest_seen = 0
         self.is_alarmed = False
         self.victim: Victim | None = None
-        self.room_until = 0.0
+        self.room_until = self.room_after = 0.0
         self.is_recording_full = self.is_setting_full = False
         self.trim_after = 0.0
         self.starved_at: float | None = None

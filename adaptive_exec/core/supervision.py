@@ -342,7 +342,7 @@ class Supervision:
 
     def _on_host(self, event: HostSeen) -> Iterator[Order]:
         self._seen_at = event.at
-        config = _marks(self._terms, event.host)
+        config = _marks(self._terms)
         self._verdict = judge_memory(self._verdict, event.host, config)
         self._next_look = event.at + self._verdict.look_again_seconds
         if self._verdict.pressure != "critical":
@@ -486,7 +486,7 @@ def _why_ended(status: int) -> Reason:
     return because(Code.COPY_FAILED, exit=status) if status else because(Code.COPY_DONE)
 
 
-def _marks(terms: Terms, host: HostSnapshot) -> Config:
+def _marks(terms: Terms) -> Config:
     if terms.min_available_bytes is None:
         return Config()
-    return Config(critical_memory=f"{max(1, host.limit_bytes - terms.min_available_bytes)}B")
+    return Config(critical_memory=f"{max(1, terms.min_available_bytes)}B")

@@ -60,6 +60,7 @@ class _Layout(NamedTuple):
     cache_prefixes: tuple[bytes, ...]
     dirty: bytes
     mapped: bytes
+    shared: bytes
 
 
 _LAYOUTS: Final = {
@@ -71,6 +72,7 @@ _LAYOUTS: Final = {
         cache_prefixes=(b"total_", b""),
         dirty=b"dirty ",
         mapped=b"mapped_file ",
+        shared=b"shmem ",
     ),
     2: _Layout(
         limits=("memory.max", "memory.high"),
@@ -78,6 +80,7 @@ _LAYOUTS: Final = {
         cache_prefixes=(b"",),
         dirty=b"file_dirty ",
         mapped=b"file_mapped ",
+        shared=b"shmem ",
     ),
 }
 
@@ -152,7 +155,7 @@ def _reclaimable(group: Group, layout: _Layout) -> int:
     """Return the bytes of file cache that the kernel can drop at once.
 
     Active file pages count: a file read twice is active and yet reclaimable. Dirty ones must be
-    written first, mapped ones are in use.
+    written first, mapped ones are in use; shared memory counts as mapped and is no file cache.
     """
     text = read_file(f"{group.folder}/memory.stat")
     for prefix in layout.cache_prefixes:
@@ -162,7 +165,8 @@ def _reclaimable(group: Group, layout: _Layout) -> int:
         active = number_after(text, prefix + b"active_file ") or 0
         dirty = number_after(text, prefix + layout.dirty) or 0
         mapped = number_after(text, prefix + layout.mapped) or 0
-        return max(0, inactive + active - dirty - mapped)
+        shared = number_after(text, prefix + layout.shared) or 0
+        return max(0, inactive + active - dirty - max(0, mapped - shared))
     return 0
 
 

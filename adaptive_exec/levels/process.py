@@ -58,8 +58,9 @@ from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
 from adaptive_exec.levels.interpreter import is_frozen, is_refusal
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.processor import read_used_seconds
+from adaptive_exec.levels.sizes import read_size
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
-from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped, read_size
+from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped
 from adaptive_exec.levels.told import ToldNames
 from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter

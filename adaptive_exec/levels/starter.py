@@ -14,7 +14,6 @@ from adaptive_exec.levels.inner import unset_variables
 from adaptive_exec.levels.slate import Slate, make_memory_file
 from adaptive_exec.program.spaces import Facts, Key
 
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 
@@ -181,15 +180,6 @@ def started_ticks(pid: int) -> int:
             return int(file.read(1024).rpartition(b")")[2].split()[19])
     except (OSError, IndexError, ValueError):
         return 0
-
-
-def read_size(pid: int) -> int | None:
-    """Read how much memory a process has in RAM; None where that cannot be read."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
-            return int(file.read(256).split(None, 2)[1]) * _PAGE_BYTES
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def is_stopped(pid: int) -> bool:

@@ -23,6 +23,7 @@ from adaptive_exec.levels.base import ChunkOrder, Failure, Outlet, Results, Trai
 from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.inner import limit_loaded
+from adaptive_exec.levels.sizes import SharedGrowth
 from adaptive_exec.levels.tasks import chunk_context, run_bite, try_initializer
 from adaptive_exec.levels.threads import start_thread
 
@@ -61,6 +62,8 @@ class ThreadRunner:
         self._inner_threads = inner_threads
         self._cores = cores
         self._limits: Any = None
+        self._growth = SharedGrowth()
+        self._birth_bytes = 0 if self._growth.is_known() else None
         self._pid = os.getpid()
 
     def start(self, workers: Sequence[int]) -> None:
@@ -80,6 +83,7 @@ class ThreadRunner:
 
     def send(self, order: ChunkOrder) -> None:
         """Give a chunk to an idle thread."""
+        self._growth.begin(order.worker)
         self._orders[order.worker].put(order)
 
     def retire(self, worker: int) -> None:
@@ -90,8 +94,8 @@ class ThreadRunner:
         """Nothing: a thread cannot be killed."""
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Nothing: what a thread takes is the process's."""
-        return ()
+        """Return what each thread with a chunk takes: its part of the process's growth."""
+        return self._growth.parts()
 
     def times(self) -> tuple[tuple[int, float], ...]:
         """Nothing: no share of the cores holds threads up."""
@@ -136,7 +140,7 @@ class ThreadRunner:
     def _serve(self, worker: int, orders: "queue.SimpleQueue[ChunkOrder | None]") -> None:
         if not self._initialize(worker):
             return
-        self._outlet.post(WorkerReady(time.monotonic(), LEVEL, worker))
+        self._outlet.post(WorkerReady(time.monotonic(), LEVEL, worker, self._birth_bytes))
         while True:
             try:
                 order = orders.get(timeout=IDLE_WAIT_SECONDS)
@@ -159,7 +163,8 @@ class ThreadRunner:
         cpu, wall = time.thread_time(), time.perf_counter()
         results, failed = self._run_in_bites(order)
         wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
-        usage = Usage(len(order.items), wall, cpu, failed_tasks=failed)
+        grown = self._growth.end(order.worker, wall)
+        usage = Usage(len(order.items), wall, cpu, failed_tasks=failed, span_bytes=grown)
         self._outlet.put_results(order.chunk, results)
         self._outlet.post(ChunkDone(time.monotonic(), order.chunk, len(results.values), usage))
 

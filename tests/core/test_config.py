@@ -178,8 +178,8 @@ def test_the_ladder_of_auto_is_every_level():
         ({"warn_memory": -0.1}, ValueError, "warn_memory"),
         ({"critical_memory": "lots"}, ValueError, "critical_memory"),
         ({"task_memory": []}, TypeError, "task_memory"),
-        ({"warn_memory": 0.9, "critical_memory": 0.8}, ValueError, "below critical_memory"),
-        ({"warn_memory": "2GB", "critical_memory": "2GB"}, ValueError, "below critical_memory"),
+        ({"warn_memory": 0.1, "critical_memory": 0.2}, ValueError, "above critical_memory"),
+        ({"warn_memory": "2GB", "critical_memory": "2GB"}, ValueError, "above critical_memory"),
         ({"isolate": 1}, TypeError, "isolate must be True or False, got 1"),
         ({"isolate": True, "levels": "thread"}, ValueError, "isolate=True needs the process level"),
         ({"progress": "yes"}, TypeError, "progress"),
@@ -225,7 +225,7 @@ def test_an_unknown_setting_names_the_nearest(name: str, near: str):
 
 
 def test_marks_of_different_kinds_are_left_to_the_host():
-    assert Config(warn_memory="2GB", critical_memory=0.9).critical_memory == 0.9
+    assert Config(warn_memory="2GB", critical_memory=0.1).critical_memory == 0.1
 
 
 def test_settings_are_brought_into_one_form():

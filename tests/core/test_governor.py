@@ -49,7 +49,7 @@ def judge(available, limit=32 * GIB, before="normal", **settings):
             12 * GIB, 32 * GIB, "normal", {"warn_memory": "50%"}, "warn", id="a mark of one's own"
         ),
         pytest.param(
-            12 * GIB, 32 * GIB, "normal", {"critical_memory": 0.6}, "critical", id="of critical too"
+            12 * GIB, 32 * GIB, "normal", {"critical_memory": 0.4}, "critical", id="of critical too"
         ),
     ],
 )
@@ -130,7 +130,7 @@ def test_the_kernels_stall_information_is_a_second_witness():
     [
         pytest.param({}, 70, 78, id="by default the warn mark is near"),
         pytest.param({"target_memory": 0.5}, 50, 50, id="a target of the user's is kept"),
-        pytest.param({"warn_memory": 0.6}, 58, 58, id="the warn mark bounds the target"),
+        pytest.param({"warn_memory": 0.4}, 58, 58, id="the warn mark bounds the target"),
     ],
 )
 def test_marks_lie_in_order(settings, target, most):

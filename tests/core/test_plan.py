@@ -17,6 +17,7 @@ from tests.core.world import make_host
 
 HOST = make_host(cores=8)
 TIGHT = make_host(cores=8, available=48 * MIB, limit=16 * GIB)
+FULL = make_host(cores=8, available=16 * MIB, limit=16 * GIB)
 NONE: frozenset[str] = frozenset()
 PROCESS, THREAD = frozenset({"process"}), frozenset({"process", "thread"})
 UNPORTABLE = BatchShape(10, portable=False)
@@ -131,8 +132,12 @@ UNPORTABLE = BatchShape(10, portable=False)
             id="a small batch goes to processes where only they are allowed",
         ),
         pytest.param(
-            BatchShape(100), {}, TIGHT, NONE, "thread", 1, Code.MEMORY_SHORT,
-            id="memory short of two workers leads to threads",
+            BatchShape(100), {}, TIGHT, NONE, "process", 8, Code.BATCH_LARGE,
+            id="short memory means fewer workers, by the window",
+        ),
+        pytest.param(
+            BatchShape(100), {}, FULL, NONE, "thread", 1, Code.MEMORY_SHORT,
+            id="memory short of even one worker leads to threads",
         ),
         pytest.param(
             BatchShape(100), {"task_memory": "10GiB"}, HOST, NONE, "process", 8, Code.BATCH_LARGE,

@@ -509,6 +509,58 @@ def test_a_chunk_that_runs_for_long_lets_others_begin_before_it_ends():
     assert counts[-1] == 8
 
 
+def test_few_tasks_in_threads_begin_one_by_one_where_memory_is_short():
+    world = World(Config(), make_host(cores=4, available=GIB, limit=GIB))
+    world.open(tasks=3, chunk_tasks=1)
+    world.arrive(1, 3)
+    for worker in list(world.starting):
+        world.ready(worker, size_bytes=0)
+    assert len(world.chunks) == 1
+
+    (number, chunk), *_ = world.chunks.items()
+    world.wait(0.2)
+    look(world, 600 * MIB, sizes=((chunk.order.worker, 400 * MIB),))
+    assert len(world.chunks) == 1
+
+    world.done(number, span_bytes=400 * MIB)
+    look(world, GIB)
+    assert len(world.chunks) == 1
+
+
+def test_few_small_tasks_in_threads_run_together_once_that_is_seen():
+    world = World(Config(), make_host(cores=4, available=GIB, limit=GIB))
+    world.open(tasks=3, chunk_tasks=1)
+    world.arrive(1, 3)
+    for worker in list(world.starting):
+        world.ready(worker, size_bytes=0)
+    worker = next(iter(world.chunks.values())).order.worker
+    world.wait(0.6)
+    look(world, GIB, sizes=((worker, MIB),))
+
+    assert len(world.chunks) == 3
+
+
+def test_a_wait_for_room_in_vain_is_not_repeated_at_once():
+    world = World(Config(max_workers=1), make_host(cores=4, available=GIB, limit=GIB))
+    world.open(tasks=8, chunk_tasks=1)
+    world.arrive(1, 8)
+    staff(world)
+    waits = []
+    for _ in range(3):
+        look(world, 50 * MIB)
+        world.done(next(iter(world.chunks)))
+        before = world.at
+        while not world.chunks:
+            world.wait(0.25)
+            look(world, 50 * MIB)
+            staff(world)
+        waits.append(world.at - before)
+        look(world, GIB)
+
+    assert waits[0] > 4
+    assert max(waits[1:]) < 1
+
+
 def test_a_run_that_knows_nothing_claims_memory_for_one_chunk_and_gives_back_what_is_too_much():
     world = World(Config(), make_host(cores=4, available=GIB, limit=GIB))
     world.neighbours = [Claim("other", -1.0, 4, 1, 50 * MIB, 200 * MIB, 50 * MIB)]

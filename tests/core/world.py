@@ -149,10 +149,10 @@ class World:
         self.books[batch].asked = 0
         self.say(ev.InputExhausted(self.at, batch))
 
-    def ready(self, worker: int) -> None:
+    def ready(self, worker: int, size_bytes: int | None = None) -> None:
         level = self.starting.pop(worker)
         self.workers[worker] = level
-        self.say(ev.WorkerReady(self.at, level, worker))
+        self.say(ev.WorkerReady(self.at, level, worker, size_bytes))
 
     def refuse(self, worker: int, *, lasting: bool = False) -> None:
         level = self.starting.pop(worker)
