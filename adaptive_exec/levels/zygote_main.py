@@ -51,8 +51,11 @@ ORPHAN_SCORE = b"1000"
 With 500 the kernel still killed a 240 MB parent instead of a 90 MB worker.
 """
 ZYGOTE_SCORE = b"900"
-"""oom_score_adj of a zygote: after its workers and before the parent, whom the kernel killed in 9 of 23
-runs when the worker it had chosen was not gone yet, and in 0 of 16 with this."""
+"""oom_score_adj of a zygote: after its workers and before the parent.
+
+Without it the kernel killed the parent in 9 of 23 runs, when the worker that it had chosen was not
+gone yet; with it in 0 of 16.
+"""
 QUIET_THREADS = frozenset({"jemalloc_bg_thd"})
 """Threads that may stand idle while we fork: pyarrow's and pandas' jemalloc (200 forks tried)."""
 DESCRIPTORS_MAX = 4096
