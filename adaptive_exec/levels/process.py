@@ -907,10 +907,10 @@ class ProcessRunner:
         call = (self._config.initializer, self._config.initargs)
         try:
             return pack_first(*call)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # its own pickling may raise anything
             unsendable = explain_item(FULL, (*call, {}), error, arguments="initargs")
-            message = f"the initializer cannot be had in workers: {unsendable}"
-            raise CannotStartError(message) from error
+            message = "the initializer cannot be had in workers"
+            raise CannotStartError(message) from unsendable
 
 
 def _put_settings(member: Member, settings: Settings) -> None:

@@ -111,6 +111,14 @@ def test_an_initializer_does_not_run_here_where_processes_are_refused_either(mon
     assert calls == []
 
 
+def test_an_initializer_that_cannot_be_sent_is_named():
+    words = r"initargs\[1\]\[0\] cannot be sent"
+    with adaptive_executor(initializer=print, initargs=(1, [LOCK])) as executor:
+        results = executor.map(own_pid, range(5))
+        with pytest.raises(LevelUnavailableError, match=words):
+            list(results)
+
+
 def test_an_initializer_runs_here_where_levels_leave_processes_out():
     calls = []
     with adaptive_executor(
