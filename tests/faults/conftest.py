@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.levels.ladder import start_what_loky_keeps
+from tests.levels.ladder import start_what_is_kept
 from tests.levels.leaks import watch_for_leaks
 
 
@@ -14,6 +14,6 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request):
-    start_what_loky_keeps([request.node])
+    start_what_is_kept([request.node])
     with watch_for_leaks():
         yield

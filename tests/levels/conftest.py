@@ -7,7 +7,7 @@ and gone after the module.
 import pytest
 
 from adaptive_exec.levels import arena
-from tests.levels.ladder import close_shared, share, start_what_loky_keeps
+from tests.levels.ladder import close_shared, share, start_what_is_kept
 from tests.levels.leaks import watch_for_leaks
 
 
@@ -24,7 +24,7 @@ def pieces_go_soon(request):
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_is_left_behind_by_the_module(request):
-    start_what_loky_keeps(request.session.items)
+    start_what_is_kept(request.session.items)
     with watch_for_leaks():
         yield
         close_shared()

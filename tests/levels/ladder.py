@@ -54,19 +54,19 @@ def executor_at(row, **settings):
     return adaptive_executor(**settings_at(row), **{"max_workers": 2, **settings})
 
 
-def start_what_loky_keeps(items):
-    """Start the resource trackers that loky keeps as long as the program lives, where it is used.
+def start_what_is_kept(items):
+    """Start the resource trackers that Python and loky keep as long as the program lives.
 
     Args:
         items: The tests of this session.
     """
-    if any("loky" in item.nodeid.lower() for item in items):
-        from multiprocessing import resource_tracker
+    from multiprocessing import resource_tracker
 
+    resource_tracker.ensure_running()  # workers are told of it where multiprocessing is used
+    if any("loky" in item.nodeid.lower() for item in items):
         from loky.backend import resource_tracker as loky_tracker
 
         loky_tracker.ensure_running()
-        resource_tracker.ensure_running()
 
 
 _shared = {}

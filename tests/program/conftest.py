@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.levels.ladder import start_what_loky_keeps
+from tests.levels.ladder import start_what_is_kept
 from tests.levels.leaks import watch_for_leaks
 
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_is_left_behind_by_the_module(request):
-    start_what_loky_keeps(request.session.items)
+    start_what_is_kept(request.session.items)
     with watch_for_leaks():
         yield
