@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sized
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from adaptive_exec.calls import MapCalls, number_function
 from adaptive_exec.config import SMALL_BATCH_TASKS, Config, make_config
@@ -24,6 +24,7 @@ from adaptive_exec.errors import UnsendableError
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
 from adaptive_exec.levels.functions import (
+    PROGRAM,
     PackedFunction,
     are_large,
     pack_function,
@@ -33,10 +34,11 @@ from adaptive_exec.levels.functions import (
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
-from adaptive_exec.levels.unsendable import explain_function
+from adaptive_exec.levels.unsendable import explain_function, explain_item
 from adaptive_exec.program.contexts import caller_context
 from adaptive_exec.program.seeds import Stream
 from adaptive_exec.program.settings import Caller, read_settings
+from adaptive_exec.program.shares import Shared, hold
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.submits import SubmitCalls
@@ -46,6 +48,7 @@ if TYPE_CHECKING:  # these bring SQLite, which is loaded where a journal is aske
     from adaptive_exec.journal.book import Book as JournalBook
     from adaptive_exec.records import Records
 
+T = TypeVar("T")
 _SUBMITS = 0
 """Id of the batch of all submitted calls."""
 _UNPORTABLE = -1
@@ -117,6 +120,7 @@ class AdaptiveExecutor(Executor):
         self._submits: SubmitCalls | None = None
         self._streams = itertools.count()
         self._batches = itertools.count(_SUBMITS + 1)
+        self._shares: weakref.WeakSet[Shared[Any]] = weakref.WeakSet()
         self._opening = threading.RLock()  # a finalizer that runs within may submit something
         self._finalizer = weakref.finalize(self, _let_finish, self._driver)
         self._finalizer.atexit = False
@@ -210,6 +214,7 @@ class AdaptiveExecutor(Executor):
         if wait:
             self._driver.wait_finished()
             self._hide_progress()
+            self._end_shares()
 
     def __exit__(
         self,
@@ -234,10 +239,40 @@ class AdaptiveExecutor(Executor):
             if not self._driver.is_foreign:
                 self._driver.terminate()
                 self._hide_progress()
+                self._end_shares()
 
     terminate_workers = kill_workers
 
     # more than the base class
+
+    def share(self, value: T) -> Shared[T]:
+        """Have an object that many tasks need travel once.
+
+        It is copied here and now, large buffers into memory that all workers map. Its handle goes
+        as an argument, also in lists, tuples, sets and dictionaries, and the function gets the
+        object; in this process the object itself. It lives as long as the handle, or the executor.
+
+        Args:
+            value: What to share; what becomes of it later does not show in workers.
+
+        Returns:
+            The handle.
+
+        Raises:
+            UnsendableError: It cannot be sent to workers.
+        """
+        if "process" not in self._config.ladder:
+            return hold(value)
+        try:
+            handle = PROGRAM.share(value)
+        except Exception as error:
+            raise explain_item(ONE, value, error, arguments="value") from error
+        self._shares.add(handle)
+        return handle
+
+    def _end_shares(self) -> None:
+        for handle in list(self._shares):
+            handle.release()
 
     @property
     def _max_workers(self) -> int:

@@ -7,6 +7,7 @@ The names that a function needs are `program/names`' affair.
 
 import binascii
 import itertools
+import logging
 import sys
 import threading
 from collections import deque
@@ -29,6 +30,12 @@ _LOOKS = 32
 _PATIENCE_SECONDS = 1.0
 """Seconds to wait for another thread that packs a large function: 100 MB take 0.1 s; one whose own
 pickling hangs holds nobody up for longer."""
+HEAVY_BYTES = 10 * 1000 * 1000
+"""Bytes of a function, with all that it needs, from which the log names what it carries."""
+NAMED_BURDENS_MAX = 256
+"""Functions of which that is said; a program that makes ever more of them is told enough."""
+_NAMED_PARTS = 3
+LOGGER = logging.getLogger("adaptive_exec")
 NAMED_MAX = 64
 """Functions of `__main__` that are held for calls to come, of those that no call uses now."""
 _STEADY = frozenset({CodeType, ModuleType, int, float, str, bytes, bool, type(None)})
@@ -99,11 +106,34 @@ def pack_or_raise(function: Callable[..., Any]) -> PackedFunction:
     if sum(packed.content.sizes) >= SHARED_FROM_BYTES:
         shared = _share(packed)
         if shared is not None:
+            name_burden(function, shared)
             return shared
     if packed.content.buffers:
         packed = PROGRAM.pack(function, in_band=True)
     body = b"".join(packed.content.pieces)
-    return PackedFunction(binascii.crc32(body), body, packed)
+    made = PackedFunction(binascii.crc32(body), body, packed)
+    name_burden(function, made)
+    return made
+
+
+def name_burden(function: Callable[..., Any], packed: PackedFunction) -> None:
+    """Say, once for each function, what a heavy one carries."""
+    if packed.size < HEAVY_BYTES:
+        return
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    with_names = {key[1]: entry.size for key, entry in packed.names.items()}
+    with_names["itself"] = packed.size - sum(with_names.values())
+    heaviest = sorted(with_names, key=lambda one: -with_names[one])[:_NAMED_PARTS]
+    if name in _named or len(_named) > NAMED_BURDENS_MAX:
+        return
+    _named.add(name)
+    parts = " ".join(
+        f"{one}={with_names[one] >> 20}MB" for one in heaviest if with_names[one] >> 20
+    )
+    LOGGER.info("function: %s carries bytes=%dMB %s", name, packed.size // 10**6, parts)
+
+
+_named: set[str] = set()
 
 
 def pack_first(initializer: Callable[..., Any], arguments: tuple[Any, ...]) -> PackedFunction:

@@ -15,6 +15,7 @@ from typing import Any
 from adaptive_exec.levels.base import FULL, ONE, ChunkOrder, Failure, Results, Work
 from adaptive_exec.program.contexts import own_context, run_in
 from adaptive_exec.program.seeds import Lent
+from adaptive_exec.program.shares import has_any, unwrap
 
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 
@@ -44,6 +45,8 @@ def run_bite(
     if order.work.stream is not None:
         _run_seeded(order, at, count, context, results)
         return
+    if has_any():
+        items = [unwrap(item) for item in items]
     if order.work.style != FULL:
         run_in(context, run_tasks, order.work, items, results)
         return

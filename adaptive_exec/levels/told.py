@@ -61,6 +61,7 @@ class ToldNames:
     def rest(self) -> None:
         """Hold no names for its tasks any more: it has none."""
         self._needs = ()
+        self._last = None
 
     def tell_gone(self, channel: Channel) -> bool:
         """Put word of what nobody needs any more into its channel; return whether there is any."""

@@ -10,6 +10,8 @@ import os
 import sys
 from types import CodeType, FunctionType, ModuleType
 
+from adaptive_exec.program.places import PLACES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +82,8 @@ def is_same_space(
 
 
 def own_modules() -> "Iterator[tuple[str, ModuleType]]":
-    """Yield the user's own modules that are loaded, but for the one that is the program itself."""
+    """Yield the user's own modules that are loaded, but for those that travel by value."""
+    PLACES.look()
     for name, module in list(sys.modules.items()):
         if type(module) is not ModuleType:
             continue
@@ -93,7 +96,7 @@ def own_modules() -> "Iterator[tuple[str, ModuleType]]":
 
 def _is_own(name: str, module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
-    if not isinstance(file, str) or name in ("__main__", "__mp_main__"):
+    if not isinstance(file, str) or PLACES.is_strange(name):
         return False
     if name.partition(".")[0] == _OURS or getattr(module, "__spec__", None) is None:
         return False

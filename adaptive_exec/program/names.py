@@ -23,16 +23,18 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from adaptive_exec.program.c_pickle import PickleBuffer
 from adaptive_exec.program.code import names_in
 from adaptive_exec.program.pickling import Notes, dump
 from adaptive_exec.program.places import PLACES
-from adaptive_exec.program.spaces import Key
+from adaptive_exec.program.shares import Shared
+from adaptive_exec.program.spaces import SHARED, Key
 
 Buffer = bytes | bytearray | memoryview
+T = TypeVar("T")
 
 PROTOCOL = 5
 """Pickle's protocol with out-of-band buffers."""
@@ -285,6 +287,23 @@ class Program:
             if is_mine:
                 self._lock.release()
 
+    def share(self, value: T) -> Shared[T]:
+        """Pickle an object here and now, for as long as there is a handle of it.
+
+        Raises:
+            Exception: Whatever the pickling of it raises.
+        """
+        session = _Session()
+        number = next(_versions)
+        notes = Notes(None, session.known)
+        content = _dump(value, notes)
+        entry = Entry((SHARED, str(number)), notes, content, by_identity=False)
+        entry.leaves = True
+        session.done[entry.key] = entry
+        session.fresh.append(entry)
+        self._gather(session, (*entry.objects, *entry.looked_up))
+        return Shared(value, number, entry)
+
     def is_alive(self, version: int) -> bool:
         """Say whether somebody may still need a value that goes with the last who does."""
         return version in self._alive
@@ -292,18 +311,24 @@ class Program:
     def are_same(self, names: dict[Key, Entry]) -> bool:
         """Say, at a glance and without running code of the user's, whether none has changed."""
         return all(
-            self._find(key) is entry and _is_steady(entry, _value_of(key))
+            self._find(key) is entry and (key[0] == SHARED or _is_steady(entry, _value_of(key)))
             for key, entry in names.items()
         )
 
     def _find(self, key: Key) -> Entry | None:
         return self._entries.get(key) or self._leaving.get(key)
 
+    def _is_there(self, key: Key) -> bool:
+        if key[0] == SHARED:
+            return key in self._leaving
+        module = sys.modules.get(key[0])
+        return module is not None and key[1] in module.__dict__
+
     def _gather(self, session: "_Session", keys: Iterable[Key]) -> dict[Key, Entry]:
         queue = deque(keys)
         while queue:
             key = queue.popleft()
-            if key in session.done or not _is_there(key):
+            if key in session.done or not self._is_there(key):
                 continue
             entry = self._refresh(session, key)
             queue.extend((*entry.objects, *entry.looked_up))
@@ -318,6 +343,8 @@ class Program:
         session.active[key] = None
         value = _value_of(key)
         entry = self._find(key)
+        if entry is not None and key[0] == SHARED:
+            return session.end(entry)
         if entry is not None and _is_steady(entry, value):
             versions = self._versions_of(session, entry.objects)
             if versions == entry.versions:
@@ -341,7 +368,7 @@ class Program:
         """Return the versions of what a value refers to; a class stays the same object."""
         entries = [
             self._refresh(session, key) for key in keys
-            if key not in session.active and _is_there(key)
+            if key not in session.active and self._is_there(key)
         ]  # fmt: skip
         return tuple(entry.version for entry in entries if not entry.is_type)
 
@@ -493,11 +520,6 @@ _COUNTED = "_i0123456789"
 
 def _is_private(name: str) -> bool:
     return name.startswith("_")
-
-
-def _is_there(key: Key) -> bool:
-    module = sys.modules.get(key[0])
-    return module is not None and key[1] in module.__dict__
 
 
 def _value_of(key: Key) -> Any:

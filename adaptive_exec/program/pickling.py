@@ -16,6 +16,7 @@ from adaptive_exec.program import spaces
 from adaptive_exec.program.c_pickle import Pickler
 from adaptive_exec.program.code import all_names_in, marshalled, names_in, submodules
 from adaptive_exec.program.places import PLACES
+from adaptive_exec.program.shares import Shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ class Notes:
         kind = type(value)
         if kind is FunctionType:
             return self._reduce_function(value)
-        if kind is CellType:
-            return spaces.make_cell, ()
+        if kind is CellType or kind is Shared:
+            return self._refer_to_shared(value) if kind is Shared else (spaces.make_cell, ())
         if issubclass(kind, type):
             return self._reduce_class(value, by_value)
         if kind is ModuleType:
@@ -185,6 +186,12 @@ class Notes:
     def _refer(self, key: "Key", name: str) -> "tuple[Any, ...]":
         self.objects[key] = None
         return spaces.find, (key[0], name)
+
+    def _refer_to_shared(self, handle: "Shared[Any]") -> "tuple[Any, ...]":
+        if handle.is_over:
+            message = "a shared handle whose executor has ended; share the object with this one"
+            raise TypeError(message)
+        return self._refer(handle.key, handle.key[1])
 
     def _function_by_value(self, function: FunctionType) -> "tuple[Any, ...]":
         space = function.__globals__
