@@ -12,6 +12,7 @@ from functools import partial
 from adaptive_exec.program.modules import apply_module
 from adaptive_exec.program.pickles import loads
 from adaptive_exec.program.table import ROWS, homes_of_filters
+from adaptive_exec.program.variables import set_pending
 from adaptive_exec.program.waiting import Arrivals
 
 TYPE_CHECKING = False
@@ -58,7 +59,9 @@ class Applied:
         """
         warnings, fresh = sys.modules.get("warnings"), self._fresh_filters
         if warnings is None or fresh is None:
-            return step()
+            loaded = step()
+            set_pending()
+            return loaded
         held, self._is_loading = list(warnings.filters), True
         warnings.filters[:] = fresh  # without the mark that all have to warn once more
         try:
@@ -69,6 +72,7 @@ class Applied:
             self._is_loading = False
             self._arrivals.look()
             self._filter_anew(self._due)
+            set_pending()
 
     def _take(self, packed: "dict[str, bytes]", wants: "Callable[[str], bool]") -> None:
         for name, told in packed.items():

@@ -9,10 +9,11 @@ those of its module on the other side. Classes by value are cloudpickle's work, 
 import functools
 import sys
 from collections import ChainMap
+from contextvars import ContextVar
 from io import TextIOWrapper
 from types import CellType, FunctionType, ModuleType
 
-from adaptive_exec.program import spaces
+from adaptive_exec.program import spaces, variables
 from adaptive_exec.program.c_pickle import Pickler
 from adaptive_exec.program.code import all_names_in, marshalled, names_in, submodules
 from adaptive_exec.program.places import PLACES
@@ -77,7 +78,9 @@ class Notes:
         self._spaces: dict[str, _Space] = {}
         self._own_spaces: dict[int, _OwnSpace] = {}
 
-    def reduce(self, value: "Any", *, by_value: "Callable[[Any], Any] | None") -> "Any":
+    def reduce(  # noqa: PLR0911  # one for each kind
+        self, value: "Any", *, by_value: "Callable[[Any], Any] | None"
+    ) -> "Any":
         """Say how an object is pickled, as `reducer_override` does.
 
         Args:
@@ -89,6 +92,8 @@ class Notes:
             return self._reduce_function(value)
         if kind is CellType or kind is Shared:
             return self._refer_to_shared(value) if kind is Shared else (spaces.make_cell, ())
+        if kind is ContextVar:
+            return self._reduce_variable(value)
         if issubclass(kind, type):
             return self._reduce_class(value, by_value)
         if kind is ModuleType:
@@ -118,6 +123,14 @@ class Notes:
             if not PLACES.is_strange(module) and _find(module, name) is function:
                 return NotImplemented
         return self._function_by_value(function)
+
+    def _reduce_variable(self, variable: "ContextVar[Any]") -> "tuple[Any, ...]":
+        home = variables.home_of(variable)
+        if home is None or home == self._owner:
+            return variables.make_variable, variables.facts_of(variable)
+        if PLACES.is_strange(home[0]):
+            return self._refer(home, home[1])
+        return variables.find_variable, home
 
     def _reduce_class(self, kind: type, by_value: "Callable[[Any], Any] | None") -> "Any":
         name, module = getattr(kind, "__qualname__", ""), getattr(kind, "__module__", None)

@@ -10,6 +10,8 @@ import os
 import sys
 from operator import attrgetter, eq
 
+from adaptive_exec.program.variables import pack_variables, read_variables, set_variables
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -446,6 +448,9 @@ ROWS = {
     "decimal of new threads": Row(
         _read_decimal_default, _apply_decimal_default, copy=_copy_decimal, same=_is_same_decimal,
         pack=_pack_decimal, package="decimal", is_slow=True,
+    ),
+    "context variables": Row(
+        read_variables, set_variables, pack=pack_variables, is_sharp=True
     ),
     "warning filters": Row(
         _read_filters, _apply_filters, copy=list, pack=_pack_filters, package="warnings"

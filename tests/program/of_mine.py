@@ -1,5 +1,6 @@
 """A module as users have them: settings, state, and things that mean something here only."""
 
+import contextvars
 import enum
 import os
 from pathlib import Path
@@ -20,6 +21,7 @@ NAMES = ["a"]
 MODE = Mode.SLOW
 FOLDER = Path("fresh")
 PID = os.getpid()
+VARIABLE = contextvars.ContextVar("VARIABLE", default="nobody")
 READY = False
 _connection = None
 CALLS = 0
@@ -40,6 +42,10 @@ def scaled(number):
 
 def look(_item):
     return SCALE, NAME, FLAG, NOTHING, PAIR, OPTIONS, NAMES, MODE, FOLDER
+
+
+def tell_variable(_item=None):
+    return VARIABLE.get()
 
 
 def pid_of_import():

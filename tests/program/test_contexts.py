@@ -2,6 +2,8 @@
 
 import contextvars
 import decimal
+import subprocess
+import sys
 
 import pytest
 
@@ -58,3 +60,38 @@ def test_each_call_finds_what_its_caller_had(level, ours):
         found = [one.result(30) for one in futures]
 
     assert found == [(str(number), number + 1) for number in range(50)]
+
+
+SCRIPT = """
+from contextvars import ContextVar
+from adaptive_exec import adaptive_executor
+
+NAME = ContextVar("NAME", default="nobody")
+BARE = ContextVar("BARE")
+
+def tell(_):
+    return NAME.get(), BARE.get("nothing")
+
+def main():
+    with adaptive_executor(levels="process", max_workers=1) as ex:
+        found = [*ex.map(tell, range(1))]
+        token = NAME.set("the caller")
+        BARE.set(1)
+        found += [*ex.map(tell, range(1)), ex.submit(tell, None).result()]
+        NAME.reset(token)
+        found += [*ex.map(tell, range(1))]
+    print(found)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_variables_of_the_script_itself_are_there_in_workers(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    found = [("nobody", "nothing"), ("the caller", 1), ("the caller", 1), ("nobody", 1)]
+    assert done.stdout == f"{found}\n", done.stderr

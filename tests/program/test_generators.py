@@ -36,6 +36,14 @@ def test_an_argument_keeps_its_stream():
     assert one == expected[1]
 
 
+def test_what_is_shared_keeps_its_stream():
+    with adaptive_executor(levels="process", max_tasks_per_worker=1, share_host=False) as ex:
+        shared = ex.share(np.random.default_rng(8))
+        drawn = list(ex.map(seeded_of_mine.argument, [shared] * 2, chunksize=1))
+
+    assert drawn == [np.random.default_rng(8).random()] * 2
+
+
 KEPT = []
 
 

@@ -151,6 +151,11 @@ CASES = {
         lambda _: setattr(decimal.DefaultContext, "prec", 9),
         lambda _: setattr(decimal.DefaultContext, "prec", 28),
     ),
+    "context variables": (
+        of_mine.tell_variable,
+        lambda _: of_mine.VARIABLE.set("somebody"),
+        lambda _: of_mine.VARIABLE.set("nobody again"),
+    ),
     "warning filters": (
         read_filters,
         lambda _: warnings.simplefilter("ignore", OurWarning),
