@@ -87,6 +87,9 @@ from adaptive_exec.program.spaces import Key, main_facts
 LEVEL = "process"
 ZYGOTE, BARE_ZYGOTE, LOKY = "zygote", "bare zygote", "loky"
 """Ways to start workers, in the order in which they are tried."""
+EARLY_DEATHS, FRESH_SECONDS = 2, 0.1
+"""Deaths before any result that speak against a way to start workers while others are busy, and for
+how long these may have been."""
 LEFT_NAMES_CHARACTERS_MAX = 500
 """Characters that are said of threads which did not come to an end."""
 SINCE_AHEAD_SECONDS = 60.0
@@ -180,6 +183,8 @@ class ProcessRunner:
         self._ways = [LOKY] if is_loky else [ZYGOTE, BARE_ZYGOTE, LOKY]
         self._setback: Setback | None = None
         self._why_changed = ""
+        self._has_results = False
+        self._early_deaths = 0
         self._is_closing = False
         self._arena = Arena(ARENA_BYTES_MAX)
         self._shelf = Shelf()
@@ -508,6 +513,8 @@ class ProcessRunner:
             member.fault = member.fault or "its socket was taken from it"
         running, known = member.running(), member.slate is not None
         is_foul = bool(member.fault) and not member.is_killed
+        if not (self._has_results or member.is_killed):
+            self._doubt_way(member, status)
         self._note_stack(member, running, status)
         self._release(member)
         if member.is_retiring and member.order is None:
@@ -531,6 +538,33 @@ class ProcessRunner:
             )
         )
 
+    def _doubt_way(self, member: Member, status: int | None) -> None:
+        """Where workers die before any of them has had a result, think of how they were started.
+
+        What was loaded once and forked (a library's threads, a device, a connection) may be dead in
+        all of them: from then on each worker loads for itself. Nobody is taken away from a task
+        that has run for a while.
+        """
+        if member.order is None or not member.has_started or not self._config.retries:
+            return
+        if status is None or _is_sigkill(status) or self._ways[0] != ZYGOTE:
+            return
+        self._early_deaths += 1
+        busy = [other for other in self._members.values() if other.order is not None]
+        since = min((other.sent_at for other in busy), default=time.monotonic())
+        if (busy and self._early_deaths < EARLY_DEATHS) or time.monotonic() - since > FRESH_SECONDS:
+            return
+        self._early_deaths = 0
+        error = f"workers died before any had a result, the last by {describe(status)}"
+        self._outlet.in_turn(partial(self._leave_way, self._starter, error))
+
+    def _leave_way(self, starter: Starter | None, error: str) -> None:
+        """Go another way to start workers; whoever there is begins again."""
+        if starter is None or starter is not self._starter or self._is_closing:
+            return
+        starter.abandon()
+        self._lose_all(error, Setback("work", error, is_certain=True))
+
     def _note_stack(self, member: Member, running: int | None, status: int | None) -> None:
         """Hand in where in its code a task was that crashed."""
         if running is None or member.order is None or member.slate is None:
@@ -542,9 +576,14 @@ class ProcessRunner:
 
     def on_lost(self, cause: str) -> None:
         """The zygote is gone, and its workers with it: nobody's fault."""
-        starter, self._starter = self._starter, None
-        members, self._members = self._members, {}
+        starter = self._starter
         setback = None if starter is None or self._is_closing else starter.setback(cause)
+        self._lose_all(cause, setback)
+
+    def _lose_all(self, cause: str, setback: Setback | None) -> None:
+        """Report all workers as lost with their starter; have those started that were not yet."""
+        self._starter = None
+        members, self._members = self._members, {}
         answer = "again" if setback is None else self._heed(setback)
         error = f"the starter of workers ended by {cause}" if setback is None else setback.error
         ordered = []
@@ -664,6 +703,7 @@ class ProcessRunner:
                 refuse("other than results in shared memory")
             count += self._take_results(member, frame, self._check_place(member, frame))
         if count:
+            self._has_results = True
             self._outlet.post(ChunkProgressed(time.monotonic(), order.chunk, count))
 
     @staticmethod
@@ -735,6 +775,7 @@ class ProcessRunner:
         told, order = self._check_place(member, frame), member.order
         assert order is not None, "looked at just now"
         count = self._take_results(member, frame, told)
+        self._has_results |= count > 0
         usage = told.usage
         if usage is None:
             self._outlet.post(ChunkProgressed(time.monotonic(), order.chunk, count))

@@ -261,7 +261,7 @@ class ZygoteStarter:
 
     def _on_control(self, bits: int) -> None:
         del bits
-        while True:
+        while self._control.fileno() >= 0:  # else it was abandoned since the poll
             try:
                 message = self._control.recv(MESSAGE_BYTES)
             except BlockingIOError:
@@ -339,7 +339,7 @@ class ZygoteStarter:
 
     def _on_process_end(self, bits: int) -> None:
         del bits
-        if self._ending is not None:
+        if self._ending is not None and self._ending.pidfd >= 0:
             self._look_for_end(self._ending, time.monotonic())
 
     def _look_for_end(self, ending: "_Ending", now: float) -> float | None:

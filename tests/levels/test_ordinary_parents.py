@@ -29,7 +29,7 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     before = time.monotonic()
     with adaptive_executor(
-        max_workers=2, share_host=False, on_event=events.append, **{settings}
+        **{{"max_workers": 2, "share_host": False, "on_event": events.append}} | {settings}
     ) as executor:
         found = set(executor.map(where, range(12)))
         report["first"] = time.monotonic() - before
@@ -46,11 +46,18 @@ if __name__ == "__main__":
 
 
 def run_parent(
-    folder: Path, parent: str, *, settings: str = "{}", task: str = "time.sleep(0.01)", **options
+    folder: Path,
+    parent: str,
+    *,
+    settings: str = "{}",
+    task: str = "time.sleep(0.01)",
+    where: str = "",
+    **options,
 ):
     """Run a program; return what it reports and what it wrote to its streams."""
     report, script = folder / "report.json", folder / "program.py"
     text = PROGRAM.format(parent=textwrap.dedent(parent), settings=settings, task=task)
+    text = text.replace("if __name__", f"where = {where}\nif __name__") if where else text
     script.write_text(f"REPORT = {str(report)!r}\n{text}")
     done = subprocess.run(
         [sys.executable, *options.pop("flags", ()), str(script)],
@@ -200,3 +207,32 @@ def test_a_module_that_starts_a_thread_is_loaded_by_each_worker(tmp_path: Path):
     found, words = run_parent(tmp_path, parent, settings="dict(initializer=pooled.begin)")
     assert (found["levels"], found["reasons"]) == (["process"], []), words
     assert "pool-of-mine" in words
+
+
+UNFORKABLE = """
+import os
+
+class Library:
+    process = os.getpid()
+
+def where(item):
+    if os.getpid() != Library.process:  # as a native library dies that was used before a fork
+        os.abort()
+    return os.getpid()
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_module_that_dies_in_forked_workers_is_loaded_by_each(workers: int, tmp_path: Path):
+    (tmp_path / "unforkable.py").write_text(UNFORKABLE)
+    parent = """
+        import resource
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        sys.path.insert(0, os.getcwd())
+        import unforkable
+    """
+    settings = f"dict(max_workers={workers})"
+    found, words = run_parent(tmp_path, parent, settings=settings, where="unforkable.where")
+    assert found["levels"] == ["process"], words
+    assert "poison" not in found["reasons"]
+    assert "starter_unfit" in words
