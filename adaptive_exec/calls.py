@@ -21,6 +21,7 @@ from adaptive_exec.levels.base import Block, Failure, Results, Work
 from adaptive_exec.levels.bell import Bell
 from adaptive_exec.levels.functions import PackedFunction
 from adaptive_exec.outcomes import make_error
+from adaptive_exec.program.captured import Captured
 from adaptive_exec.sources import Pulled, Slices
 
 TYPE_CHECKING = False
@@ -65,6 +66,7 @@ class MapCalls:
         is_easy: True when any thread may pull from the source at any time.
         in_order: True to hand results on in the order of the input.
         records: The journal's side of it, None where nothing is recorded.
+        captured: Keeps what tasks say, None where nobody asks for it.
     """
 
     def __init__(
@@ -76,7 +78,9 @@ class MapCalls:
         is_easy: bool,
         in_order: bool,
         records: "Records | None" = None,
+        captured: Captured | None = None,
     ) -> None:
+        self.captured = captured
         self._records = records
         self.work = work
         self.batch = work.batch

@@ -117,6 +117,13 @@ CLOSE_SECONDS: Final = 2.0
 LEFT_WORK_SECONDS: Final = 60.0
 """Seconds that what tasks have left in threads, pools and exit handlers of a worker gets, once the
 worker is to end; an interpreter waits without bound, twice START_SECONDS is enough to upload."""
+HEAR_SECONDS: Final = 0.02
+"""Seconds at least between two times that what a worker's tasks say is taken, unless it is much."""
+CAPTURED_CHARACTERS_MAX: Final = 1 * MIB
+"""Characters kept of each of a task's streams, and log records' messages, with `capture`; of more
+the beginning is kept."""
+SAID_BYTES_MAX: Final = 4 * MIB
+"""Bytes of a worker's that were taken and not passed on; then its tasks wait, and use a file."""
 STACKS_MAX: Final = 1_000
 """Stacks of crashed tasks that are kept for their errors, of 16 KiB at most."""
 STOPPED_LOOK_SECONDS: Final = 1.0
@@ -162,8 +169,8 @@ LEDGER_RECORD_BYTES: Final = 4096
 """Bytes of an instance's record at most: a page, which the kernel writes in one piece."""
 TRACE_LENGTH: Final = 10_000
 """Decisions kept for the report; older ones are counted only."""
-SLATE_BYTES: Final = 256 * KIB
-"""Bytes of shared memory per worker for published results."""
+SLATE_BYTES: Final = 384 * KIB
+"""Bytes of shared memory per worker for published results and what tasks say."""
 ARENA_BYTES_MAX: Final = 256 * MIB
 """Bytes of memory files that one process holds for large payloads; what is beyond goes in-band.
 Source: own choice, three payloads of 64 MB."""
@@ -278,6 +285,8 @@ class _Settings(NamedTuple):
     share_host: bool = True
     progress: bool = False
     on_event: Callable[[dict[str, object]], object] | None = None
+    relay: bool = True
+    capture: bool = False
     reuse: bool = False
     cluster: object = None
 
@@ -324,6 +333,9 @@ class Config(_Settings):
         share_host: Share the host fairly with other instances.
         progress: Show a progress bar.
         on_event: Called with each decision, a dictionary.
+        relay: Have what tasks print and log, and their warnings, come through the caller's streams,
+            loggers and filters; else workers write to the raw descriptors.
+        capture: Keep what each task prints and logs in its `Outcome` as well; of processes.
         reuse: Keep the workers for the next executor.
         cluster: An executor of an existing cluster.
 
@@ -567,7 +579,7 @@ def _check_way_out(name: str, value: object) -> object:
 
 _STARTS: Final = ("zygote", "loky")
 _FALLBACKS: Final = ("thread",)
-_FLAGS: Final = ("inline", "isolate", "share_host", "progress", "reuse")
+_FLAGS: Final = ("inline", "isolate", "share_host", "progress", "relay", "capture", "reuse")
 _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "max_workers": _check_count,
     "max_in_flight": _check_count,

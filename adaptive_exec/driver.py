@@ -97,6 +97,7 @@ from adaptive_exec.levels.threads import start_thread
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.lifetime import enter, leave
 from adaptive_exec.log import LOGGER, DecisionLog, as_event
+from adaptive_exec.program.captured import Captured
 from adaptive_exec.recorder import RecordBook, Recorder
 
 _names = itertools.count(1)
@@ -107,6 +108,7 @@ class Calls(Protocol):
     """The callers' side of a batch: its arguments, and where its outcomes go."""
 
     work: Work
+    captured: Captured | None
 
     def ask(self, count: int) -> None:
         """Pull up to `count` more tasks, or have the caller's thread do it."""
@@ -218,6 +220,7 @@ class Driver:
         self._batches: dict[int, Calls] = {}
         self._results: dict[int, deque[Results]] = {}
         self._stacks: dict[tuple[int, int], str] = {}
+        self._said: set[int] = set()
         self._orders: dict[int, tuple[str, int, int]] = {}
         self.folders = (
             TaskFolders.temporary()
@@ -325,6 +328,21 @@ class Driver:
         else:
             self.lanes.put(name, step)
             self._hands_over = True
+
+    def hear(self, batch: int | None, step: Step) -> None:
+        """Have a step run that says what a task has said; the batch's results come behind it."""
+        if batch is not None:
+            self._said.add(batch)
+        self.apart(lane.SAY, step)
+
+    def captured(self, batch: int | None) -> Captured | None:
+        """Return where what tasks of a batch say is kept, None where it is not."""
+        calls = None if batch is None else self._batches.get(batch)
+        return None if calls is None else calls.captured
+
+    def look_by(self, at: float) -> None:
+        """Have runners look after what comes by itself at the latest then."""
+        self._tick_at = min(self._tick_at, at)
 
     def pack_apart(self, step: Step) -> None:
         """Have a step run that runs code of the user's to pack arguments."""
@@ -584,7 +602,8 @@ class Driver:
         """Say when so much waits to be handed over that no more is to be sent, or no longer."""
         if not self._hands_over:
             return  # asked after each wait, and mostly nothing was ever handed over
-        counts = self.lanes.waiting(lane.RECORD), self.lanes.waiting(lane.UNPACK)
+        said = self.lanes.waiting(lane.SAY)
+        counts = self.lanes.waiting(lane.RECORD) + said, self.lanes.waiting(lane.UNPACK)
         before = self._full_handovers
         bounds = [HANDED_OVER_MAX // 2 if was_full else HANDED_OVER_MAX for was_full in before]
         full = counts[0] > bounds[0], counts[1] > bounds[1]
@@ -725,14 +744,18 @@ class Driver:
         for one in [one for one in self._stacks if one[0] == batch]:
             del self._stacks[one]
         is_beside = batch in self._recorded or batch in self._foldered
+        finish: Step = calls.finish
+        if batch in self._said:
+            finish = partial(self.apart, lane.SAY, finish)
+        self._said.discard(batch)
         if batch in self._recorded:
             self._record_apart(calls, partial(self._recorder.finish, batch))
         self._recorded.discard(batch)
         self._foldered.discard(batch)
         if is_beside:
-            self._record_apart(calls, calls.finish)
+            self._record_apart(calls, finish)
         else:
-            calls.finish()
+            finish()
         for runner in self._runners.values():
             runner.forget(batch)
 
@@ -868,7 +891,12 @@ class Driver:
             start = stop
 
     def _pass_on(self, calls: Calls, batch: int, step: Step) -> None:
-        """Deliver at once, or after what was recorded is written and folders are removed."""
+        """Deliver at once, or after what was recorded is written and folders are removed.
+
+        And after all that tasks of the batch have said until now.
+        """
+        if batch in self._said:
+            step = partial(self.apart, lane.SAY, partial(self._contain, calls, step))
         if batch in self._recorded:
             self._record_apart(calls, partial(self._recorder.deliver, batch, step))
         elif batch in self._foldered:

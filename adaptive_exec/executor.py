@@ -10,12 +10,13 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sized
 from concurrent.futures import Executor, Future
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from adaptive_exec.calls import MapCalls, number_function
-from adaptive_exec.config import SMALL_BATCH_TASKS, Config, make_config
+from adaptive_exec.config import CAPTURED_CHARACTERS_MAX, SMALL_BATCH_TASKS, Config, make_config
 from adaptive_exec.core.events import BatchOpened, JournalOpened
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display
@@ -35,6 +36,7 @@ from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
 from adaptive_exec.levels.unsendable import explain_function, explain_item
+from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.contexts import caller_context
 from adaptive_exec.program.seeds import Stream
 from adaptive_exec.program.settings import Caller, read_settings
@@ -199,7 +201,11 @@ class AdaptiveExecutor(Executor):
     ) -> ResultIterator:
         """Like `map_unordered`, but yields an `Outcome` per task and never raises for one."""
         calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=False, detailed=True)
-        return ResultIterator(calls, timeout, make_outcomes)
+        return ResultIterator(calls, timeout, partial(make_outcomes, captured=calls.captured))
+
+    def _make_captured(self, *, keeps: bool) -> Captured | None:
+        """Return where what tasks say is kept, None where nobody asks for it."""
+        return Captured(CAPTURED_CHARACTERS_MAX) if keeps and self._config.capture else None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # as in the base class
         """Take no more work; finish what was taken on and free every resource.
@@ -392,7 +398,13 @@ class AdaptiveExecutor(Executor):
             stream=self._next_stream(),
         )
         calls = MapCalls(
-            self._driver, work, source, is_easy=is_easy, in_order=in_order, records=records
+            self._driver,
+            work,
+            source,
+            is_easy=is_easy,
+            in_order=in_order,
+            records=records,
+            captured=self._make_captured(keeps=is_detailed),
         )
         opened = BatchOpened(
             time.monotonic(),

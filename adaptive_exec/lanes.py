@@ -34,11 +34,13 @@ PACK: Final = "pack"
 """Arguments that are objects of the user's own."""
 RECORD: Final = "record"
 """The journal, tasks' folders, and deliveries that wait for them."""
+SAY: Final = "say"
+"""What tasks have said, and deliveries that come behind it."""
 TRADE: Final = "trade"
 """The ledger."""
 TIDY: Final = "tidy"
 """Garbage collection for want of memory."""
-NAMES: Final = (OBSERVE, CALL_BACK, UNPACK, PACK, RECORD, TRADE, TIDY)
+NAMES: Final = (OBSERVE, CALL_BACK, UNPACK, PACK, RECORD, SAY, TRADE, TIDY)
 WIDE: Final = {UNPACK: 4, PACK: 4}
 """Lanes of which there are several, since their steps need no order: one that hangs holds up those
 behind it only. A fifth object that hangs while it is packed or unpacked waits for one of them."""

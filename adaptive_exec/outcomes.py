@@ -4,6 +4,7 @@ Decides nothing: the reason says which error it is.
 """
 
 from contextlib import suppress
+from logging import LogRecord
 from typing import Any, NamedTuple
 
 from adaptive_exec.core.reason import Code, Reason
@@ -30,6 +31,9 @@ class Outcome(NamedTuple):
         peak_bytes: Growth of its worker's memory while it ran; None where unknown.
         level: Where it ran; `""` when nowhere.
         is_recalled: True when it came from the journal and was not run now.
+        stdout: What it printed, with `capture` and where it ran in a process; else None.
+        stderr: What it wrote to standard error, in the same way.
+        log: Its log records that the caller's levels let pass, in the same way.
     """
 
     index: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
@@ -41,6 +45,9 @@ class Outcome(NamedTuple):
     peak_bytes: int | None
     level: str
     is_recalled: bool = False
+    stdout: str | None = None
+    stderr: str | None = None
+    log: "tuple[LogRecord, ...] | None" = None
 
 
 def make_error(index: int, reason: Reason) -> AdaptiveExecError:

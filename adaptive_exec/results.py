@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from adaptive_exec.calls import MapCalls
 from adaptive_exec.levels.base import Block, Failure
 from adaptive_exec.outcomes import Outcome, add_note
+from adaptive_exec.program.captured import Captured
 
 
 class ResultIterator(Iterator[Any]):
@@ -47,9 +48,14 @@ class ResultIterator(Iterator[Any]):
         self._items = chain()
 
 
-def make_outcomes(block: Block) -> list[Outcome]:
-    """Make an Outcome for each task of a block, for an iterator that never raises for a task."""
-    return [_outcome(block, offset) for offset in range(block.results.count)]
+def make_outcomes(block: Block, captured: Captured | None = None) -> list[Outcome]:
+    """Make an Outcome for each task of a block, for an iterator that never raises for a task.
+
+    Args:
+        block: Its results.
+        captured: What its tasks have said, None where that was not kept.
+    """
+    return [_outcome(block, offset, captured) for offset in range(block.results.count)]
 
 
 class _Owner:
@@ -172,7 +178,10 @@ def _values(block: Block) -> list[Any]:
     return block.results.values
 
 
-def _outcome(block: Block, offset: int) -> Outcome:
+def _outcome(block: Block, offset: int, captured: Captured | None) -> Outcome:
+    said: Any = (None, None, None)
+    if captured is not None and not block.is_recalled:
+        said = captured.take(block.start + offset)
     value = block.results.values[offset]
     details = block.results.details
     wall, cpu, peak = details[offset] if details else (None, None, None)
@@ -187,4 +196,7 @@ def _outcome(block: Block, offset: int) -> Outcome:
         peak_bytes=peak,
         level=block.level,
         is_recalled=block.is_recalled,
+        stdout=said[0],
+        stderr=said[1],
+        log=said[2],
     )

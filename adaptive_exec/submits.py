@@ -20,6 +20,7 @@ from adaptive_exec.levels.base import Block, Failure, Results, Unportable, Work
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.log import LOGGER
 from adaptive_exec.outcomes import add_note, make_error
+from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.contexts import caller_context
 from adaptive_exec.program.settings import Settings, read_for_call
 
@@ -53,6 +54,7 @@ class SubmitCalls:
         sends: bool = False,
         records: "Records | None" = None,
     ) -> None:
+        self.captured: Captured | None = None  # a Future has no place for what a task says
         self._records = records
         self._entries: dict[int, _Entry] = {}
         self._sends = sends

@@ -12,6 +12,7 @@ from adaptive_exec.core.events import Event
 from adaptive_exec.errors import UnsendableError
 from adaptive_exec.levels.current import Place
 from adaptive_exec.levels.functions import PackedFunction
+from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.seeds import Stream
 from adaptive_exec.program.settings import Settings
 
@@ -249,6 +250,15 @@ class Outlet(Protocol):
 
     def note_stack(self, batch: int, index: int, stack: str) -> None:
         """Keep where in its code a task was whose worker crashed, for the error that may follow."""
+
+    def hear(self, batch: int | None, step: Callable[[], object]) -> None:
+        """Have a step run that says what a task has said; the batch's results come behind it."""
+
+    def captured(self, batch: int | None) -> Captured | None:
+        """Return where what tasks of a batch say is kept, None where it is not."""
+
+    def look_by(self, at: float) -> None:
+        """Have runners look after what comes by itself at the latest then."""
 
     def pack_apart(self, step: Callable[[], object]) -> None:
         """Have a step run that runs code of the user's to pack arguments, apart from the driver."""

@@ -125,6 +125,11 @@ class InProcess:
         self.place: Place | None = None
         self.index = -1
 
+    def where(self) -> tuple[int, int]:
+        """Return batch and number of the task that runs, -1 for none."""
+        place = self.place
+        return (-1 if place is None else place.batch), self.index
+
 
 class InThread:
     """What runs in one thread: the task after those that have their outcome."""

@@ -45,7 +45,7 @@ SCRATCH_BYTES = 64 * 1024
 """Bytes read at once while small frames come; larger parts are read into their own place."""
 ALIGN_BYTES = 64
 """Bytes; buffers in a piece begin at multiples, as Arrow and wide vector instructions want it."""
-FROM_PARENT, FROM_WORKER, IN_SLATE = 0, 1 << 30, 2 << 30
+FROM_PARENT, FROM_WORKER, IN_SLATE, IN_RING = 0, 1 << 30, 2 << 30, 3 << 30
 """Where numbers begin in each direction, so that no frame passes for one of another."""
 _NUMBERS = (1 << 30) - 1
 _FRONT = Struct("<4sIQQII")
@@ -285,6 +285,23 @@ def read_frames(memory: "Buffer", stamp: Stamp) -> "Iterator[Frame]":
         head, _, body = _read_covered(front, view[at : at + front.size], stamp)
         yield Frame(head, bytes(body), ())
         at += front.size
+
+
+def whole_bytes(memory: bytes) -> int:
+    """Return how many bytes of memory, from its begin, are frames that are wholly there.
+
+    Nothing of them is checked but that they are not longer than small frames are.
+    """
+    at = 0
+    while len(memory) - at >= PREFIX_BYTES:
+        _, _, _, body_bytes, head_bytes, count = _FRONT.unpack_from(memory, at)
+        size = PREFIX_BYTES + head_bytes + body_bytes
+        if count or size > 2 * COVERED_BYTES:
+            refuse("a frame that is not wholly here")
+        if at + size > len(memory):
+            break
+        at += size
+    return at
 
 
 def read_message(key: bytes, datagram: bytes) -> "tuple[Any, ...]":

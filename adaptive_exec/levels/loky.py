@@ -35,6 +35,7 @@ from adaptive_exec.program.c_pickle import loads
 from adaptive_exec.program.family import adopt_tools, read_family, tell_of_parent
 from adaptive_exec.program.generators import find_generators, reseed
 from adaptive_exec.program.hashes import keep_hash_seed, set_hash_seed
+from adaptive_exec.program.relay import relay
 from adaptive_exec.program.spaces import HERE, start_as
 
 if TYPE_CHECKING:
@@ -94,10 +95,12 @@ class LokyStarter:
         ends = [Connection(theirs.detach())]
         if slate is not None:
             ends.append(Connection(slate_file))
+            if self._terms.relayed is not None and self._terms.relayed.bell >= 0:
+                ends.append(Connection(os.dup(self._terms.relayed.bell)))
         try:
             process = self._context.Process(
                 target=serve,
-                args=(ends, self._terms, read_family(), key),
+                args=(ends, self._terms, read_family(), key, self._terms.spill_path(key)),
                 env={
                     **cap_inner_threads(self._terms.inner_threads),
                     **set_hash_seed(self._terms.hash_seed),
@@ -234,14 +237,17 @@ def _status(code: int | None) -> int | None:
     return None if code is None else -code if code < 0 else code << 8
 
 
-def serve(ends: "list[Connection]", terms: Terms, family: dict[str, Any], key: bytes) -> None:
+def serve(  # noqa: PLR0915  # a line for each thing to be set up
+    ends: "list[Connection]", terms: Terms, family: dict[str, Any], key: bytes, spill_path: str
+) -> None:
     """Be a worker (in the new process).
 
     Args:
-        ends: Our end of the socket and, where there is one, the slate's memory file.
+        ends: Our end of the socket and, where there is one, the slate's memory file, and the bell.
         terms: What every worker is started with.
         family: What the parent said of itself.
         key: What only this worker and the parent know.
+        spill_path: The file for what is not heard in time; `""` where nothing is relayed.
     """
     keep_hash_seed(terms.hash_seed)
     parent = family["pid"]
@@ -259,14 +265,19 @@ def serve(ends: "list[Connection]", terms: Terms, family: dict[str, Any], key: b
     link = open_socket(os.dup(ends[0].fileno()))
     slate_file = os.dup(ends[1].fileno()) if len(ends) > 1 else -1
     slate = Slate(slate_file, SLATE_BYTES) if len(ends) > 1 else None
+    bell = os.dup(ends[2].fileno()) if len(ends) > 2 else -1  # noqa: PLR2004  # the third
     for end in ends:
         end.close()
+    if spill_path:
+        relay.install()
+    relay.mute()
     program = Applied()
     program.take_early(loads(terms.settings))
     program.load(lambda: start_as(terms.main, terms.names))
     first = None if terms.first is None else loads(terms.first)
     program.take_late()
     reseed(find_generators(spare=(first and first[1], HERE.shared())))
+    relay.unmute()
     worker = Worker(
         link,
         slate,
@@ -277,6 +288,8 @@ def serve(ends: "list[Connection]", terms: Terms, family: dict[str, Any], key: b
         left_work_seconds=terms.left_work_seconds,
         slate_file=slate_file,
         program=program,
+        bell=bell,
+        spill_path=spill_path,
     )
     serve_to_the_end(worker, first, greets=True)
 

@@ -12,13 +12,16 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from tempfile import gettempdir
 from typing import Any
 
 from adaptive_exec.config import (
     ARENA_BYTES_MAX,
     CLOSE_SECONDS,
+    HEAR_SECONDS,
     LEFT_WORK_SECONDS,
     PUBLISH_SECONDS,
+    SAID_BYTES_MAX,
     STOPPED_LOOK_SECONDS,
     TICK_SECONDS,
     Config,
@@ -58,9 +61,10 @@ from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
 from adaptive_exec.levels.interpreter import is_frozen, is_refusal
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.processor import read_used_seconds
+from adaptive_exec.levels.ring import Ear, Said, name_spill
 from adaptive_exec.levels.sizes import read_size
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
-from adaptive_exec.levels.starter import Seat, Starter, Terms, is_stopped
+from adaptive_exec.levels.starter import Relayed, Seat, Starter, Terms, is_stopped
 from adaptive_exec.levels.told import ToldNames
 from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter
@@ -78,11 +82,13 @@ from adaptive_exec.levels.wire import (
 )
 from adaptive_exec.levels.worker import LINK_LOST
 from adaptive_exec.levels.zygote import ZygoteStarter
+from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.hashes import choose_hash_seed
 from adaptive_exec.program.last_words import read_stack
 from adaptive_exec.program.names import Entry
 from adaptive_exec.program.settings import Settings, newest_settings
 from adaptive_exec.program.spaces import Key, main_facts
+from adaptive_exec.program.voice import utter
 
 LEVEL = "process"
 ZYGOTE, BARE_ZYGOTE, LOKY = "zygote", "bare zygote", "loky"
@@ -130,6 +136,8 @@ class Member:
         self.is_killed = False
         self.fault = ""
         self.look_at = 0.0
+        self.ear: Ear | None = None
+        self.heard_at = 0.0
         self.is_overdue = False
         self.sent_at = 0.0
         self.cut_at: float | None = None
@@ -189,6 +197,8 @@ class ProcessRunner:
         self._arena = Arena(ARENA_BYTES_MAX)
         self._shelf = Shelf()
         self._born_with: Settings | None = None
+        self._bell = -1
+        self._relayed: Relayed | None = None
         if is_loky and not is_frozen():
             load_context()  # here and now: the first worker may be ordered as the interpreter ends
 
@@ -203,6 +213,7 @@ class ProcessRunner:
                 seat = starter.start(worker)
                 member = self._members[worker] = Member(worker, seat, self._arena)
                 self._settle(member)
+                self._listen(member, seat)
                 self._waiter.watch(seat.link.fileno(), partial(self._on_ready, member))
             except (OSError, MemoryError, RuntimeError) as error:
                 text = f"{type(error).__name__}: {error}"
@@ -254,6 +265,12 @@ class ProcessRunner:
         if self._config.initializer is not None:
             _put_settings(member, newest_settings())
             self._flush(member)
+
+    def _listen(self, member: Member, seat: Seat) -> None:
+        """Be there for what the worker's tasks say, from its begin."""
+        if self._relayed is not None and seat.slate is not None:
+            path = name_spill(self._relayed.folder, os.getpid(), seat.key)
+            member.ear = Ear(seat.slate, seat.key, path)
 
     def send(self, order: ChunkOrder) -> None:
         """Give a chunk to an idle worker.
@@ -433,6 +450,7 @@ class ProcessRunner:
             self._release(member)
         self._members.clear()
         self._arena.close()
+        self._close_bell()
         self._shelf.clear()
         if self._starter is not None:
             self._starter.abandon()
@@ -446,6 +464,8 @@ class ProcessRunner:
 
     def let_go(self) -> None:
         """In a forked child: close the descriptors, touch nothing else."""
+        if self._bell >= 0:
+            os.close(self._bell)
         for member in self._members.values():
             member.link.close()
         if self._starter is not None:
@@ -463,6 +483,10 @@ class ProcessRunner:
     def _look_after(self, member: Member, now: float) -> float:
         """Do for a worker what comes by itself; return when to look again."""
         again = [now + STOPPED_LOOK_SECONDS]
+        if member.ear is not None and member.ear.has_something():
+            self._hear(member, wholly=False)
+            if member.ear.has_something():
+                again.append(now + TICK_SECONDS)
         if not member.is_gone and (member.channel.tell_released() or member.has_words):
             self._flush(member)
         if member.order is not None and not member.fault:
@@ -635,6 +659,7 @@ class ProcessRunner:
             self._release(member)
         self._members.clear()
         self._arena.close()
+        self._close_bell()
         self._shelf.clear()
         self._outlet.post(LevelClosed(time.monotonic(), LEVEL))
 
@@ -693,6 +718,7 @@ class ProcessRunner:
         filled = slate.filled(member.half)
         if filled == member.read_bytes:
             return
+        self._hear(member)
         if filled < member.read_bytes:
             refuse("results in shared memory that were there are there no more")
         count = 0
@@ -734,6 +760,7 @@ class ProcessRunner:
             self._outlet.post(FunctionRefused(time.monotonic(), order.chunk, frame.head[2]))
 
     def _on_hello(self, member: Member, frame: Frame) -> None:
+        self._hear(member)
         _, pid, error = frame.head
         if member.has_greeted or pid <= 1 or member.pid not in (0, pid):
             refuse(f"a greeting of process {pid}")
@@ -772,6 +799,7 @@ class ProcessRunner:
 
     def _on_results(self, member: Member, frame: Frame) -> None:
         self._read_slate(member)
+        self._hear(member)
         told, order = self._check_place(member, frame), member.order
         assert order is not None, "looked at just now"
         count = self._take_results(member, frame, told)
@@ -814,6 +842,73 @@ class ProcessRunner:
         member.result_bytes += len(frame.body) + sum(map(len, frame.buffers))
         member.transport_seconds += time.perf_counter() - before
         return told.tasks
+
+    # hearing
+
+    def _hear(self, member: Member, *, wholly: bool = True) -> None:
+        """Take what a worker's tasks have said and have it said here.
+
+        Args:
+            member: The worker.
+            wholly: All of it, since results follow; else not while much is not passed on yet.
+        """
+        ear = member.ear
+        if ear is None or not (wholly or ear.unpassed_bytes < SAID_BYTES_MAX):
+            return
+        taken = ear.take()
+        if taken is None:
+            return
+        member.heard_at = time.monotonic()
+        order = member.order
+        batch = None if order is None else order.work.batch
+        kept = _Kept(self._outlet.captured(batch), batch, order)
+        self._outlet.hear(batch, partial(self._pass_on, member, ear, taken, kept))
+
+    def _pass_on(
+        self, member: Member, ear: Ear, taken: tuple[bytes, int, int, int], kept: "_Kept"
+    ) -> None:
+        """Say what was said, in a thread that may be held up."""
+        try:
+            ear.open(taken, kept.pass_on)
+        except (NoMessageError, OSError, ValueError) as error:
+            text = f"it said what is no message ({error})"
+            self._outlet.in_turn(partial(self._condemn_one, member, text))
+
+    def _condemn_one(self, member: Member, fault: str) -> None:
+        if self._members.get(member.worker) is member:
+            self._condemn(member, fault)
+
+    def _on_bell(self, bits: int) -> None:
+        """Workers have something to say; it may become more before it is taken."""
+        del bits
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._bell, 8)
+        now = time.monotonic()
+        for member in list(self._members.values()):
+            if member.ear is None or not member.ear.has_something():
+                continue
+            if now >= member.heard_at + HEAR_SECONDS or member.ear.is_half_full():
+                self._guard(member, partial(self._hear, wholly=False))
+            else:
+                self._outlet.look_by(member.heard_at + HEAR_SECONDS)
+
+    def _open_bell(self) -> Relayed | None:
+        """Make what workers wake us by; where none is to be had, this looks by itself."""
+        if not self._config.relay:
+            return None
+        if self._bell < 0 and hasattr(os, "eventfd"):
+            try:
+                self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                self._waiter.watch(self._bell, self._on_bell)
+            except OSError:
+                self._bell = -1
+        return Relayed(self._bell, gettempdir())
+
+    def _close_bell(self) -> None:
+        if self._bell >= 0:
+            self._waiter.forget(self._bell)
+            os.close(self._bell)
+            self._bell = -1
 
     # looking after
 
@@ -913,6 +1008,11 @@ class ProcessRunner:
             self._waiter.forget(member.link.fileno())
         member.link.close()
         member.channel.close()
+        if member.ear is not None:
+            with contextlib.suppress(NoMessageError):
+                self._hear(member)
+            if member.ear.close():
+                self._outlet.hear(None, member.ear.forget)
         if member.slate is not None:
             member.slate.close()
             member.slate = None
@@ -924,6 +1024,7 @@ class ProcessRunner:
         names = {} if first is None else dict(first.names)
         for function in functions.values():
             names.update(function.names)
+        self._relayed = self._open_bell()
         inner_threads = self._config.inner_threads or max(1, self._cores // max(1, workers))
         self._born_with = newest_settings()
         terms = Terms(
@@ -936,6 +1037,7 @@ class ProcessRunner:
             hash_seed=choose_hash_seed(),
             left_work_seconds=LEFT_WORK_SECONDS,
             settings=self._born_with.body,
+            relayed=self._relayed,
         )
         if self._ways[0] == LOKY:
             return LokyStarter(self, self._waiter, terms)
@@ -957,6 +1059,22 @@ class ProcessRunner:
 def _put_settings(member: Member, settings: Settings) -> None:
     member.settings = settings
     member.channel.put((SETTINGS,), Packed.of_bytes(settings.body))
+
+
+class _Kept:
+    """Passes on what a task of a chunk says, and keeps it where that is asked for."""
+
+    def __init__(
+        self, captured: Captured | None, batch: int | None, order: ChunkOrder | None
+    ) -> None:
+        self._captured = None if order is None else captured
+        self._batch = batch
+        self._tasks = () if order is None else range(order.start, order.start + len(order.items))
+
+    def pass_on(self, said: Said) -> None:
+        if self._captured is not None and said.batch == self._batch and said.index in self._tasks:
+            self._captured.keep(said.kind, said.index, said.body)
+        utter(said.kind, said.index, said.body)
 
 
 def _put_function(member: Member, number: int, packed: PackedFunction) -> None:

@@ -16,8 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
-HEADER_BYTES = 64
-"""Bytes before the two halves: eight numbers of 8 bytes, a cache line."""
+HEADER_BYTES = 128
+"""Bytes before the two halves: sixteen numbers of 8 bytes, two cache lines."""
+RING_BYTES = 128 * 1024
+"""Bytes of what tasks say that the parent has not heard yet; see `levels/ring`."""
 CUT_SECONDS = 0.002
 """Seconds after which one process sees for sure what the other has written; it takes less than a
 microsecond."""
@@ -36,8 +38,9 @@ class Slate:
         self._map = mmap.mmap(descriptor, size)
         self._bytes = memoryview(self._map)
         self.numbers = self._bytes[:HEADER_BYTES].cast("Q")
-        self._half_bytes = (size - HEADER_BYTES - STACK_BYTES) // 2
+        self._half_bytes = (size - HEADER_BYTES - STACK_BYTES - RING_BYTES) // 2
         self.stack_offset = size - STACK_BYTES
+        self.ring = self._bytes[self.stack_offset - RING_BYTES : self.stack_offset]
 
     def running(self) -> int | None:
         """Return the index of the task that is running, None between two tasks."""
@@ -114,6 +117,7 @@ class Slate:
     def close(self) -> None:
         """Give the memory back."""
         self.numbers.release()
+        self.ring.release()
         self._bytes.release()
         try:  # noqa: SIM105  # contextlib costs a zygote 1 ms
             self._map.close()

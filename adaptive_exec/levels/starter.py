@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from adaptive_exec.config import SLATE_BYTES
 from adaptive_exec.core.starts import Setback
 from adaptive_exec.levels.inner import unset_variables
+from adaptive_exec.levels.ring import name_spill
 from adaptive_exec.levels.slate import Slate, make_memory_file
 from adaptive_exec.program.spaces import Facts, Key
 
@@ -27,6 +28,7 @@ class Terms(NamedTuple):
         inner_threads: Threads that numeric libraries may use in each worker.
         publish_seconds: How long finished results may be held back.
         arena_bytes: The most bytes of shared memory that a worker's large results may have.
+        relayed: How what tasks say comes to the parent, None where it does not.
         hash_seed: The seed of hashes of texts, None where the user's environment has it.
         left_work_seconds: How long what tasks have left in threads is waited for at a worker's end.
         settings: What the program has set, packed.
@@ -41,6 +43,23 @@ class Terms(NamedTuple):
     left_work_seconds: float
     hash_seed: int | None = None
     settings: bytes = b""
+    relayed: "Relayed | None" = None
+
+    def spill_path(self, key: bytes) -> str:
+        """Return the file of a worker that says more than is heard; `""` where nothing is."""
+        return "" if self.relayed is None else name_spill(self.relayed.folder, os.getpid(), key)
+
+
+class Relayed(NamedTuple):
+    """How what tasks say comes to the parent.
+
+    Attributes:
+        bell: A descriptor by which workers wake the parent; -1 where it looks by itself.
+        folder: Where a worker may put what is not heard in time.
+    """
+
+    bell: int
+    folder: str
 
 
 def versions_of(terms: Terms) -> dict[Key, int]:

@@ -6,6 +6,7 @@ next.
 """
 
 import os
+import sys
 from time import monotonic_ns, perf_counter, process_time
 
 from adaptive_exec.levels.arena import FROM_BYTES, Arena
@@ -15,6 +16,7 @@ from adaptive_exec.levels.forks import end_child, in_child, watch_forks
 from adaptive_exec.levels.frames import IN_SLATE, Frame, NoMessageError, Stamp, frame_parts
 from adaptive_exec.levels.meter import PEAK_TASK_SECONDS, MemoryMeter, collect_and_trim
 from adaptive_exec.levels.remains import Remains
+from adaptive_exec.levels.ring import Mouth
 from adaptive_exec.levels.wire import (
     CHUNK,
     END,
@@ -43,6 +45,7 @@ from adaptive_exec.program.ending import finish
 from adaptive_exec.program.family import live
 from adaptive_exec.program.generators import load_afresh
 from adaptive_exec.program.last_words import LastWords
+from adaptive_exec.program.relay import relay
 from adaptive_exec.program.seeds import in_worker
 from adaptive_exec.program.spaces import HERE, read_entries
 
@@ -85,6 +88,8 @@ class Worker:
         left_work_seconds: How long what tasks have left in threads is waited for at the end.
         slate_file: The slate's descriptor, to keep; -1 where there is none.
         program: What it has of the program's settings.
+        bell: A descriptor by which the parent is woken to hear what tasks say.
+        spill_path: The file for what it does not hear in time; `""` where nothing is relayed.
     """
 
     def __init__(
@@ -99,6 +104,8 @@ class Worker:
         left_work_seconds: float,
         slate_file: int,
         program: Applied | None = None,
+        bell: int = -1,
+        spill_path: str = "",
     ) -> None:
         self.left_work_seconds = left_work_seconds
         self._link = link
@@ -123,6 +130,8 @@ class Worker:
         if slate is not None:
             slate.keep_from_children()
             self._last_words = LastWords(slate_file, slate.stack_offset)
+            if spill_path:
+                relay.begin(Mouth(slate, key, bell, spill_path).say, in_process.where)
         watch_forks(self._fall_silent)
 
     def take_settings(self) -> None:
@@ -139,6 +148,8 @@ class Worker:
                 first[0](*first[1])
             except BaseException as error:  # noqa: BLE001  # whatever the user's code raises breaks the level
                 text = describe_traceback(error)
+            relay.note_handlers(own=True)
+            relay.commit()
         self._send((HELLO, os.getpid(), text[-TEXT_CHARACTERS_MAX:]))
         return not text
 
@@ -177,13 +188,19 @@ class Worker:
 
     def _take_names(self, frame: Frame) -> None:
         """Install what functions look up; generators in it are new, but for what was shared."""
-        entries = read_entries(frame.head[1], frame.buffers)
-        load_afresh(lambda: self._program.load(lambda: HERE.take(entries)), spare=HERE.shared)
+        relay.mute()
+        try:
+            entries = read_entries(frame.head[1], frame.buffers)
+            load_afresh(lambda: self._program.load(lambda: HERE.take(entries)), spare=HERE.shared)
+        finally:
+            relay.unmute()
+            relay.note_handlers()
 
     def _load(self, frame: Frame) -> None:
         number = frame.head[1]
         if len(frame.body) + sum(map(len, frame.buffers)) >= LARGE_BYTES:
             self._large.add(number)
+        relay.mute()
         try:
             HERE.check(frame.head[2])
             self._functions[number] = load_afresh(
@@ -193,6 +210,9 @@ class Worker:
             self._unloaded[number] = describe_traceback(error)[-TEXT_CHARACTERS_MAX:]
             if number < 0:
                 self._functions[number] = _Unloaded(error)
+        finally:
+            relay.unmute()
+            relay.note_handlers()
 
     def _forget(self, number: int) -> None:
         """Let go of a function that no task will call any more."""
@@ -314,6 +334,7 @@ class Worker:
         """In a child: lose the socket and what is shared, which is not unmapped but not there."""
         self._silenced, self._slate = self._slate, None
         self._link.close()
+        relay.fall_silent()
         if self._last_words is not None:
             self._last_words.leave()
 
@@ -363,6 +384,8 @@ class _Report:
             self._add(SKIPPED, None)
             self._note_lack()
             return NOTHING
+        loaded = len(sys.modules)
+        relay.mute()
         try:
             item = unpacker.take()
         except BaseException as error:  # noqa: BLE001  # an argument's own unpickling may raise anything
@@ -370,6 +393,10 @@ class _Report:
             self._count += 1
             self._note_lack()
             return NOTHING
+        finally:
+            relay.unmute()
+            if len(sys.modules) != loaded:
+                relay.note_handlers()
         now = perf_counter()
         self._transport += now - self._now
         self._now = now
@@ -554,6 +581,7 @@ class _Report:
         self._group.statuses.append(status)
 
     def _publish(self, usage: "tuple[Any, ...] | None") -> None:
+        relay.commit()
         group, self._group = self._group, _Group()
         packed = group.packed if group.plain is None else Packed.of_plain(group.plain)
         count = len(group.statuses) if group.plain is None else len(group.plain)

@@ -136,7 +136,8 @@ class ZygoteStarter:
         try:
             family = read_family()
             settings = _settings(functions, terms, self._key, family, is_bare=is_bare)
-            passed = _Passed(theirs.fileno(), self._boot.words, family["tracker"])
+            bell = -1 if terms.relayed is None else terms.relayed.bell
+            passed = _Passed(theirs.fileno(), self._boot.words, family["tracker"], bell)
             self._process = _launch(executable, passed, settings, terms.hash_seed)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
@@ -389,11 +390,12 @@ class _Place(NamedTuple):
 
 
 class _Passed(NamedTuple):
-    """Descriptors that a zygote is handed: its socket, where it speaks at first, the tracker's."""
+    """Descriptors that a zygote is handed: socket, first words', the tracker's, the bell."""
 
     control: int
     words: int
     tracker: int
+    bell: int
 
 
 def _launch(
@@ -406,7 +408,7 @@ def _launch(
             file.write(settings)
         os.lseek(settings_file, 0, os.SEEK_SET)
         boot = _BOOT.format(file=settings_file, control=passed.control, stderr=stderr)
-        descriptors = (passed.control, settings_file, stderr, passed.tracker)
+        descriptors = (passed.control, settings_file, stderr, passed.tracker, passed.bell)
         return subprocess.Popen(  # our own interpreter with our own code
             [executable, *_interpreter_flags(), "-c", boot],
             stdin=subprocess.DEVNULL,
@@ -469,6 +471,7 @@ def _settings(
         "arena_bytes": terms.arena_bytes,
         "left_work_seconds": terms.left_work_seconds,
         "family": family,
+        "relayed": None if terms.relayed is None else tuple(terms.relayed),
     })
 
 

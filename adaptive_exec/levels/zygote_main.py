@@ -17,6 +17,7 @@ from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.frames import read_message, read_rights, write_message
 from adaptive_exec.levels.inner import limit_loaded
 from adaptive_exec.levels.originals import make_plain_poll, open_socket
+from adaptive_exec.levels.ring import name_spill
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.worker import Worker, describe_traceback, serve_to_the_end
 from adaptive_exec.program.applied import Applied
@@ -25,6 +26,7 @@ from adaptive_exec.program.ending import Inheritance
 from adaptive_exec.program.family import adopt, adopt_tools
 from adaptive_exec.program.generators import find_generators, reseed
 from adaptive_exec.program.hashes import keep_hash_seed
+from adaptive_exec.program.relay import relay
 from adaptive_exec.program.spaces import HERE, start_as
 
 TYPE_CHECKING = False
@@ -89,7 +91,10 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
     zygote = Zygote(descriptor, watch_parent, settings)
     zygote.boot()
     watcher = watch_loading(settings["parent"], watch_parent)
-    zygote.load()
+    try:
+        zygote.load()
+    finally:
+        relay.unmute()
     if watcher:
         os.kill(watcher, signal.SIGKILL)
         os.waitpid(watcher, 0)
@@ -176,6 +181,13 @@ class Zygote:
             os.set_inheritable(family["tracker"], False)  # noqa: FBT003  # as the control socket
         adopt(family, self._identity)
         adopt_tools(family)
+        if self._settings["relayed"] is None:
+            return
+        bell = self._settings["relayed"][0]
+        if bell >= 0:
+            os.set_inheritable(bell, False)  # noqa: FBT003  # as above
+        relay.install()
+        relay.mute()
 
     def serve(self) -> None:
         """Take requests and watch workers, until QUIT or the parent's end."""
@@ -295,6 +307,10 @@ class Zygote:
             slate = Slate(slate_file, self._settings["slate_bytes"])
         bounds = self._settings["publish_seconds"], self._settings["arena_bytes"]
         key = self._keys[number]
+        bell, spill_path = -1, ""
+        if self._settings["relayed"] is not None:
+            bell, folder = self._settings["relayed"]
+            spill_path = name_spill(folder, self._settings["parent"], key)
         worker = Worker(
             link,
             slate,
@@ -304,7 +320,10 @@ class Zygote:
             left_work_seconds=self._settings["left_work_seconds"],
             slate_file=slate_file,
             program=self._program,
+            bell=bell,
+            spill_path=spill_path,
         )
+        relay.unmute()
         inherited = self._inheritance.files()
         serve_to_the_end(worker, self._first, greets=False, inherited=inherited)
 

@@ -35,12 +35,16 @@ class _Finder:
         """Find one of the modules that are awaited; all others are not ours."""
         if name not in _awaited:
             return None
-        for finder in sys.meta_path:
-            find = None if finder is self else getattr(finder, "find_spec", None)
-            spec = None if find is None else find(name, path, target)
-            if spec is not None:
-                _add_step(spec, _awaited[name])
-                return spec
+        step = _awaited.pop(name)  # another finder may ask us in turn
+        try:
+            for finder in list(sys.meta_path):
+                find = None if finder is self else getattr(finder, "find_spec", None)
+                spec = None if find is None else find(name, path, target)
+                if spec is not None:
+                    _add_step(spec, step)
+                    return spec
+        finally:
+            _awaited[name] = step
         return None
 
 
