@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from adaptive_exec import adaptive_executor
+from adaptive_exec.config import LEFT_WORK_SECONDS
 from adaptive_exec.core.reason import Code
 from tests.cgroups import memory_group
 from tests.levels import work
@@ -169,13 +170,17 @@ def test_a_worker_that_is_too_large_is_replaced_between_two_chunks():
     assert {Code.WORKER_LARGE, Code.TASKS_LEAK} & set(codes)
 
 
-def test_a_worker_that_does_not_go_is_told_and_then_killed(tmp_path):
+@pytest.mark.timeout(240)  # what is left of work gets a minute
+def test_a_worker_that_does_not_go_is_cut_off_and_named(tmp_path):
     with adaptive_executor(isolate=True, max_workers=1, max_tasks_per_worker=1) as executor:
-        first, *_ = executor.map(work.refuse_to_end, [str(tmp_path)] * 2, chunksize=1)
-        end = time.monotonic() + 20
+        first = executor.submit(work.refuse_to_end, str(tmp_path)).result(BOUND_SECONDS)
+        assert executor.submit(work.same, 1).result(BOUND_SECONDS) == 1  # another's, beside it
+        end = time.monotonic() + LEFT_WORK_SECONDS + 20
         while Path(f"/proc/{first}").exists() and time.monotonic() < end:
             time.sleep(0.05)
         is_there = Path(f"/proc/{first}").exists()
 
+        codes = [decision.reason.code for decision in executor.report.decisions]
+
     assert not is_there
-    assert (tmp_path / str(first)).read_text() == "SIGTERM"
+    assert Code.WORK_LEFT in codes
