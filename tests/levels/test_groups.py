@@ -18,7 +18,7 @@ from tests.levels.ladder import ISOLATED, executor_at
 
 WAIT_SECONDS = 30.0
 ROUNDS = 5
-"""Floods of calls, of which one must find the workers busy: on a crowded host they may be faster."""
+"""Floods of calls, of which one must find workers busy: on a crowded host they may be faster."""
 
 
 def group_chunks(executor) -> tuple[int, int]:
