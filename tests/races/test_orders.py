@@ -5,6 +5,7 @@ still. A failure prints its schedule; `play(scene, schedule)` shows it again.
 """
 
 import os
+import time
 import weakref
 from concurrent.futures import CancelledError, wait
 from contextlib import suppress
@@ -28,7 +29,9 @@ LEVELS = ["sequential", "thread"]
 @pytest.fixture(autouse=True)
 def a_host_that_stands_still(monkeypatch):
     still = HostSnapshot(0.0, 32 * GIB, "test", 32 * GIB, "test", 4, "test")
-    monkeypatch.setattr(executor, "take_snapshot", lambda: still)
+    monkeypatch.setattr(
+        executor, "take_snapshot", lambda: still._replace(taken_at=time.monotonic())
+    )
     for module, name in ((lifetime, "_alive"), (lifetime, "exit_began"), (gate, "exit_began")):
         monkeypatch.setattr(module, name, getattr(module, name))  # put back after each test
 
