@@ -15,6 +15,7 @@ from adaptive_exec.levels.current import Place, in_process
 from adaptive_exec.levels.forks import end_child, in_child, watch_forks
 from adaptive_exec.levels.frames import IN_SLATE, Frame, NoMessageError, Stamp, frame_parts
 from adaptive_exec.levels.meter import PEAK_TASK_SECONDS, MemoryMeter, collect_and_trim
+from adaptive_exec.levels.remade import Remade
 from adaptive_exec.levels.remains import Remains
 from adaptive_exec.levels.ring import Mouth
 from adaptive_exec.levels.wire import (
@@ -635,20 +636,32 @@ class CoreTime:
 
 
 def pack_error(error: BaseException) -> "tuple[int, object]":
-    """Make of an exception what can travel: itself with its traceback, else a stand-in's facts.
+    """Make of an exception what can travel.
+
+    That is itself with its traceback, as its own pickling has it or made anew, else a stand-in's
+    facts.
 
     Returns:
         ERROR and bytes, or STAND_IN and `(type name, message, traceback)`.
     """
     text = describe_traceback(error)
-    try:
-        packed = Packed()
-        packed.add((error, text))
-        piece = b"".join(packed.pieces) if not packed.buffers else dumps((error, text), PROTOCOL)
-        loads(piece)
-    except BaseException:  # noqa: BLE001  # its own pickling or unpickling may raise anything, SystemExit too
-        return STAND_IN, (type_name(error), _text(error), text)
-    return ERROR, piece
+    for traveller in (error, Remade(error)):
+        try:
+            return ERROR, _pack_error(traveller, text)
+        except BaseException:  # noqa: BLE001, S112  # its own pickling or unpickling may raise anything, SystemExit too
+            continue
+    return STAND_IN, (type_name(error), _text(error), text)
+
+
+def _pack_error(traveller: object, text: str) -> bytes:
+    packed = Packed()
+    packed.add((traveller, text))
+    piece = dumps((traveller, text), PROTOCOL) if packed.buffers else b"".join(packed.pieces)
+    arrived, _ = loads(piece)
+    if not isinstance(arrived, BaseException):  # as its own __reduce__ made it
+        message = f"an exception became {type(arrived).__name__} on its way"
+        raise TypeError(message)
+    return piece
 
 
 def describe_traceback(error: BaseException) -> str:
