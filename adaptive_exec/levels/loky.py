@@ -17,7 +17,7 @@ from adaptive_exec.levels.base import CannotStartError
 from adaptive_exec.levels.frames import KEY_BYTES
 from adaptive_exec.levels.interpreter import find_interpreter
 from adaptive_exec.levels.originals import make_pair, open_socket
-from adaptive_exec.levels.slate import Slate
+from adaptive_exec.levels.slate import Slate, make_memory_file
 from adaptive_exec.levels.starter import (
     Seat,
     StarterEvents,
@@ -28,10 +28,11 @@ from adaptive_exec.levels.starter import (
     versions_of,
 )
 from adaptive_exec.levels.waiter import Waiter
+from adaptive_exec.levels.wire import PROTOCOL
 from adaptive_exec.levels.worker import Worker, serve_to_the_end
 from adaptive_exec.levels.zygote_main import be_expendable, open_pidfd, prctl, watch
 from adaptive_exec.program.applied import Applied
-from adaptive_exec.program.c_pickle import loads
+from adaptive_exec.program.c_pickle import dumps, loads
 from adaptive_exec.program.family import adopt_tools, read_family, tell_of_parent
 from adaptive_exec.program.generators import find_generators, reseed
 from adaptive_exec.program.hashes import keep_hash_seed, set_hash_seed
@@ -41,6 +42,10 @@ from adaptive_exec.program.spaces import HERE, start_as
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+SMALL_TERMS_BYTES = 16 * 1024
+"""Bytes of terms that go through loky's own pipe, with as much again of its own. That takes 64 KiB;
+one that is full waits without bound for a child that was killed before it read."""
+READ_BYTES = 1 << 20
 UNKNOWN_EXIT = 255
 """Exit code that multiprocessing is told where none was kept. Source: its popen_forkserver."""
 
@@ -97,10 +102,12 @@ class LokyStarter:
             ends.append(Connection(slate_file))
             if self._terms.relayed is not None and self._terms.relayed.bell >= 0:
                 ends.append(Connection(os.dup(self._terms.relayed.bell)))
+        terms: Connection | bytes = b""
         try:
+            terms = lay_down(dumps(self._terms, PROTOCOL))
             process = self._context.Process(
                 target=serve,
-                args=(ends, self._terms, read_family(), key, self._terms.spill_path(key)),
+                args=(ends, terms, read_family(), key, self._terms.spill_path(key)),
                 env={
                     **cap_inner_threads(self._terms.inner_threads),
                     **set_hash_seed(self._terms.hash_seed),
@@ -116,6 +123,8 @@ class LokyStarter:
         finally:
             for end in ends:
                 end.close()
+            if not isinstance(terms, bytes):
+                terms.close()
         pidfd = open_pidfd(process.pid)
         seen_by = process.sentinel if pidfd < 0 else pidfd
         self._processes[worker] = _Started(process, seen_by, pidfd)
@@ -237,18 +246,66 @@ def _status(code: int | None) -> int | None:
     return None if code is None else -code if code < 0 else code << 8
 
 
+def lay_down(text: bytes) -> "Connection | bytes":
+    """Put what a worker is to read where it need not be awaited: a small text, or a file.
+
+    Args:
+        text: What is to be read.
+
+    Raises:
+        OSError: There is no room for a file.
+    """
+    if len(text) <= SMALL_TERMS_BYTES or os.name != "posix":
+        return text
+    from multiprocessing.connection import Connection
+
+    try:
+        descriptor = make_memory_file(0)
+    except OSError:
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    written = 0
+    try:
+        while written < len(text):
+            written += os.write(descriptor, memoryview(text)[written:])
+    except OSError:
+        os.close(descriptor)
+        raise
+    return Connection(descriptor)
+
+
+def pick_up(laid: "Connection | bytes") -> bytes:
+    """Read what `lay_down` has put there; the file is closed."""
+    if isinstance(laid, bytes):
+        return laid
+    parts: list[bytes] = []
+    at = 0
+    while part := os.pread(laid.fileno(), READ_BYTES, at):
+        parts.append(part)
+        at += len(part)
+    laid.close()
+    return b"".join(parts)
+
+
 def serve(  # noqa: PLR0915  # a line for each thing to be set up
-    ends: "list[Connection]", terms: Terms, family: dict[str, Any], key: bytes, spill_path: str
+    ends: "list[Connection]",
+    laid: "Connection | bytes",
+    family: dict[str, Any],
+    key: bytes,
+    spill_path: str,
 ) -> None:
     """Be a worker (in the new process).
 
     Args:
         ends: Our end of the socket and, where there is one, the slate's memory file, and the bell.
-        terms: What every worker is started with.
+        laid: What every worker is started with, as `lay_down` returned it.
         family: What the parent said of itself.
         key: What only this worker and the parent know.
         spill_path: The file for what is not heard in time; `""` where nothing is relayed.
     """
+    terms: Terms = loads(pick_up(laid))
     keep_hash_seed(terms.hash_seed)
     parent = family["pid"]
     os.setpgid(0, 0)
