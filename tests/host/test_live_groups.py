@@ -81,6 +81,40 @@ def cold_file(tmp_path):
     path.unlink()
 
 
+def test_shared_memory_takes_nothing_from_the_file_cache(cold_file):
+    code = """
+import mmap
+open(sys.argv[1], "rb").read()
+show(take_snapshot())
+shared = mmap.mmap(-1, 200 << 20)
+for page in range(0, len(shared), mmap.PAGESIZE):
+    shared[page] = 1
+show(take_snapshot())
+"""
+    with memory_group(LIMIT_BYTES) as group:
+        before, after = snapshots_inside(group, code, str(cold_file))
+
+    taken = before["available_bytes"] - after["available_bytes"]
+    assert abs(taken - 200 * MIB) < SLACK_BYTES
+
+
+def test_a_file_that_is_mapped_is_in_use(cold_file):
+    code = """
+import mmap
+show(take_snapshot())
+with open(sys.argv[1], "rb") as file:
+    mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+for page in range(0, len(mapped), mmap.PAGESIZE):
+    mapped[page]
+show(take_snapshot())
+"""
+    with memory_group(LIMIT_BYTES) as group:
+        before, after = snapshots_inside(group, code, str(cold_file))
+
+    taken = before["available_bytes"] - after["available_bytes"]
+    assert abs(taken - 200 * MIB) < SLACK_BYTES
+
+
 def test_a_file_read_twice_stays_available(cold_file):
     code = """
 def read():
