@@ -1,7 +1,7 @@
 """Reads memory where there is no `/proc` (macOS, Windows, Pyodide): psutil, else `os.sysconf`.
 
 psutil takes 30 ms to import, so it is loaded only when the files did not tell, and its absence is
-remembered.
+remembered; where no descriptor or memory is left to load it, it is tried again the next time.
 """
 
 import os
@@ -18,7 +18,10 @@ def read_elsewhere() -> Found:
     Returns:
         What psutil says, else what `os.sysconf` says, else nothing.
     """
-    psutil = _load_psutil()
+    try:
+        psutil = _load_psutil()
+    except (OSError, MemoryError):
+        psutil = None
     return (_from_psutil(psutil) if psutil else None) or _from_sysconf()
 
 

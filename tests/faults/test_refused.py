@@ -76,8 +76,8 @@ def test_with_few_descriptors_allowed_every_result_comes(tmp_path, way, most):
     assert ran.said["right"]
     assert ran.exit_seconds < EXIT_SECONDS
     for line in warnings_of(ran):
-        assert line.startswith((PROCESS_FAILED, "reduced: process")), line
-        assert "[Errno 24]" in line
+        assert line.startswith((PROCESS_FAILED, "reduced: process", "replaced: process")), line
+        assert "[Errno 24]" in line or "No usable temporary directory" in line  # as `tempfile` says
     if most >= 16:
         assert ran.said["levels"] == ["process"]
 
