@@ -8,6 +8,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
     from typing import Any
 
     Step = Callable[[Any], object]
@@ -37,31 +38,49 @@ class _Finder:
             return None
         step = _awaited.pop(name)  # another finder may ask us in turn
         try:
-            for finder in list(sys.meta_path):
-                find = None if finder is self else getattr(finder, "find_spec", None)
-                spec = None if find is None else find(name, path, target)
-                if spec is not None:
-                    _add_step(spec, step)
-                    return spec
+            return find_elsewhere(self, name, path, target, step=step)
         finally:
             _awaited[name] = step
-        return None
 
 
-def _add_step(spec: "Any", step: "Step") -> None:
-    loader = spec.loader
+def find_elsewhere(
+    finder: object, name: str, path: "Any", target: "Any", *, step: "Step"
+) -> "ModuleSpec | None":
+    """Find a module by the other finders, and have a step run with it behind its own code.
+
+    Args:
+        finder: The one that asks.
+        name: The module's full name.
+        path: As the import system has it.
+        target: As the import system has it.
+        step: Called with the module; never where its loader belongs to other modules, too.
+
+    Returns:
+        What the others have found, None where they know nothing of it.
+    """
+    for other in list(sys.meta_path):
+        find = None if other is finder else getattr(other, "find_spec", None)
+        spec = None if find is None else find(name, path, target)
+        if spec is not None:
+            _add_step(spec.loader, step)
+            return spec  # type: ignore[no-any-return]  # as the import system asks of all
+    return None
+
+
+def _add_step(loader: "Any", step: "Step") -> None:
     execute = getattr(loader, "exec_module", None)
-    if execute is None or isinstance(loader, type):  # shared by many modules
+    if execute is None or isinstance(loader, type):  # one of all built-in modules
         return
 
     def execute_and_step(module: "Any") -> None:
+        vars(loader).pop("exec_module", None)
         execute(module)
         step(module)
 
     try:
         loader.exec_module = execute_and_step  # a loader of source files belongs to one module
     except AttributeError:
-        return  # one of C: none of what is awaited is such a module
+        return  # one of C
 
 
 _awaited: "dict[str, Step]" = {}

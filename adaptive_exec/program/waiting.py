@@ -6,7 +6,8 @@ and passes everything on.
 """
 
 import sys
-from functools import partial
+
+from adaptive_exec.program.arrivals import find_elsewhere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,33 +54,10 @@ class Arrivals:
         if module not in self._awaited or module in self._sought:
             return None
         self._sought.add(module)  # another finder of this kind asks us in its turn
-        try:
-            return self._find(module, path, target)
+        try:  # where no step can be added `look` finds the module later
+            return find_elsewhere(self, module, path, target, step=lambda _: self._do(module))
         finally:
             self._sought.discard(module)
-
-    def _find(self, module: str, path: "Any", target: "Any") -> "ModuleSpec | None":
-        for finder in list(sys.meta_path):
-            find = None if finder is self else getattr(finder, "find_spec", None)
-            spec = None if find is None else find(module, path, target)
-            if spec is not None:
-                self._wrap(spec, module)
-                return spec  # type: ignore[no-any-return]  # as the import system asks of all
-        return None
-
-    def _wrap(self, spec: "ModuleSpec", module: str) -> None:
-        loader: Any = spec.loader
-        if loader is None or isinstance(loader, type):  # one of all built-in modules
-            return  # `look` finds the module later
-        try:
-            loader.exec_module = partial(self._load, loader, module, loader.exec_module)
-        except AttributeError:  # a loader that takes none, as above
-            return
-
-    def _load(self, loader: "Any", name: str, load: "Callable[[Any], None]", module: "Any") -> None:
-        vars(loader).pop("exec_module", None)
-        load(module)
-        self._do(name)
 
     def _do(self, module: str) -> None:
         for step in self._awaited.pop(module, {}).values():
