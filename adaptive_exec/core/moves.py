@@ -36,9 +36,7 @@ MOVES_MAX = 2
 def settle_in(state: State, event: BatchOpened) -> None:
     """Plan a new batch and put it where it starts."""
     reopen(state)
-    if (
-        event.single
-    ):  # nobody knows how many calls will be submitted, and a batch stays at its level
+    if event.single:  # nobody knows how many will come, and a batch stays at its level
         event = event._replace(tasks=None)
     shape = BatchShape(event.tasks, event.portable, event.announced)
     plan = make_plan(shape, state.host, state.config, shut=state.shut_levels)

@@ -28,7 +28,6 @@ from adaptive_exec.levels.starter import (
     versions_of,
 )
 from adaptive_exec.levels.waiter import Waiter
-from adaptive_exec.levels.wire import PROTOCOL
 from adaptive_exec.levels.worker import Worker, serve_to_the_end
 from adaptive_exec.levels.zygote_main import be_expendable, open_pidfd, prctl, watch
 from adaptive_exec.program.applied import Applied
@@ -36,6 +35,7 @@ from adaptive_exec.program.c_pickle import dumps, loads
 from adaptive_exec.program.family import adopt_tools, read_family, tell_of_parent
 from adaptive_exec.program.generators import find_generators, reseed
 from adaptive_exec.program.hashes import keep_hash_seed, set_hash_seed
+from adaptive_exec.program.pickling import PROTOCOL
 from adaptive_exec.program.relay import relay
 from adaptive_exec.program.spaces import HERE, start_as
 

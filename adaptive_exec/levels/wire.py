@@ -8,8 +8,8 @@ every worker imports it. Decides nothing.
 
 from collections import deque
 
-from adaptive_exec.program.c_pickle import PickleBuffer, Pickler, dumps, loads
-from adaptive_exec.program.pickling import Notes, Pieces, dump
+from adaptive_exec.program.c_pickle import Pickler, dumps, loads
+from adaptive_exec.program.pickling import PROTOCOL, Notes, Pieces, dump, keeper
 from adaptive_exec.program.places import PLACES
 from adaptive_exec.program.spaces import HERE
 
@@ -19,14 +19,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from adaptive_exec.levels.frames import Frame
+    from adaptive_exec.program.c_pickle import PickleBuffer
     from adaptive_exec.program.spaces import Key
 
     Buffer = bytes | bytearray | memoryview
 
-PROTOCOL = 5
-"""Pickle's protocol with out-of-band buffers (PEP 574), in every Python since 3.8."""
-BUFFER_BYTES = 16 * 1024
-"""Bytes from which a buffer (an array) travels beside the pickle, without a copy."""
 LONG_BYTES = 64 * 1024
 """Bytes from which an object inside a pickle is passed on as it is, not copied into the pickle's
 bytes. Source: the size of a pickle's frame."""
@@ -178,17 +175,6 @@ def are_plain(values: "Iterable[object]") -> bool:
     return PLAIN.issuperset(map(type, values))
 
 
-def _keeper(buffers: "list[Buffer]") -> "Callable[[PickleBuffer], bool]":
-    def keep(buffer: PickleBuffer) -> bool:
-        raw = buffer.raw()
-        if raw.nbytes < BUFFER_BYTES:
-            return True
-        buffers.append(raw)
-        return False
-
-    return keep
-
-
 def _pack(
     value: object, buffers: "list[Buffer]", gather: "Callable[[tuple[Key, ...]], object] | None"
 ) -> list[bytes]:
@@ -197,7 +183,7 @@ def _pack(
         return _dump(value, None)
     mark = len(buffers)
     try:
-        pieces = _dump(value, _keeper(buffers))
+        pieces = _dump(value, keeper(buffers))
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything; by value may do better
         del buffers[mark:]
         return _pack_by_value(value, buffers, gather, error)
@@ -235,7 +221,7 @@ def _pack_by_value(
 ) -> list[bytes]:
     notes = Notes(is_received=HERE.has if gather is None else None)
     try:
-        pieces = dump(value, notes, PROTOCOL, buffers, _keeper(buffers))
+        pieces = dump(value, notes, PROTOCOL, buffers, keeper(buffers))
     except Exception:
         if refused is not None:
             raise refused from None

@@ -28,7 +28,6 @@ from adaptive_exec.levels.wire import (
     HELLO,
     NAMES,
     PLAIN,
-    PROTOCOL,
     RESULTS,
     SETTINGS,
     SKIPPED,
@@ -46,6 +45,7 @@ from adaptive_exec.program.ending import finish
 from adaptive_exec.program.family import live
 from adaptive_exec.program.generators import load_afresh
 from adaptive_exec.program.last_words import LastWords
+from adaptive_exec.program.pickling import PROTOCOL
 from adaptive_exec.program.relay import relay
 from adaptive_exec.program.seeds import in_worker
 from adaptive_exec.program.spaces import HERE, read_entries

@@ -26,9 +26,8 @@ from types import (
 from typing import Any, NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from adaptive_exec.program.c_pickle import PickleBuffer
 from adaptive_exec.program.code import names_in
-from adaptive_exec.program.pickling import Notes, dump
+from adaptive_exec.program.pickling import BUFFER_BYTES, PROTOCOL, Notes, dump, keeper
 from adaptive_exec.program.places import PLACES
 from adaptive_exec.program.shares import Shared
 from adaptive_exec.program.spaces import SHARED, Key
@@ -36,10 +35,6 @@ from adaptive_exec.program.spaces import SHARED, Key
 Buffer = bytes | bytearray | memoryview
 T = TypeVar("T")
 
-PROTOCOL = 5
-"""Pickle's protocol with out-of-band buffers."""
-BUFFER_BYTES = 16 * 1024
-"""Bytes from which a buffer, or a pickle, is laid into shared memory with others."""
 SHARED_FROM_BYTES = 1024 * 1024
 """Bytes of all that a function needs from which the larger parts lie in shared memory.
 
@@ -536,16 +531,8 @@ def _dump(
 ) -> Content:
     PLACES.look()
     buffers: list[Buffer] = []
-
-    def keep(buffer: PickleBuffer) -> bool:
-        raw = buffer.raw()
-        if raw.nbytes < BUFFER_BYTES:
-            return True
-        buffers.append(raw)
-        return False
-
-    keeper = None if in_band else keep
-    pieces = dump(value, notes, PROTOCOL, buffers, keeper, by_identity=by_identity)
+    keep = None if in_band else keeper(buffers)
+    pieces = dump(value, notes, PROTOCOL, buffers, keep, by_identity=by_identity)
     return Content(pieces, buffers)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from adaptive_exec.program.c_pickle import PickleBuffer
     from adaptive_exec.program.spaces import Facts, Key
 
     Buffer = bytes | bytearray | memoryview
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
             """Return an object's."""
 
 
+PROTOCOL = 5
+"""Pickle's protocol with out-of-band buffers (PEP 574), in every Python since 3.8."""
+BUFFER_BYTES = 16 * 1024
+"""Bytes from which a buffer (an array) travels beside the pickle, without a copy."""
 _Wrapper = type(functools.lru_cache(abs))
 _OURS = frozenset({"__name__", "__package__", "__file__", "__spec__", "__loader__", "__builtins__"})
 """Names that a module has before anything is sent."""
@@ -326,6 +331,23 @@ def dump(
             message = f"{missing}; it is needed for classes of {spaces.MAIN}"
             raise TypeError(message) from missing
         return _run(heavy, value, notes, protocol, keep, by_identity=by_identity)
+
+
+def keeper(buffers: "list[Buffer]") -> "Callable[[PickleBuffer], bool]":
+    """Return what takes large buffers that are not to be in a pickle, as `pickle` asks for it.
+
+    Args:
+        buffers: Where they are put.
+    """
+
+    def keep(buffer: "PickleBuffer") -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < BUFFER_BYTES:
+            return True
+        buffers.append(raw)
+        return False
+
+    return keep
 
 
 def _run(
