@@ -509,12 +509,17 @@ def test_a_chunk_that_runs_for_long_lets_others_begin_before_it_ends():
     assert counts[-1] == 8
 
 
-def test_few_tasks_in_threads_begin_one_by_one_where_memory_is_short():
+def begin_few_in_threads() -> World:
     world = World(Config(), make_host(cores=4, available=GIB, limit=GIB))
     world.open(tasks=3, chunk_tasks=1)
     world.arrive(1, 3)
     for worker in list(world.starting):
         world.ready(worker, size_bytes=0)
+    return world
+
+
+def test_few_tasks_in_threads_begin_one_by_one_where_memory_is_short():
+    world = begin_few_in_threads()
     assert len(world.chunks) == 1
 
     (number, chunk), *_ = world.chunks.items()
@@ -528,11 +533,7 @@ def test_few_tasks_in_threads_begin_one_by_one_where_memory_is_short():
 
 
 def test_few_small_tasks_in_threads_run_together_once_that_is_seen():
-    world = World(Config(), make_host(cores=4, available=GIB, limit=GIB))
-    world.open(tasks=3, chunk_tasks=1)
-    world.arrive(1, 3)
-    for worker in list(world.starting):
-        world.ready(worker, size_bytes=0)
+    world = begin_few_in_threads()
     worker = next(iter(world.chunks.values())).order.worker
     world.wait(0.6)
     look(world, GIB, sizes=((worker, MIB),))
