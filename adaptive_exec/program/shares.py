@@ -5,11 +5,28 @@ tasks run in the caller's own process they get the object itself.
 """
 
 from itertools import count
-from typing import Any, Generic, NoReturn, TypeVar
 
-from adaptive_exec.program.spaces import SHARED, Key
+from adaptive_exec.program.spaces import SHARED
 
-T = TypeVar("T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Generic, NoReturn, TypeVar
+
+    from adaptive_exec.program.spaces import Key
+
+    T = TypeVar("T")
+else:  # `typing` costs each zygote 5 ms
+    T = None
+
+    class Generic:
+        """Stands for what only type checkers need."""
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, _: object) -> type:
+            """Return the class itself, whatever it is of."""
+            return cls
+
 
 DEPTH = 8
 """Levels of lists, tuples, sets and dictionaries in which tasks in this process find handles."""
@@ -24,7 +41,7 @@ class Shared(Generic[T]):
 
     __slots__ = ("__weakref__", "_held", "_key", "value")
 
-    def __init__(self, value: T, number: int, held: object) -> None:
+    def __init__(self, value: "T", number: int, held: object) -> None:
         self.value = value
         self._key = SHARED, str(number)
         self._held = held
@@ -35,7 +52,7 @@ class Shared(Generic[T]):
         return f"<Shared {type(self.value).__name__}>"
 
     @property
-    def key(self) -> Key:
+    def key(self) -> "Key":
         """By what workers know the object."""
         return self._key
 
@@ -48,7 +65,7 @@ class Shared(Generic[T]):
         """Hold the copy for workers no longer."""
         self._held = None
 
-    def __reduce__(self) -> NoReturn:
+    def __reduce__(self) -> "NoReturn":
         """Refuse to travel otherwise than to a worker."""
         message = "a shared handle travels only to workers of its program, in what tasks are given"
         raise TypeError(message)
@@ -57,7 +74,7 @@ class Shared(Generic[T]):
         _alive.discard(int(self._key[1]))
 
 
-def hold(value: T) -> Shared[T]:
+def hold(value: "T") -> "Shared[T]":
     """Make a handle where there are no workers."""
     return Shared(value, next(_without_workers), None)
 
@@ -71,7 +88,7 @@ def has_any() -> bool:
     return bool(_alive)
 
 
-def unwrap(value: Any, depth: int = DEPTH) -> Any:
+def unwrap(value: "Any", depth: int = DEPTH) -> "Any":
     """Put objects in the place of their handles, in collections of the built-in types, too."""
     kind = value.__class__
     if kind is Shared:
