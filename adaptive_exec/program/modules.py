@@ -8,6 +8,7 @@ nothing travels. Imports little, since every worker imports it.
 
 import os
 import sys
+from operator import itemgetter
 from types import CodeType, FunctionType, ModuleType
 
 from adaptive_exec.program.places import PLACES
@@ -45,6 +46,41 @@ _OURS = "adaptive_exec"
 _seen: dict[str, bool] = {}
 
 
+class Glimpse:
+    """Sees whether what may be a setting in a module is another object than before.
+
+    Functions, classes and imported modules are most of what a module has, and are not looked at.
+
+    Args:
+        space: The module's names.
+        names: Those that are looked at.
+    """
+
+    __slots__ = ("_get", "_ids", "_size", "_space", "collections")
+
+    def __init__(
+        self, space: "dict[str, Any]", names: list[str], collections: "list[tuple[Any, Any]]"
+    ) -> None:
+        self._space = space
+        self._size = len(space)
+        self._get = itemgetter(*names, *names[:1]) if names else None  # of one it makes no tuple
+        self._ids = self._look()
+        self.collections = collections
+
+    def is_same(self) -> bool:
+        """Say whether it is; 0.5 us for ten names.
+
+        Raises:
+            Exception: A name has gone, or a collection cannot be compared.
+        """
+        if len(self._space) != self._size or self._look() != self._ids:
+            return False
+        return all(value == copy for value, copy in self.collections)
+
+    def _look(self) -> list[int]:
+        return [] if self._get is None else list(map(id, self._get(self._space)))
+
+
 class Watched:
     """What was read of one module.
 
@@ -52,9 +88,10 @@ class Watched:
         ids: The identities of all its values, in order.
         collections: Those among the simple ones, each with a copy.
         facts: Its simple values by name, and the names of others that are no code.
+        glimpse: Sees at less cost whether any but code has changed.
     """
 
-    __slots__ = ("collections", "facts", "ids")
+    __slots__ = ("collections", "facts", "glimpse", "ids")
 
     def __init__(self, module: ModuleType) -> None:
         space = vars(module)
@@ -70,6 +107,7 @@ class Watched:
             if name not in simple and not name.startswith("__") and not isinstance(value, _CODE)
         )
         self.facts = ({name: _copy(value) for name, value in simple.items()}, others)
+        self.glimpse = Glimpse(space, [*simple, *others], self.collections)
 
 
 def is_same_space(

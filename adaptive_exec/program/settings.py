@@ -14,7 +14,7 @@ from time import monotonic
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from adaptive_exec.program.modules import Watched, is_same_space, own_modules
+from adaptive_exec.program.modules import Glimpse, Watched, is_same_space, own_modules
 from adaptive_exec.program.pickles import dump, dump_plain
 from adaptive_exec.program.table import NOT_READ, ROWS, Row
 
@@ -24,11 +24,6 @@ again for a submitted call; a map reads all."""
 QUICK_SECONDS = 0.001
 """Seconds for which the rest is not read again for a call among others that are open: a read per
 call would take a tenth of what a tiny one takes."""
-GLANCE_SECONDS = 100e-6
-"""Seconds that a glance at modules may take so that each call among others has one; 3 us in a small
-program, 800 us with 300 modules of its own, which would make calls 20 times as slow."""
-GLANCE_SHARE = 10
-"""Longer ones come after so many times what they take beyond that."""
 REGISTERED, MODULE = "registered ", "module "
 """Beginnings of the names of settings that are not in the table."""
 _LOGGER = logging.getLogger("adaptive_exec")
@@ -75,6 +70,7 @@ class _State(NamedTuple):
         looks: How to read each row that is quick, how to compare, and what to compare with.
         sharp: Those of them that are read for each call.
         spaces: Each of the user's modules' names, their values' identities, and its collections.
+        glimpses: What sees at less cost whether any but code has changed in them.
         module_count: How many modules were loaded.
         looked_at: Monotonic seconds at which the quick rows were read.
         slow_at: The same of the slow ones.
@@ -86,6 +82,7 @@ class _State(NamedTuple):
     looks: list[_Look]
     sharp: list[_Look]
     spaces: list[tuple[dict[str, Any], list[int], list[tuple[Any, Any]]]]
+    glimpses: list[Glimpse]
     module_count: int
     looked_at: float
     slow_at: float
@@ -96,7 +93,7 @@ class _Registered(NamedTuple):
     apply: Callable[[Any], object]
 
 
-_state = _State(Settings(0, {}, b""), {}, {}, [], [], [], -1, float("-inf"), float("-inf"))
+_state = _State(Settings(0, {}, b""), {}, {}, [], [], [], [], -1, float("-inf"), float("-inf"))
 _registered: dict[str, _Registered] = {}
 
 
@@ -175,26 +172,9 @@ def read_for_call(*, is_alone: bool) -> Settings:
     """
     state = _state
     now = monotonic()
-    if not is_alone and now < state.looked_at + QUICK_SECONDS and _are_same_at_a_glance(state, now):
+    if not is_alone and now < state.looked_at + QUICK_SECONDS and _are_same_at_a_glance(state):
         return state.settings
     return _look(state, is_slow=now > state.slow_at + SLOW_SECONDS)
-
-
-class _Glance:
-    """When modules were glanced at, and how long that takes; one pause in it adds little."""
-
-    def __init__(self) -> None:
-        self.until = self.seconds = 0.0
-
-    def is_recent(self, now: float) -> bool:
-        return now < self.until
-
-    def took(self, seconds: float, now: float) -> None:
-        self.seconds = min(seconds, 2 * self.seconds + GLANCE_SECONDS / 2)
-        self.until = now + GLANCE_SHARE * max(0.0, self.seconds - GLANCE_SECONDS)
-
-
-_glance = _Glance()
 
 
 def _look(state: _State, *, is_slow: bool) -> Settings:
@@ -213,16 +193,14 @@ def _are_same(state: _State, looks: "list[_Look]") -> bool:
     return _are_rows_same(state, looks) and _are_modules_same(state)
 
 
-def _are_same_at_a_glance(state: _State, now: float) -> bool:
-    """Say the same of what is set from call to call, and of modules unless they are very many."""
+def _are_same_at_a_glance(state: _State) -> bool:
+    """Say the same of what is set from call to call, but for functions, classes and imports."""
     if not _are_rows_same(state, state.sharp):
         return False
-    if _glance.is_recent(now):
-        return True
-    is_same = _are_modules_same(state)
-    after = monotonic()
-    _glance.took(after - now, after)
-    return is_same
+    try:
+        return all(map(Glimpse.is_same, state.glimpses))
+    except Exception:  # noqa: BLE001  # as in `_are_modules_same`
+        return False
 
 
 def _are_rows_same(state: _State, looks: "list[_Look]") -> bool:
@@ -239,14 +217,9 @@ def _are_rows_same(state: _State, looks: "list[_Look]") -> bool:
 
 def _are_modules_same(state: _State) -> bool:
     try:
-        for space, ids, collections in state.spaces:
-            if ids != list(map(id, space.values())):
-                return False
-            if collections and not all(value == copy for value, copy in collections):
-                return False
+        return all(itertools.starmap(is_same_space, state.spaces))
     except Exception:  # noqa: BLE001  # another thread changes it, or it cannot be compared
         return False
-    return True
 
 
 def _read(state: _State, now: float, asked: dict[str, bytes]) -> Settings:
@@ -274,6 +247,7 @@ def _read(state: _State, now: float, asked: dict[str, bytes]) -> Settings:
             for name, module in modules.items()
             if name in watched
         ],
+        [watched[name].glimpse for name in modules if name in watched],
         len(sys.modules),
         now,
         now,
