@@ -25,7 +25,7 @@ def launch(
     """Send tasks `tasks[0]` to `tasks[1]` - 1 to an idle worker as one chunk."""
     start, stop = tasks
     worker, level = roster.idle[-1], roster.level
-    chunk = next(state.chunk_ids)
+    chunk = state.new_chunk_id()
     order = SendChunk(chunk, level, worker, batch.id, start, stop, attempt)
     flight = Flight(order, is_suspect=is_suspect)
     flight.since = state.now

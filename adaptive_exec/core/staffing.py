@@ -98,7 +98,7 @@ def _may_grow(state: State, roster: Roster) -> bool:
 def _order(state: State, roster: Roster, missing: int) -> None:
     if not has_share(state, roster):
         return
-    workers = tuple(next(state.worker_ids) for _ in range(missing))
+    workers = tuple(state.new_worker_id() for _ in range(missing))
     roster.order(workers)
     roster.start_after = 0.0
     if roster.state == "closed":

@@ -4,8 +4,6 @@ Decides nothing. What is written to `orders` while an event is handled is what t
 do, in that order.
 """
 
-from itertools import count
-
 from adaptive_exec.config import LEVELS, SHARE_WAIT_SECONDS, UNKNOWN_TASK_BYTES, Config
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
@@ -122,8 +120,17 @@ class State:
         self.is_recording_full = self.is_setting_full = False
         self.trim_after = 0.0
         self.starved_at: float | None = None
-        self.chunk_ids = count(1)
-        self.worker_ids = count(1)
+        self.last_chunk_id = self.last_worker_id = 0
+
+    def new_chunk_id(self) -> int:
+        """Give an id that no chunk of this run had before."""
+        self.last_chunk_id += 1
+        return self.last_chunk_id
+
+    def new_worker_id(self) -> int:
+        """Give an id that no worker of this run had before."""
+        self.last_worker_id += 1
+        return self.last_worker_id
 
     @property
     def is_watching(self) -> bool:
