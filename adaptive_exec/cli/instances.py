@@ -24,6 +24,7 @@ from adaptive_exec.cli.summary import SUMMARY_VARIABLE, Line, read_summary, tabl
 from adaptive_exec.config import REAP_SECONDS
 from adaptive_exec.display import note
 from adaptive_exec.host.tree import read_tree_bytes
+from adaptive_exec.system.processes import PR_SET_PDEATHSIG, prctl
 
 LOOK_SECONDS: Final = 0.1
 """Seconds between two looks at whether an instance has ended."""
@@ -34,8 +35,6 @@ DRAIN_SECONDS: Final = 1.0
 open."""
 WEIGH_SECONDS: Final = 0.25
 """Seconds between two looks at what all instances hold of memory; one takes 0.1 ms a process."""
-PR_SET_PDEATHSIG: Final = 1
-"""Source: linux/prctl.h."""
 READ_BYTES: Final = 65_536
 """Bytes read at once."""
 
@@ -100,12 +99,8 @@ def run_instances(options: RunOptions, more: Mapping[str, str] | None = None) ->
 
 def end_with_parent() -> None:
     """Ask Linux to send this instance SIGTERM when the command that started it is gone."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    if sys.platform == "linux":
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class _Crowd:

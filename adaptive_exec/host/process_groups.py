@@ -12,9 +12,8 @@ from typing import Final, NamedTuple
 
 from adaptive_exec.config import KIB
 from adaptive_exec.host.reading import number_after, read_file, whole
+from adaptive_exec.system.processes import GROUP, PARENT, RESIDENT, STATE, read_stat
 
-_STATE, _PARENT, _GROUP, _RESIDENT = 0, 1, 2, 21
-"""Positions in /proc/<pid>/stat, counted from the state, which is field 3."""
 _ANCESTORS_MAX: Final = 64
 """Generations that are followed; a deeper tree counts with its nearest known ancestor."""
 
@@ -81,12 +80,12 @@ def _members() -> dict[int, Member]:
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            words = (read_file(f"/proc/{name}/stat") or b"").rpartition(b")")[2].split()
-            if len(words) > _RESIDENT and words[_STATE] != b"Z":
+            words = read_stat(int(name))
+            if len(words) > RESIDENT and words[STATE] != b"Z":
                 found[int(name)] = Member(
-                    whole(words[_PARENT]) or 0,
-                    whole(words[_GROUP]) or 0,
-                    (whole(words[_RESIDENT]) or 0) * page_bytes,
+                    whole(words[PARENT]) or 0,
+                    whole(words[GROUP]) or 0,
+                    (whole(words[RESIDENT]) or 0) * page_bytes,
                 )
     return found
 

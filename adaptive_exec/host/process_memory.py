@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from adaptive_exec.config import KIB
 from adaptive_exec.host.reading import number_after, read_file
+from adaptive_exec.system.processes import STATE, read_stat
 
 _RESET_PEAK: Final = b"5"
 """What to write to clear_refs to make VmHWM equal to the present size (Linux 4.0)."""
@@ -41,15 +42,13 @@ def read_process(pid: int) -> ProcessMemory | None:
         What was readable, or None where nothing was.
     """
     status = read_file(f"/proc/{pid}/status")
-    stat = read_file(f"/proc/{pid}/stat")
-    if status is None and stat is None:
+    words = read_stat(pid)
+    if status is None and not words:
         return None
-    # The program's name is in parentheses and may hold spaces and parentheses itself.
-    words = (stat or b"").rpartition(b")")[2].split()
     return ProcessMemory(
         resident_bytes=_kilobytes(status, b"VmRSS:"),
         peak_bytes=_kilobytes(status, b"VmHWM:"),
-        state=words[0].decode("ascii", "replace") if words else None,
+        state=words[STATE].decode("ascii", "replace") if words else None,
     )
 
 

@@ -13,9 +13,8 @@ from typing import Any, Final
 
 from adaptive_exec.config import OUTLYING_BYTES, PART_BYTES, SQUEEZE_RATIO, SQUEEZE_SAMPLE_BYTES
 from adaptive_exec.errors import TaskError, WorkerTraceback
+from adaptive_exec.system.pickles import PROTOCOL, dump_by_value
 
-PROTOCOL: Final = 5
-"""Pickle's protocol with out-of-band buffers (PEP 574), in every Python since 3.8."""
 PLAIN: Final = frozenset({int, float, str, bytes, bool, type(None)})
 """Types of which many values go into one pickle: they always can, and share nothing."""
 RAW, ZLIB = 0, 1
@@ -162,11 +161,6 @@ def does_squeezing_pay(raw: memoryview) -> bool:
 
 def _pack_by_value(value: object, refused: Exception) -> bytes:
     try:
-        import cloudpickle  # 20 ms, only where it is needed
-    except ImportError:
-        raise refused from None
-    try:
-        body: bytes = cloudpickle.dumps(value, PROTOCOL)
+        return dump_by_value(value)
     except Exception:  # noqa: BLE001  # as above; what plain pickle said is the clearer one
         raise refused from None
-    return body

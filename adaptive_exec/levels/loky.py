@@ -23,21 +23,21 @@ from adaptive_exec.levels.starter import (
     StarterEvents,
     Terms,
     cap_inner_threads,
-    kill_group,
     make_slate,
     versions_of,
 )
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.worker import Worker, serve_to_the_end
-from adaptive_exec.levels.zygote_main import be_expendable, open_pidfd, prctl, watch
+from adaptive_exec.levels.zygote_main import be_expendable, watch
 from adaptive_exec.program.applied import Applied
 from adaptive_exec.program.c_pickle import dumps, loads
 from adaptive_exec.program.family import adopt_tools, read_family, tell_of_parent
 from adaptive_exec.program.generators import find_generators, reseed
 from adaptive_exec.program.hashes import keep_hash_seed, set_hash_seed
-from adaptive_exec.program.pickling import PROTOCOL
 from adaptive_exec.program.relay import relay
 from adaptive_exec.program.spaces import HERE, start_as
+from adaptive_exec.system.pickles import PROTOCOL
+from adaptive_exec.system.processes import PR_SET_PDEATHSIG, kill_group, open_pidfd, prctl
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -311,7 +311,7 @@ def serve(  # noqa: PLR0915  # a line for each thing to be set up
     os.setpgid(0, 0)
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a program may hand down that it is ignored
-    prctl(1, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     parent_fd = open_pidfd(parent)
     if os.getppid() != parent:
         os._exit(1)

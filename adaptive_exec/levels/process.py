@@ -64,7 +64,7 @@ from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.ring import Ear, Said, name_spill
 from adaptive_exec.levels.sizes import read_size
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
-from adaptive_exec.levels.starter import Relayed, Seat, Starter, Terms, is_stopped
+from adaptive_exec.levels.starter import Relayed, Seat, Starter, Terms
 from adaptive_exec.levels.told import ToldNames
 from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter
@@ -89,6 +89,7 @@ from adaptive_exec.program.names import Entry
 from adaptive_exec.program.settings import Settings, newest_settings
 from adaptive_exec.program.spaces import Key, main_facts
 from adaptive_exec.program.voice import utter
+from adaptive_exec.system.processes import is_stopped
 
 LEVEL = "process"
 ZYGOTE, BARE_ZYGOTE, LOKY = "zygote", "bare zygote", "loky"

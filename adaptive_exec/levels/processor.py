@@ -11,10 +11,8 @@ import os
 from typing import Final
 
 from adaptive_exec.config import CORE_IDLE_SHARE
+from adaptive_exec.system.processes import TIMES, read_stat
 
-_TIMES: Final = slice(11, 15)
-"""Positions in /proc/<pid>/stat, counted from the state, of the time of the process and of its
-children that have ended, each for the program and for the kernel."""
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PROCESSES_MAX: Final = 256
 """Processes of one worker that are counted; one with more is not taken for one that waits."""
@@ -43,8 +41,10 @@ def read_used_seconds(pid: int) -> float | None:
 
 
 def _own_seconds(pid: int) -> float:
-    words = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    used = sum(map(int, words[_TIMES])) / _TICKS_PER_SECOND
+    times = read_stat(pid)[TIMES]
+    if not times:
+        raise ProcessLookupError(pid)
+    used = sum(map(int, times)) / _TICKS_PER_SECOND
     threads = os.listdir(f"/proc/{pid}/task")
     return used + CORE_IDLE_SHARE * sum(_queued_seconds(pid, thread) for thread in threads)
 

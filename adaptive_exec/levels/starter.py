@@ -5,7 +5,6 @@ A starter gives a worker a socket and a slate and says how it fares; it does not
 
 import _socket
 import os
-import signal
 from typing import NamedTuple, Protocol
 
 from adaptive_exec.config import SLATE_BYTES
@@ -178,33 +177,3 @@ def cap_inner_threads(count: int) -> dict[str, str]:
     """
     wanted = dict.fromkeys(unset_variables(), str(count))
     return wanted if _QUIET_ARROW[0] in os.environ else {**wanted, _QUIET_ARROW[0]: _QUIET_ARROW[1]}
-
-
-def kill_group(pid: int) -> None:
-    """Kill a worker and all in its process group; one that is gone is gone."""
-    for kill in (os.killpg, os.kill):
-        try:
-            kill(pid, signal.SIGKILL)
-        except OSError:
-            continue
-
-
-def started_ticks(pid: int) -> int:
-    """Return when a process began, in clock ticks since the boot; 0 where it cannot be read.
-
-    Source: man 5 proc_pid_stat, field 22.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return int(file.read(1024).rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
-def is_stopped(pid: int) -> bool:
-    """Say whether a process stands still for a signal (state T); False where it cannot be read."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split(None, 1)[0] in (b"T", b"t")
-    except (OSError, IndexError):
-        return False

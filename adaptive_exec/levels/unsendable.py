@@ -17,7 +17,7 @@ from adaptive_exec.levels.base import FULL, ONE
 from adaptive_exec.levels.functions import PROGRAM
 from adaptive_exec.levels.tasks import is_from_signal
 from adaptive_exec.program.code import names_in
-from adaptive_exec.program.pickling import PROTOCOL
+from adaptive_exec.system.pickles import PROTOCOL
 
 SEARCH_SECONDS = 1.0
 """Seconds that a search may take: packing 100 MB takes 0.1 s, and each step packs less."""

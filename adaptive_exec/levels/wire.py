@@ -9,9 +9,10 @@ every worker imports it. Decides nothing.
 from collections import deque
 
 from adaptive_exec.program.c_pickle import Pickler, dumps, loads
-from adaptive_exec.program.pickling import PROTOCOL, Notes, Pieces, dump, keeper
+from adaptive_exec.program.pickling import Notes, Pieces, dump, keeper
 from adaptive_exec.program.places import PLACES
 from adaptive_exec.program.spaces import HERE
+from adaptive_exec.system.pickles import PROTOCOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -45,10 +45,10 @@ from adaptive_exec.program.ending import finish
 from adaptive_exec.program.family import live
 from adaptive_exec.program.generators import load_afresh
 from adaptive_exec.program.last_words import LastWords
-from adaptive_exec.program.pickling import PROTOCOL
 from adaptive_exec.program.relay import relay
 from adaptive_exec.program.seeds import in_worker
 from adaptive_exec.program.spaces import HERE, read_entries
+from adaptive_exec.system.pickles import PROTOCOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -44,10 +44,7 @@ from adaptive_exec.levels.starter import (
     StarterEvents,
     Terms,
     cap_inner_threads,
-    is_stopped,
-    kill_group,
     make_slate,
-    started_ticks,
     versions_of,
 )
 from adaptive_exec.levels.waiter import Waiter
@@ -63,10 +60,10 @@ from adaptive_exec.levels.zygote_main import (
     MESSAGE_BYTES,
     QUIT,
     REFUSED,
-    open_pidfd,
 )
 from adaptive_exec.program.family import number_worker, read_family
 from adaptive_exec.program.hashes import set_hash_seed
+from adaptive_exec.system.processes import is_stopped, kill_group, open_pidfd, started_ticks
 
 LOADING_SHARE = 0.02
 """Share of the processor above which a zygote that loads for long is at work, and waited for."""

@@ -28,6 +28,14 @@ from adaptive_exec.program.generators import find_generators, reseed
 from adaptive_exec.program.hashes import keep_hash_seed
 from adaptive_exec.program.relay import relay
 from adaptive_exec.program.spaces import HERE, start_as
+from adaptive_exec.system.processes import (
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_DUMPABLE,
+    PR_SET_PDEATHSIG,
+    kill_group,
+    open_pidfd,
+    prctl,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +72,6 @@ DESCRIPTORS_MAX = 4096
 """Descriptors that a fresh interpreter can have open at most; it has a dozen."""
 _WATCH_SECONDS = 0.25
 """Seconds between looks for the parent where the kernel has no pidfd."""
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
 _WAIT_MILLISECONDS = 5000
 """Milliseconds; the longest wait in the loop. Every wait has a bound."""
 
@@ -83,7 +90,7 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
         os.environ.pop(name, None)
     keep_hash_seed(settings["hash_seed"])
     watch_parent = open_pidfd(settings["parent"])
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     be_expendable(ZYGOTE_SCORE)
     if os.getppid() != settings["parent"]:
         os._exit(1)
@@ -98,10 +105,10 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
     if watcher:
         os.kill(watcher, signal.SIGKILL)
         os.waitpid(watcher, 0)
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     if watch_parent >= 0:
         prctl(
-            _PR_SET_PDEATHSIG, 0
+            PR_SET_PDEATHSIG, 0
         )  # it fires when the thread that started us ends; from here on the pidfd tells
     zygote.serve()
 
@@ -276,13 +283,13 @@ class Zygote:
             self._answer((REFUSED, worker, error.errno, text))
             return
         self._answer((BECAME, worker, os.getpid()))
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         self._work(worker, descriptors)
 
     def _become_worker(self, worker: int, descriptors: "list[int]") -> None:
         try:
             _set_group(0)
-            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != self._settings["self"]:
                 os._exit(1)
             self._control.close()
@@ -329,12 +336,12 @@ class Zygote:
 
     def _kill(self, worker: int) -> None:
         if worker in self._workers:
-            _kill_group(self._workers[worker][0])
+            kill_group(self._workers[worker][0])
 
     def _bury(self, worker: int) -> None:
         """Reap a worker that has ended, with all that it left behind in its group, and report."""
         pid, pidfd = self._workers.pop(worker)
-        _kill_group(pid)
+        kill_group(pid)
         try:
             _, status, usage = os.wait4(pid, 0)
             peak_bytes = usage.ru_maxrss * 1024
@@ -366,7 +373,7 @@ class Zygote:
     def _end_all(self) -> "NoReturn":
         """The parent is gone: nothing may run on."""
         for pid, _ in self._workers.values():
-            _kill_group(pid)
+            kill_group(pid)
         if leads_group():
             os.killpg(0, signal.SIGKILL)  # with us all that loading had started
         os._exit(0)
@@ -493,38 +500,11 @@ def _python_threads() -> "dict[int, str]":
     return {one.native_id: str(one.name) for one in threads if one.native_id is not None}
 
 
-def prctl(option: int, value: int) -> None:
-    """Call Linux's prctl; where it cannot be called, nothing happens."""
-    try:
-        import _ctypes  # `ctypes` costs 2 ms more, and some Pythons have neither
-
-        library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is this program itself
-        _ctypes.call_function(_ctypes.dlsym(library, "prctl"), (option, int(value), 0, 0, 0))
-    except (ImportError, AttributeError, OSError):
-        return
-
-
-def open_pidfd(pid: int) -> int:
-    """Return a descriptor that is readable once a process has ended; -1 where there is none."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return -1
-
-
 def _set_group(pid: int) -> None:
     try:
         os.setpgid(pid, pid)
     except OSError:
         return  # it has set it itself, or is gone
-
-
-def _kill_group(pid: int) -> None:
-    for kill in (os.killpg, os.kill):
-        try:
-            kill(pid, signal.SIGKILL)
-        except OSError:
-            continue
 
 
 def _flush(stream: "Any") -> None:
@@ -536,7 +516,7 @@ def _flush(stream: "Any") -> None:
 
 def be_expendable(score: bytes = ORPHAN_SCORE) -> None:
     """Have the kernel's out-of-memory killer take this process before its parent."""
-    prctl(_PR_SET_DUMPABLE, 1)
+    prctl(PR_SET_DUMPABLE, 1)
     try:
         descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
     except OSError:

@@ -10,10 +10,10 @@ import sys
 from functools import partial
 
 from adaptive_exec.program.modules import apply_module
-from adaptive_exec.program.pickles import loads
 from adaptive_exec.program.table import ROWS, homes_of_filters
 from adaptive_exec.program.variables import set_pending
 from adaptive_exec.program.waiting import Arrivals
+from adaptive_exec.system.pickles import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import os
 import sys
 
 from adaptive_exec.program.arrivals import when_imported
+from adaptive_exec.system.processes import open_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,10 +154,8 @@ def _enter(process: "Any", facts: "Facts", identity: "tuple[int, ...]") -> None:
 
 def _open_sentinel(pid: int) -> "int | None":
     """Return a descriptor that is readable once a process has ended; None where there is none."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return None
+    descriptor = open_pidfd(pid)
+    return None if descriptor < 0 else descriptor
 
 
 def _share_tracker(module: "Any", facts: "Facts") -> None:

@@ -27,10 +27,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from adaptive_exec.program.code import names_in
-from adaptive_exec.program.pickling import BUFFER_BYTES, PROTOCOL, Notes, dump, keeper
+from adaptive_exec.program.pickling import BUFFER_BYTES, Notes, dump, keeper
 from adaptive_exec.program.places import PLACES
 from adaptive_exec.program.shares import Shared
 from adaptive_exec.program.spaces import SHARED, Key
+from adaptive_exec.system.pickles import PROTOCOL
 
 Buffer = bytes | bytearray | memoryview
 T = TypeVar("T")

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
             """Return an object's."""
 
 
-PROTOCOL = 5
-"""Pickle's protocol with out-of-band buffers (PEP 574), in every Python since 3.8."""
 BUFFER_BYTES = 16 * 1024
 """Bytes from which a buffer (an array) travels beside the pickle, without a copy."""
 _Wrapper = type(functools.lru_cache(abs))

@@ -22,6 +22,7 @@ from adaptive_exec.program.words import (
     RECORD,
     WARNING,
 )
+from adaptive_exec.system.pickles import PROTOCOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ HELD_CHARACTERS_MAX = 4096
 """Characters of a line that is not at its end which are held back."""
 MESSAGE_CHARACTERS_MAX = 1 << 20
 """Characters of a log message."""
-_PROTOCOL = 5
 
 
 class Relay:
@@ -344,7 +344,7 @@ def pack_record(record: "Any") -> bytes:
         rich["exc_info"] = (exc_info[0], exc_info[1], None)
     packed = {name: _pack(value) for name, value in rich.items()}
     facts["msg"] = message[:MESSAGE_CHARACTERS_MAX]
-    return dumps((facts, packed), _PROTOCOL)
+    return dumps((facts, packed), PROTOCOL)
 
 
 def _describe(exc_info: "Any") -> str:
@@ -365,7 +365,7 @@ def pack_warning(message: "Any") -> bytes:
     from _pickle import dumps
 
     facts = (str(message.message), str(message.filename), int(message.lineno or 0), message.line)
-    return dumps((facts, _pack((message.message, message.category))), _PROTOCOL)
+    return dumps((facts, _pack((message.message, message.category))), PROTOCOL)
 
 
 def _pack(value: object) -> bytes:
@@ -373,7 +373,7 @@ def _pack(value: object) -> bytes:
     from _pickle import dumps
 
     try:
-        return bytes(dumps(value, _PROTOCOL))
+        return bytes(dumps(value, PROTOCOL))
     except Exception:  # noqa: BLE001  # the user's classes
         return b""
 

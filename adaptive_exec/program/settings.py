@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from adaptive_exec.program.modules import Glimpse, Watched, is_same_space, own_modules
-from adaptive_exec.program.pickles import dump, dump_plain
 from adaptive_exec.program.table import NOT_READ, ROWS, Row
+from adaptive_exec.system.pickles import dump, dump_plain
 
 SLOW_SECONDS = 0.01
 """Seconds for which what takes longer to read (the umask, what users have registered) is not read

@@ -9,7 +9,7 @@ from contextvars import Context, ContextVar, copy_context
 from types import ModuleType
 
 from adaptive_exec.program.modules import own_modules
-from adaptive_exec.program.pickles import dump, loads
+from adaptive_exec.system.pickles import dump, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

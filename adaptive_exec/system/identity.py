@@ -10,11 +10,11 @@ Source: proc_pid_stat(5), fields 3 and 22; pid_namespaces(7); time_namespaces(7)
 import os
 from typing import Final, NamedTuple
 
-_STATE, _STARTED = 0, 19
-"""Positions in /proc/<pid>/stat, counted from the state, which is field 3 of 52."""
-_ENDED: Final = frozenset("ZXx")
+from adaptive_exec.system.processes import STARTED, STATE, read_stat
+
+_ENDED: Final = frozenset((b"Z", b"X", b"x"))
 """States of a process that runs no code any more: its parent has not asked for its end yet."""
-_STAT_BYTES: Final = 4096
+_NAME_BYTES: Final = 4096
 _BOOT: Final = "/proc/sys/kernel/random/boot_id"
 _MACHINE: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
@@ -127,14 +127,14 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _look(pid: int) -> tuple[str, int] | None:
+def _look(pid: int) -> tuple[bytes, int] | None:
     """Return state and start of a process, None where /proc does not tell."""
     if not _is_proc_ours():
         return None
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    if len(fields) <= _STARTED:
+    words = read_stat(pid)
+    if len(words) <= STARTED:
         return None
-    return fields[_STATE], int(fields[_STARTED])
+    return words[STATE], int(words[STARTED])
 
 
 def _is_proc_ours() -> bool:
@@ -171,7 +171,7 @@ def _read(path: str) -> str:
     except OSError:
         return ""
     try:
-        return os.read(descriptor, _STAT_BYTES).decode(errors="replace").strip()
+        return os.read(descriptor, _NAME_BYTES).decode(errors="replace").strip()
     except OSError:
         return ""
     finally:

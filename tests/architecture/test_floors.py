@@ -34,6 +34,19 @@ MAY_NEST = {"cli", "executor"}
 """Groups that may import ours inside a function: the command to start fast, the front door because
 a host without sockets has no process level. It counts as at the top."""
 
+CALLED_IN_SYSTEM = {
+    "killpg": {
+        # the sentinel is run as a file and loads nothing of the package
+        "adaptive_exec.supervise.sentinel",
+        # their own group at once, or that of a child which `Popen` has reaped
+        "adaptive_exec.levels.zygote_main", "adaptive_exec.levels.zygote",
+        "adaptive_exec.cli.instances",
+    },
+    "pidfd_open": set(),
+    "flock": {"adaptive_exec.levels.remains"},  # a worker, for which `locks` takes 1 ms
+}  # fmt: skip
+"""What only `system` calls, with the modules that have a reason not to ask it."""
+
 CORE_MAY_IMPORT = {
     "__future__", "bisect", "collections", "collections.abc", "dataclasses", "enum", "functools",
     "heapq", "itertools", "math", "operator", "typing",
@@ -102,6 +115,30 @@ def test_every_module_stands_on_a_floor():
 
 def test_imports_go_down_and_stay_in_their_group():
     assert breaches(TREES) == []
+
+
+def test_the_floor_of_the_operating_system_knows_nothing_of_us():
+    found = [
+        one.target
+        for name in TREES
+        if group_of(name) == "system"
+        for one in own_imports(name, TREES)
+        if group_of(one.target) not in ("system", "")
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("called", CALLED_IN_SYSTEM)
+def test_the_operating_system_is_asked_in_one_place(called: str):
+    found = {
+        name
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == called and group_of(name) != "system"
+    }
+
+    assert found == CALLED_IN_SYSTEM[called]
 
 
 def test_no_imports_go_round_in_a_circle():

@@ -1,4 +1,8 @@
-"""Pickle what a setting is made of, by value where it lives in `__main__`."""
+"""Pickles by reference, and by value what lives in `__main__` or cannot be had by its name.
+
+Where `cloudpickle` is missing there is no pickling by value. What is sent to workers goes another
+way, `program/pickling`, which knows of their modules.
+"""
 
 try:
     from _pickle import dumps, loads  # `pickle` also imports `re`
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["dump", "dump_plain", "loads"]
 
 PROTOCOL = 5
+"""Pickle's protocol with out-of-band buffers (PEP 574), in every Python since 3.8."""
 _MAIN = b"__main__"
 
 
@@ -29,15 +34,22 @@ def dump(value: "Any") -> bytes:
     try:
         body = dumps(value, PROTOCOL)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; cloudpickle may do better
-        return _dump_by_value(value, None)
-    return _dump_by_value(value, body) if _MAIN in body else body
-
-
-def _dump_by_value(value: "Any", body: bytes | None) -> bytes:
-    try:
-        import cloudpickle
-    except ImportError:
-        if body is None:
-            raise
+        return dump_by_value(value)
+    if _MAIN not in body:
         return body
+    try:
+        return dump_by_value(value)
+    except ImportError:
+        return body
+
+
+def dump_by_value(value: "Any") -> bytes:
+    """Pickle a value with the classes and functions that it needs.
+
+    Raises:
+        ImportError: There is no cloudpickle.
+        Exception: Whatever its own pickling raises.
+    """
+    import cloudpickle  # 20 ms, only where it is needed
+
     return bytes(cloudpickle.dumps(value, PROTOCOL))

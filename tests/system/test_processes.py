@@ -1,0 +1,61 @@
+"""Signals, groups, and what the kernel says of a process."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from adaptive_exec.system import processes
+from tests.levels.leaks import eventually
+
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")  # noqa: PTH110
+
+
+@pytest.fixture
+def sleeper():
+    code = "import time; time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code], process_group=0)
+    yield child
+    child.kill()
+    child.wait()
+
+
+def test_a_process_is_told_from_a_later_one_by_its_start(sleeper):
+    started = processes.started_ticks(sleeper.pid)
+
+    assert 0 < processes.started_ticks(os.getpid()) <= started
+
+    sleeper.kill()
+    sleeper.wait()
+    assert processes.started_ticks(sleeper.pid) != started
+
+
+def test_one_that_stands_still_is_told_from_one_that_sleeps(sleeper):
+    assert not processes.is_stopped(sleeper.pid)
+
+    os.kill(sleeper.pid, signal.SIGSTOP)
+
+    assert eventually(lambda: processes.is_stopped(sleeper.pid), seconds=20)
+
+
+def test_a_group_is_killed_and_its_end_is_seen(sleeper):
+    end = processes.open_pidfd(sleeper.pid)
+
+    processes.kill_group(sleeper.pid)
+
+    assert sleeper.wait(20) == -signal.SIGKILL
+    if end >= 0:
+        assert select.select([end], [], [], 20)[0]
+        os.close(end)
+    processes.kill_group(sleeper.pid)  # gone is gone
+
+
+def test_of_what_is_gone_nothing_is_said(sleeper):
+    sleeper.kill()
+    sleeper.wait()
+
+    assert processes.read_stat(sleeper.pid) == []
+    assert not processes.is_stopped(sleeper.pid)
