@@ -55,7 +55,7 @@ def run_child(code: str, *, missing: str = "", without: str = "") -> list:
 def test_a_snapshot_needs_neither_psutil_nor_loky_nor_resource():
     limit_bytes, cores = run_child(
         """
-from adaptive_exec.host import process_memory
+from adaptive_exec.host import process_groups
 from adaptive_exec.host.snapshot import take_snapshot
 snapshot = take_snapshot()
 print(json.dumps([snapshot.limit_bytes, snapshot.usable_cores]))
@@ -70,7 +70,7 @@ print(json.dumps([snapshot.limit_bytes, snapshot.usable_cores]))
 @pytest.mark.skipif(sys.platform != "linux", reason="needs files that tell")
 def test_what_is_slow_to_import_stays_out_where_the_files_tell():
     loaded = run_child("""
-from adaptive_exec.host import process_memory
+from adaptive_exec.host import process_groups
 from adaptive_exec.host.snapshot import take_snapshot
 before = {"psutil", "loky", "subprocess", "multiprocessing", "logging"} & set(sys.modules)
 take_snapshot()

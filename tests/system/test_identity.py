@@ -125,7 +125,7 @@ def test_a_forked_child_is_another_process():
 @needs_proc
 def test_where_proc_hides_others_a_living_one_is_not_gone(monkeypatch, hidden, is_gone):
     # As with hidepid=2, where another user's process has no folder but has a number.
-    monkeypatch.setattr(identity, "_look", lambda _: None if hidden == "/nowhere" else ("S", 1))
+    monkeypatch.setattr(identity, "_look", lambda _: None if hidden == "/nowhere" else (b"S", 1))
 
     assert is_proved_gone(this_process()._replace(pid=1, started=2)) == is_gone
 

@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,3 +60,16 @@ def test_of_what_is_gone_nothing_is_said(sleeper):
 
     assert processes.read_stat(sleeper.pid) == []
     assert not processes.is_stopped(sleeper.pid)
+
+
+def test_a_name_with_spaces_and_parentheses_is_no_trouble(tmp_path):
+    program = tmp_path / "a ) Z 1 (b"
+    program.symlink_to(shutil.which("cat"))
+    child = subprocess.Popen([str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdin.write(b"x")
+    child.stdin.flush()
+    child.stdout.read(1)
+    state = processes.read_stat(child.pid)[processes.STATE]
+    child.communicate(timeout=30)
+
+    assert state in {b"R", b"S"}
