@@ -1,4 +1,6 @@
-"""Hypothesis profiles: `dev` while writing; `ci`, more examples, always the same, in `.ci/run`."""
+"""Hypothesis profiles: `dev` while writing; `ci`, more examples, always the same, in `.ci/run`;
+`short`, fewer of these, for the other Pythons there.
+"""
 
 import os
 import shutil
@@ -10,6 +12,7 @@ from hypothesis import settings
 # A deadline per example would fail on a busy host; pytest's timeout bounds the whole test.
 settings.register_profile("dev", max_examples=100, deadline=None)
 settings.register_profile("ci", max_examples=300, deadline=None, derandomize=True)
+settings.register_profile("short", max_examples=50, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 # A ledger of our own: executors of other programs on this host would take a share of ours.
