@@ -10,10 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from typing import Any
+from typing import Any, Final
 
 from adaptive_exec.config import INLINE_SECONDS, LISTEN_SECONDS
 from adaptive_exec.core.events import BatchDropped, InputExhausted, ResultsTaken, TasksArrived
+from adaptive_exec.core.lifecycle import INPUT, MAP, TAKER, Life, TakerState
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.errors import AdaptiveExecError, UnsendableError
@@ -35,6 +36,9 @@ SLOW_PULL_SECONDS = 0.001
 
 An input slower than this is told of item by item, so that tasks that are here need not wait for it.
 """
+_UNDER_WAY: Final = ("running", "stopping")
+_CUT_OFF: Final = ("cut short", "cancelled")
+_HAS_COME: Final = ("here", "through", "gone")
 
 
 def number_function(function: Callable[..., Any], packed: PackedFunction | None) -> int:
@@ -98,14 +102,9 @@ class MapCalls:
         self._next = 0
         self._input_error: BaseException | None = None
         self._end: BaseException | None = None
-        self._is_finished = False
-        self._is_dropped = False
-        self._is_detached = False
-        self._is_cancelled = False
-        self._is_exhausted = False
-        self._is_complete = False
-        self._is_cut = False
-        self._has_begun = False
+        self._input = Life(INPUT)
+        self._taker = Life(TAKER)
+        self._life = Life(MAP)
         self._open_tasks = 0
         self._admitted = 0
 
@@ -115,7 +114,7 @@ class MapCalls:
         """Pull up to `count` more tasks, or have the caller's thread do it."""
         with self._counting:
             self._asked += count
-        if self._is_easy or self._is_detached:
+        if self._is_easy or self._taker.state == "absent":
             self._pull()
         else:
             self.call_for_attention()
@@ -178,9 +177,9 @@ class MapCalls:
 
     def finish(self) -> None:
         """Every task that was begun has its outcome and no more will begin."""
-        self._is_complete = self._is_exhausted and self._open_tasks == 0
+        is_whole = self._input.state == "ended" and self._open_tasks == 0
         self._let_go()
-        self._is_finished = True
+        self._life.see("all ended" if is_whole else "some left")
         self._wake()
 
     def abort(self, error: BaseException) -> None:
@@ -188,8 +187,12 @@ class MapCalls:
         if self._is_finished:
             return
         self._end = error
-        self._is_finished = True
+        self._life.see("failed")
         self._wake()
+
+    @property
+    def _is_finished(self) -> bool:
+        return self._life.state not in _UNDER_WAY
 
     def _let_go(self) -> None:
         """Refer to function and input no more: who keeps the iterator keeps results alone."""
@@ -207,8 +210,8 @@ class MapCalls:
 
         At exit one that may be endless and whose taker is gone ends here.
         """
-        if at_exit and self._has_begun and not self._is_easy:
-            self._is_cut = True
+        if at_exit and self._taker.state in _HAS_COME and not self._is_easy:
+            self._input.see("cut off")
             self._driver.post(InputExhausted(time.monotonic(), self.batch))
 
     def call_for_attention(self) -> None:
@@ -227,12 +230,21 @@ class MapCalls:
         return self._driver.work_inline(self.batch) or pulled
 
     def _may_pull(self) -> bool:
-        return bool(self._asked) and not self._is_finished and not self._is_cut
+        return bool(self._asked) and not self._is_finished and self._input.state != "cut"
 
     def serve_pulls(self) -> None:
         """Pull what was asked for in the calling thread."""
         if self._asked:
             self._pull()
+
+    @property
+    def taker(self) -> TakerState:
+        """Whether somebody takes the results."""
+        return self._taker.state
+
+    def begin_to_take(self) -> None:
+        """The caller asks for the first result."""
+        self._taker.see("takes")
 
     def take(self, deadline: float | None) -> Block | None:
         """Wait for the next block of outcomes.
@@ -247,7 +259,6 @@ class MapCalls:
             TimeoutError: The deadline has passed.
             RuntimeError: This process was forked from the one whose map it is.
         """
-        self._has_begun = True
         while True:
             block = self._pop()
             if block is not None or self._is_over():
@@ -260,7 +271,8 @@ class MapCalls:
                 self._wait(deadline)
 
     def settle(self) -> None:
-        """Let what was said of this map be in the log when its last result was taken."""
+        """The caller has all; let what was said of this map be in the log by now."""
+        self._taker.see("has all")
         self._driver.settle_words()
 
     def taken(self, count: int) -> None:
@@ -269,7 +281,7 @@ class MapCalls:
 
     def drop(self) -> None:
         """The caller wants no more."""
-        self._is_dropped = True
+        self._taker.see("lets go")
         self._ready.clear()
         self._loose.clear()
         if not self._is_finished:
@@ -278,7 +290,7 @@ class MapCalls:
 
     def detach(self) -> None:
         """Nobody will take the results, but the tasks are to run all the same."""
-        self._is_detached = True
+        self._taker.see("stays away")
         self._discard_kept()
         if self._asked:
             self._driver.attention.ring()
@@ -291,17 +303,18 @@ class MapCalls:
         error, self._end = self._end or self._input_error or self._cut_off(), None
         self._input_error = None
         self._source = Slices(())
-        self._is_complete = True
+        self._life.see("told")
         return error
 
     def cancel(self) -> None:
         """What has not begun by now never will."""
-        self._is_cancelled = True
+        self._life.see("cancelled")
 
     def _cut_off(self) -> BaseException | None:
-        if self._is_complete or self._is_dropped:
+        state = self._life.state
+        if state not in _CUT_OFF or self._taker.state == "gone":
             return None
-        if self._is_cancelled:
+        if state == "cancelled":
             return CancelledError()
         return RuntimeError("cannot schedule new futures after shutdown")
 
@@ -329,7 +342,7 @@ class MapCalls:
         is_lot = self._is_easy and self._records is not None
         size = min(wanted, LOT_TASKS) if is_lot else 1
         end = time.monotonic() + INLINE_SECONDS
-        while wanted > 0 and not self._is_exhausted:
+        while wanted > 0 and self._input.state != "ended":
             before = time.monotonic()
             if before > end:
                 return wanted
@@ -343,7 +356,8 @@ class MapCalls:
         came, is_end, error = self._source.pull(count)
         with self._counting:
             self._open_tasks += came
-        self._is_exhausted |= is_end
+        if is_end:
+            self._input.see("ended")
         if error is not None:
             self._input_error = error
         now = time.monotonic()
@@ -370,13 +384,13 @@ class MapCalls:
         self._records.admit(function, start, items)
 
     def _keep(self, block: Block) -> None:
-        if self._is_dropped:
+        if self._taker.state == "gone":
             return
         if self._in_order:
             self._ready[block.start] = block
         else:
             self._loose.append(block)
-        if self._is_detached:
+        if self._taker.state == "absent":
             self._discard_kept()
         if self._is_awaited and self._is_something_ready():
             self._wake()

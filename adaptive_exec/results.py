@@ -7,7 +7,7 @@ one that was begun cancels what has not begun. One that was never begun lets its
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, repeat
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from adaptive_exec.calls import MapCalls
 from adaptive_exec.levels.base import Block, Failure
@@ -59,46 +59,42 @@ def make_outcomes(block: Block, captured: Captured | None = None) -> list[Outcom
 
 
 class _Owner:
-    """Knows whether the caller has begun to take results.
+    """Tells the map when nobody will take its results, or no more of them."""
 
-    And tells the map when nobody will take more.
-    """
-
-    is_over = True  # until it is made: an interrupt may leave one half made
+    calls: MapCalls | None = None  # until it is made: an interrupt may leave one half made
 
     def __init__(self, calls: MapCalls) -> None:
         self.calls = calls
-        self.has_begun = False
-        self.is_over = False
 
     def close(self) -> None:
-        if not self.is_over:
-            self.is_over = True
+        if self.calls is not None and self.calls.taker in _MAY_LET_GO:
             self.calls.drop()
 
     def __del__(self) -> None:
-        if self.is_over:
-            return
-        if self.has_begun:
-            self.close()
-        else:
+        if self.calls is not None and self.calls.taker == "expected":
             self.calls.detach()
+        else:
+            self.close()
+
+
+_MAY_LET_GO: Final = ("expected", "here")
 
 
 def _blocks(
     owner: _Owner, deadline: float | None, shape: Callable[[Block], list[Any]]
 ) -> Iterator[Iterable[Any]]:
-    owner.has_begun = True
-    while not owner.is_over:
+    calls = owner.calls
+    assert calls is not None, "it is made"
+    calls.begin_to_take()
+    while calls.taker == "here":
         try:
-            block = owner.calls.take(deadline)
+            block = calls.take(deadline)
         except BaseException:  # the deadline has passed, or Ctrl-C: nobody will take the rest
             owner.close()
             raise
         if block is None:
-            owner.is_over = True
-            owner.calls.settle()
-            _raise_final(owner.calls)
+            calls.settle()
+            _raise_final(calls)
             return
         count = block.results.count
         try:
@@ -109,7 +105,7 @@ def _blocks(
         del block
         yield walk
         del walk
-        owner.calls.taken(count)
+        calls.taken(count)
 
 
 def _note_failures(block: Block) -> bool:

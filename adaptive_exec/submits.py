@@ -14,6 +14,7 @@ from typing import Any
 
 from adaptive_exec.config import LISTEN_SECONDS
 from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived
+from adaptive_exec.core.lifecycle import CALL, CallEvent, CallState, after
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.driver import Driver
 from adaptive_exec.levels.base import Block, Failure, Results, Unportable, Work
@@ -131,7 +132,7 @@ class SubmitCalls:
     ) -> None:
         """Set the Futures of calls that have ended."""
         for index, (entry, value) in enumerate(zip(entries, results.values, strict=True), start):
-            if entry is None or entry.is_cancelled:
+            if entry is None or entry.state == "cancelled":
                 continue
             if value.__class__ is Unportable and self._local is not None:
                 self._let_overflow(self._local, entry)
@@ -149,7 +150,7 @@ class SubmitCalls:
             return
         for offset, value in enumerate(results.values):
             entry = self._entries.get(start + offset)
-            if entry is None or entry.is_cancelled:
+            if entry is None or entry.state == "cancelled":
                 continue
             details = None if results.details is None else [results.details[offset]]
             block = Block(start + offset, Results([value], details), level, attempt)
@@ -267,16 +268,16 @@ class SubmitCalls:
 
     def _begin(self, entry: "_Entry") -> Any:
         with hold_interrupts(), self._beginning:
-            if not entry.has_begun:
-                entry.has_begun = True
-                entry.is_cancelled = not _start(entry.future)
-        return _NOTHING if entry.is_cancelled else entry.call
+            if entry.state == "waiting":
+                event: CallEvent = "begun" if _start(entry.future) else "found cancelled"
+                entry.state = after(CALL, entry.state, event)
+        return entry.call if entry.state == "begun" else _NOTHING
 
     def _end(self, entry: "_Entry | None", error: BaseException) -> None:
         if entry is None:
             return  # another thread has ended it
         self._begin(entry)
-        if not entry.is_cancelled:
+        if entry.state != "cancelled":
             self._settle(entry.future, error=error)
 
     def _settle(
@@ -298,15 +299,14 @@ _OVER = "cannot schedule new futures after shutdown"
 
 
 class _Entry:
-    __slots__ = ("call", "context", "future", "has_begun", "is_cancelled", "settings")
+    __slots__ = ("call", "context", "future", "settings", "state")
 
     def __init__(self, future: "Future[Any]", call: _Call, settings: Settings | None) -> None:
         self.context = caller_context() if settings is None else copy_context()
         self.settings = settings
         self.future = future
         self.call = call
-        self.has_begun = False
-        self.is_cancelled = False
+        self.state: CallState = "waiting"
 
 
 def do_nothing() -> None:

@@ -174,11 +174,6 @@ class Results:
         return results
 
     @property
-    def is_packed(self) -> bool:
-        """True while to look at the values would run code of the user's."""
-        return self._unpack is not None
-
-    @property
     def count(self) -> int:
         """How many they are."""
         return len(self._values) if self._unpack is None else self._count

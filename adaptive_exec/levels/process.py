@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from tempfile import gettempdir
-from typing import Any
+from typing import Any, Final
 
 from adaptive_exec.config import (
     ARENA_BYTES_MAX,
@@ -41,6 +41,16 @@ from adaptive_exec.core.events import (
     WorkerReady,
     WorkerStalled,
     WorkLeft,
+)
+from adaptive_exec.core.lifecycle import (
+    BIRTH,
+    LINE,
+    STAY,
+    BirthState,
+    LineEvent,
+    LineState,
+    StayState,
+    after,
 )
 from adaptive_exec.core.starts import Answer, Setback, judge
 from adaptive_exec.levels.arena import IDLE_SECONDS, Arena
@@ -103,6 +113,10 @@ SINCE_AHEAD_SECONDS = 60.0
 """Seconds by which a task's time may begin after now: UNPACK_GRACE_NS of `levels/worker`, twice."""
 
 
+_TO_END: Final = ("leaving", "urged", "struck")
+_KILLED: Final = ("killed", "struck")
+
+
 class Member:
     """One worker process, as the parent sees it."""
 
@@ -119,7 +133,9 @@ class Member:
         self.has_words = False
         self.uses: set[int] = set()  # functions of submitted calls
         self.pid = seat.pid
-        self.has_started = self.has_greeted = False
+        self.birth: BirthState = "ordered"
+        self.stay: StayState = "wanted"
+        self.line: LineState = "open"
         self.ordered_at = time.monotonic()
         self.order: ChunkOrder | None = None
         self.refused: dict[int, Failure] = {}
@@ -128,13 +144,9 @@ class Member:
         self.read_bytes = 0
         self.sent_bytes = self.result_bytes = 0
         self.transport_seconds = 0.0
-        self.is_retiring = False
         self.retired_at = 0.0
         self.left_until = 0.0
-        self.is_terminated = False
-        self.is_gone = False
-        self.gone_at = 0.0
-        self.is_killed = False
+        self.closed_at = 0.0
         self.fault = ""
         self.look_at = 0.0
         self.ear: Ear | None = None
@@ -144,6 +156,16 @@ class Member:
         self.cut_at: float | None = None
         self.told_stop = 0
         self.wants_write = False
+
+    @property
+    def is_to_end(self) -> bool:
+        """True once it was told to end."""
+        return self.stay in _TO_END
+
+    @property
+    def is_killed(self) -> bool:
+        """True once it was killed by us, and not for a fault of its own."""
+        return self.stay in _KILLED
 
     @property
     def stop(self) -> int:
@@ -381,7 +403,7 @@ class ProcessRunner:
         member = self._members.get(worker)
         if member is None:
             return
-        member.is_retiring = True
+        member.stay = after(STAY, member.stay, "told to end")
         member.retired_at = time.monotonic()
         member.channel.put((END,))
         self._flush(member)
@@ -389,7 +411,8 @@ class ProcessRunner:
     def kill(self, worker: int) -> None:
         """Kill a worker with all it has started; WorkerLost answers."""
         if self._starter is not None and worker in self._members:
-            self._members[worker].is_killed = True
+            member = self._members[worker]
+            member.stay = after(STAY, member.stay, "killed")
             self._starter.kill(worker)
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
@@ -406,7 +429,7 @@ class ProcessRunner:
     def trim(self) -> None:
         """Have every worker give free memory back, once it is idle."""
         for member in self._members.values():
-            if member.pid and not member.is_retiring:
+            if member.pid and not member.is_to_end:
                 member.channel.put((TRIM,))
                 self._flush(member)
 
@@ -415,7 +438,7 @@ class ProcessRunner:
         if self._starter is not None:
             self._starter.forget(batch)
         for member in self._members.values():
-            if batch in member.functions or not member.has_started:  # it may be born with it
+            if batch in member.functions or member.birth == "ordered":  # it may be born with it
                 is_large = member.functions.pop(batch, False)
                 member.channel.put((FORGET, batch))
                 member.has_words = True
@@ -488,16 +511,16 @@ class ProcessRunner:
             self._hear(member, wholly=False)
             if member.ear.has_something():
                 again.append(now + TICK_SECONDS)
-        if not member.is_gone and (member.channel.tell_released() or member.has_words):
+        if member.line == "open" and (member.channel.tell_released() or member.has_words):
             self._flush(member)
-        if member.order is not None and not member.fault:
+        if member.order is not None and member.line != "foul":
             self._read_slate(member)
             self._look_for_overdue(member)
             again.append(self._look_again_at(member, now))
         self._look_for_stopped(member, now)
-        if member.is_gone:
+        if member.line != "open":
             again.append(self._wait_for_end(member, now))
-        elif member.is_retiring and not self._is_closing:
+        elif member.is_to_end and not self._is_closing:
             again.append(self._hurry(member, now))
         return min(again)
 
@@ -509,7 +532,7 @@ class ProcessRunner:
         if member is None:
             return
         member.pid = pid
-        member.has_started = True
+        member.birth = after(BIRTH, member.birth, "reported")
         if self._starter is not None:
             member.functions |= dict.fromkeys(self._starter.functions, False)
             member.names.was_born_with(self._starter.names)
@@ -536,15 +559,16 @@ class ProcessRunner:
         self._read_last(member)
         if status is not None and os.waitstatus_to_exitcode(status) == LINK_LOST:
             member.fault = member.fault or "its socket was taken from it"
+            self._leave_line(member, "condemned")
         running, known = member.running(), member.slate is not None
-        is_foul = bool(member.fault) and not member.is_killed
+        is_foul = member.line == "foul" and not member.is_killed
         if not (self._has_results or member.is_killed):
             self._doubt_way(member, status)
         self._note_stack(member, running, status)
         self._release(member)
-        if member.is_retiring and member.order is None:
+        if member.is_to_end and member.order is None:
             return
-        if not member.has_started:
+        if member.birth == "ordered":
             error = f"the worker ended by {describe(status)}"
             self._refuse(worker, error, is_passing=status is None or os.WIFSIGNALED(status))
             return
@@ -570,7 +594,7 @@ class ProcessRunner:
         all of them: from then on each worker loads for itself. Nobody is taken away from a task
         that has run for a while.
         """
-        if member.order is None or not member.has_started or not self._config.retries:
+        if member.order is None or member.birth == "ordered" or not self._config.retries:
             return
         if status is None or _is_sigkill(status) or self._ways[0] != ZYGOTE:
             return
@@ -618,7 +642,7 @@ class ProcessRunner:
             known = member.slate is not None or member.order is None
             self._release(member)
             now = time.monotonic()
-            if member.has_started:
+            if member.birth != "ordered":
                 text = f"its starter was lost ({cause})"
                 self._outlet.post(
                     WorkerLost(
@@ -684,26 +708,28 @@ class ProcessRunner:
     def _condemn(self, member: Member, fault: str) -> None:
         """Listen to a worker no more and end it, through its own fault; WorkerLost answers."""
         member.fault = member.fault or fault
-        if not member.is_gone:
-            member.is_gone = True
-            member.gone_at = time.monotonic()
-            self._waiter.forget(member.link.fileno())
+        self._leave_line(member, "condemned")
         if self._starter is not None:
             self._starter.kill(member.worker)
 
+    def _leave_line(self, member: Member, event: LineEvent) -> None:
+        """Listen to a worker no more."""
+        if member.line == "open":
+            member.closed_at = time.monotonic()
+            self._waiter.forget(member.link.fileno())
+        member.line = after(LINE, member.line, event)
+
     def _read_all(self, member: Member) -> None:
-        if member.is_gone:
+        if member.line != "open":
             return
-        frames, is_gone = member.channel.read()
+        frames, is_closed = member.channel.read()
         for frame in frames:
             self._on_frame(member, frame)
         self._read_slate(member)
         if member.channel.fault is not None:
             raise member.channel.fault
-        if is_gone:
-            member.is_gone = True
-            member.gone_at = time.monotonic()
-            self._waiter.forget(member.link.fileno())
+        if is_closed:
+            self._leave_line(member, "closed")
 
     def _read_last(self, member: Member) -> None:
         """Take in what a worker has left that has ended; nonsense is of no use any more."""
@@ -763,13 +789,13 @@ class ProcessRunner:
     def _on_hello(self, member: Member, frame: Frame) -> None:
         self._hear(member)
         _, pid, error = frame.head
-        if member.has_greeted or pid <= 1 or member.pid not in (0, pid):
+        if member.birth == "greeted" or pid <= 1 or member.pid not in (0, pid):
             refuse(f"a greeting of process {pid}")
         member.pid = pid
-        member.has_started = member.has_greeted = True
+        member.birth = after(BIRTH, member.birth, "greets")
         now = time.monotonic()
         if error:
-            member.is_retiring = True
+            member.stay = after(STAY, member.stay, "told to end")  # it ends by itself
             self._outlet.post(InitializerFailed(now, LEVEL, member.worker, error))
         else:
             self._post_ready(member)
@@ -777,7 +803,7 @@ class ProcessRunner:
     def _on_ending(self, member: Member, frame: Frame) -> None:
         """A worker that is to end has something left to do, or could not do all of it in time."""
         _, is_over, names = frame.head
-        if not member.is_retiring:
+        if not member.is_to_end:
             refuse("the end of a worker that nobody has told to end")
         if is_over:
             text = names[:LEFT_NAMES_CHARACTERS_MAX]
@@ -973,27 +999,28 @@ class ProcessRunner:
 
     def _wait_for_end(self, member: Member, now: float) -> float:
         """A worker has closed its socket: it must end within a bound, or is killed."""
-        if now - member.gone_at >= CLOSE_SECONDS:
+        if now - member.closed_at >= CLOSE_SECONDS:
             self._condemn(member, "it closed its socket and did not end")
-            member.gone_at = now
-        return member.gone_at + CLOSE_SECONDS
+            member.closed_at = now
+        return member.closed_at + CLOSE_SECONDS
 
     def _hurry(self, member: Member, now: float) -> float:
         """A worker that was told to end has a bound for it; then SIGTERM, then it is killed."""
         due_at = member.retired_at + CLOSE_SECONDS
-        due_at = max(due_at, member.left_until) + CLOSE_SECONDS * member.is_terminated
+        is_urged = member.stay != "leaving"
+        due_at = max(due_at, member.left_until) + CLOSE_SECONDS * is_urged
         if now < due_at:
             return due_at
-        if member.is_terminated or not member.pid:
+        if is_urged or not member.pid:
             self.kill(member.worker)
         else:
+            member.stay = after(STAY, member.stay, "urged")
             with contextlib.suppress(OSError):
                 os.kill(member.pid, signal.SIGTERM)
-        member.is_terminated = True
         return now + CLOSE_SECONDS
 
     def _flush(self, member: Member) -> None:
-        if member.is_gone:
+        if member.line != "open":
             return
         member.has_words = False
         try:
@@ -1005,7 +1032,7 @@ class ProcessRunner:
             self._waiter.want_write(member.link.fileno(), wanted=not is_sent)
 
     def _release(self, member: Member) -> None:
-        if not member.is_gone:
+        if member.line == "open":
             self._waiter.forget(member.link.fileno())
         member.link.close()
         member.channel.close()

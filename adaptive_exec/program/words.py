@@ -6,4 +6,3 @@ FLUSH_OUT, FLUSH_ERR = 5, 6
 """A stream was flushed."""
 RECORD, WARNING = 7, 8
 """A log record and a warning: pickles of plain facts, and of what may not be had in the parent."""
-KINDS = range(1, 9)
