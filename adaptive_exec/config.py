@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Final, NamedTuple, Self, SupportsIndex
 
-LEVELS: Final = ("process", "thread", "sequential")
-"""The ladder, best first; a step down is a step to the right."""
+from adaptive_exec.specs import ISOLATED, LEVELS, SHARED
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -371,7 +370,7 @@ class Config(_Settings):
     @property
     def keeps_out(self) -> bool:
         """True where no task may run in the caller's process, whatever becomes of processes."""
-        return self.isolate or (self.initializer is not None and "process" in self.ladder)
+        return self.isolate or (self.initializer is not None and ISOLATED in self.ladder)
 
 
 def make_config(settings: Mapping[str, object]) -> Config:
@@ -578,7 +577,7 @@ def _check_way_out(name: str, value: object) -> object:
 
 
 _STARTS: Final = ("zygote", "loky")
-_FALLBACKS: Final = ("thread",)
+_FALLBACKS: Final = (SHARED,)
 _FLAGS: Final = ("inline", "isolate", "share_host", "progress", "relay", "capture", "reuse")
 _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "max_workers": _check_count,
@@ -641,10 +640,10 @@ def _check_marks(config: Config) -> None:
 
 
 def _check_isolate(config: Config) -> None:
-    if config.isolate and "process" not in config.ladder:
+    if config.isolate and ISOLATED not in config.ladder:
         message = (
-            f"isolate=True needs the process level, got levels={config.levels!r}; "
-            f"add 'process' or leave isolate out"
+            f"isolate=True needs the {ISOLATED} level, got levels={config.levels!r}; "
+            f"add {ISOLATED!r} or leave isolate out"
         )
         raise ValueError(message)
 

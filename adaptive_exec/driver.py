@@ -99,6 +99,7 @@ from adaptive_exec.lifetime import enter, leave
 from adaptive_exec.log import LOGGER, DecisionLog, as_event
 from adaptive_exec.program.captured import Captured
 from adaptive_exec.recorder import RecordBook, Recorder
+from adaptive_exec.specs import INLINE, is_inline
 
 _names = itertools.count(1)
 FOREVER = float("inf")
@@ -230,7 +231,7 @@ class Driver:
         self._has_journal = journal is not None
         self._recorder = Recorder(journal, self.post)
         self.lanes = Lanes(self.name, _log_error)
-        self._is_caller_alone = config.ladder == ("sequential",)
+        self._is_caller_alone = config.ladder == (INLINE,)
         self._recorded: set[int] = set()
         self._foldered: set[int] = set()
         self._has_traded = False
@@ -373,22 +374,22 @@ class Driver:
 
     def has_inline_work(self, batch: int) -> bool:
         """Say whether a chunk of a batch lies ready for the thread that takes its results."""
-        runner = self._runners.get("sequential")
+        runner = self._runners.get(INLINE)
         return isinstance(runner, SequentialRunner) and runner.has_work(batch)
 
     def lacks_hands(self, batch: int) -> bool:
         """Say whether no thread could be started to run a batch's submitted calls."""
-        runner = self._runners.get("sequential")
+        runner = self._runners.get(INLINE)
         return isinstance(runner, SequentialRunner) and runner.unhelped == batch
 
     def work_inline(self, batch: int) -> bool:
         """Run one chunk of a batch in the calling thread; return False when none lay ready."""
-        runner = self._runners.get("sequential")
+        runner = self._runners.get(INLINE)
         return isinstance(runner, SequentialRunner) and runner.work(batch)
 
     def hand_back(self, batch: int) -> None:
         """Take back what lies ready for a thread that will not come for it; from any thread."""
-        runner = self._runners.get("sequential")
+        runner = self._runners.get(INLINE)
         if isinstance(runner, SequentialRunner):
             runner.hand_back(batch)
 
@@ -615,7 +616,7 @@ class Driver:
             self._tick_at = min(self._tick_at, time.monotonic() + TICK_SECONDS)
 
     def _has_unhelped(self) -> bool:
-        sequential = self._runners.get("sequential")
+        sequential = self._runners.get(INLINE)
         return isinstance(sequential, SequentialRunner) and sequential.unhelped is not None
 
     def _until_tick(self) -> float:
@@ -834,7 +835,7 @@ class Driver:
         where = (order.chunk, order.worker, order.start, order.attempt)
         chunk = ChunkOrder(*where, items, calls.work, names)
         self._runners[order.level].send(chunk)
-        if order.level == "sequential":
+        if is_inline(order.level):
             calls.call_for_attention()
 
     def _fail_unsent(self, order: SendChunk, calls: Calls, error: Exception) -> None:
@@ -976,7 +977,7 @@ class Driver:
         try:
             if level not in self._runners:
                 self._runners[level] = self._make[level](self)
-            if level != "sequential":
+            if not is_inline(level):
                 self._ensure_thread(level)
             if not self._may_drive():
                 self.in_turn(partial(self._start, level, workers))

@@ -43,6 +43,7 @@ from adaptive_exec.program.settings import Caller, read_settings
 from adaptive_exec.program.shares import Shared, hold
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
+from adaptive_exec.specs import ISOLATED
 from adaptive_exec.submits import SubmitCalls
 
 TYPE_CHECKING = False
@@ -267,7 +268,7 @@ class AdaptiveExecutor(Executor):
         Raises:
             UnsendableError: It cannot be sent to workers.
         """
-        if "process" not in self._config.ladder:
+        if ISOLATED not in self._config.ladder:
             return hold(value)
         try:
             handle = PROGRAM.share(value)
@@ -336,7 +337,7 @@ class AdaptiveExecutor(Executor):
 
     def _preload_for_submits(self, first: Callable[..., Any]) -> None:
         """Have a zygote load the first call's function, so that what it imports is there once."""
-        if "process" not in self._config.ladder:
+        if ISOLATED not in self._config.ladder:
             return
         if getattr(first, "__closure__", None) and not _is_importable(first):
             return  # a closure may hold gigabytes, and travels with each call
@@ -512,14 +513,14 @@ def _open_submits(
     records: "Records | None",
     stream: Stream | None,
 ) -> SubmitCalls:
-    may_run_here = config.fallback is not None and config.ladder != ("process",)
+    may_run_here = config.fallback is not None and config.ladder != (ISOLATED,)
     may_run_here &= not config.keeps_out
     is_recorded = records is not None
     base = driver.folders.base
     timeout = config.task_timeout
     work = Work(_SUBMITS, FULL, None, None, is_recorded, timeout, base, stream=stream)
     local = _UNPORTABLE if may_run_here else None
-    sends = "process" in config.ladder
+    sends = ISOLATED in config.ladder
     submits = SubmitCalls(driver, work, local=local, sends=sends, records=records)
     now = time.monotonic()
     opened = BatchOpened(now, _SUBMITS, hint, single=True, recorded=is_recorded)
@@ -573,7 +574,7 @@ def _pack(
     fn: Callable[..., Any], config: Config
 ) -> tuple[PackedFunction | None, UnsendableError | None]:
     """Pack a function for processes, or say why it cannot be."""
-    if "process" not in config.ladder:
+    if ISOLATED not in config.ladder:
         return None, None
     try:
         return pack_or_raise(fn), None

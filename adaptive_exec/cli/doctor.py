@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from adaptive_exec.cli.exits import ALL_HAVE_VALUES, say
-from adaptive_exec.config import LEVELS, Config
+from adaptive_exec.config import Config
 from adaptive_exec.core.plan import BatchShape, make_plan
 from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.display import size_text
@@ -20,6 +20,7 @@ from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.ledger.book import read_ledger
 from adaptive_exec.ledger.folder import PLACE_VARIABLE, find_folder, open_folder
 from adaptive_exec.ledger.record import Record
+from adaptive_exec.specs import LEVELS, is_isolated
 from adaptive_exec.system.identity import is_same_running
 
 PLAN_TASKS: Final = (1, 3, 10, 1000)
@@ -117,7 +118,7 @@ def _try_starts() -> Iterator[StartTry]:
         logging.CRITICAL + 1
     )  # what fails is shown in its row
     for level in LEVELS:
-        for start in STARTS if level == "process" else ("",):
+        for start in STARTS if is_isolated(level) else ("",):
             yield _try_start(level, start)
 
 

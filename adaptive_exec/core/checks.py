@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import unbounded
-from adaptive_exec.core.outcomes import INLINE_LEVEL
-from adaptive_exec.core.plan import is_isolated
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
+from adaptive_exec.specs import is_inline, is_isolated
 
 
 def broken_rules(state: State) -> Iterator[str]:
@@ -56,7 +55,7 @@ def _roster_rules(state: State, roster: Roster) -> Iterator[str]:
 
 
 def _flight_rules(state: State) -> Iterator[str]:
-    out = [flight for flight in state.flights.values() if flight.level != INLINE_LEVEL]
+    out = [flight for flight in state.flights.values() if not is_inline(flight.level)]
     limit = state.config.max_in_flight
     if limit is not None and len(out) > limit:
         yield f"{len(out)} chunks with workers, {limit} allowed"

@@ -17,6 +17,7 @@ from adaptive_exec.config import (
     SEND_BYTES_MAX,
 )
 from adaptive_exec.core.costs import Costs
+from adaptive_exec.specs import is_inline, is_isolated
 
 SHARE_CHUNK_SECONDS = 0.005
 """Seconds of work in a chunk where a message costs next to nothing: threads."""
@@ -46,9 +47,9 @@ LOOKAHEAD_CHUNKS = 2
 
 def target_seconds(level: str) -> float:
     """Say how much work a full chunk should hold at a level, in seconds."""
-    if level == "sequential":
+    if is_inline(level):
         return INLINE_SECONDS
-    return SHARE_CHUNK_SECONDS if level == "thread" else CHUNK_SECONDS
+    return CHUNK_SECONDS if is_isolated(level) else SHARE_CHUNK_SECONDS
 
 
 def chunk_tasks(

@@ -17,11 +17,11 @@ from adaptive_exec.core.chunks import (
     was_short,
 )
 from adaptive_exec.core.instructions import Pull
-from adaptive_exec.core.outcomes import INLINE_LEVEL, launch
-from adaptive_exec.core.plan import is_isolated
+from adaptive_exec.core.outcomes import launch
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import due_suspect, send_suspect
+from adaptive_exec.specs import INLINE, is_inline, is_isolated
 
 KEPT_SHARE = 0.5
 """Share of a worker's fair part of memory by which it may grow for good in one chunk."""
@@ -91,7 +91,7 @@ def _find_seat(state: State, batch: Batch) -> Roster | None:
     roster = state.rosters[batch.level]
     if not roster.idle or roster.state != "open":
         return None
-    if roster.level == INLINE_LEVEL and INLINE_LEVEL in batch.out:
+    if is_inline(roster.level) and INLINE in batch.out:
         return None
     if not batch.portable and is_isolated(roster.level):
         return None  # it has nowhere to go, and ends as an error
@@ -107,7 +107,7 @@ def _chunk_size(state: State, batch: Batch, roster: Roster) -> int:
         count = single_tasks(batch.costs, batch.pending, roster.cap)
     else:
         seconds = target_seconds(roster.level)
-        may_jump = roster.level == INLINE_LEVEL or _was_short(batch, roster.level)
+        may_jump = is_inline(roster.level) or _was_short(batch, roster.level)
         count = chunk_tasks(batch.costs, batch.left, roster.cap, seconds=seconds, may_jump=may_jump)
     if batch.kept_each:  # a chunk of a function that leaks must not leak a worker's whole part
         count = min(count, int(KEPT_SHARE * state.fair_bytes / batch.kept_each) or 1)
@@ -133,7 +133,7 @@ def pull(state: State, batch: Batch) -> None:
     """Ask for more tasks of a batch where there is room for them."""
     if batch.exhausted or batch.single:
         return
-    workers = 1 if batch.level == INLINE_LEVEL else state.rosters[batch.level].cap or 1
+    workers = 1 if is_inline(batch.level) else state.rosters[batch.level].cap or 1
     chunk = batch.chunk
     if _was_short(batch, batch.level) and _may_jump(batch, workers):
         chunk *= JUMP  # as long as the next may be

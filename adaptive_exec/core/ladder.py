@@ -21,6 +21,7 @@ from adaptive_exec.config import (
 from adaptive_exec.core.costs import Costs
 from adaptive_exec.core.plan import may_leave_isolation, usable_levels
 from adaptive_exec.core.reason import Code, Reason, because
+from adaptive_exec.specs import INLINE, ISOLATED, is_inline, is_isolated
 
 WORKER_SHARE_OF_TRANSPORT = 0.5
 """Share of the measured transport time that the parent spends itself; the workers' part runs
@@ -100,14 +101,14 @@ def suggest_move(
     is_tiny = costs.wall_seconds <= TINY_TASK_SECONDS
     if not config.inline:  # two levels in a batch give two kinds of results, and crashes in here
         return None
-    if single or costs.isolated_tasks < SAMPLE_TASKS or is_tiny != (level == "process"):
+    if single or costs.isolated_tasks < SAMPLE_TASKS or is_tiny != (is_isolated(level)):
         return None
-    if not may_leave_isolation(config) or "sequential" not in config.ladder:
+    if not may_leave_isolation(config) or INLINE not in config.ladder:
         return None
-    if level == "process":
+    if is_isolated(level):
         return _leave_process(costs, workers) if left != 0 else None
-    if level == "sequential":
-        return Move("process", because(Code.TASKS_GREW, task_seconds=round(costs.wall_seconds, 6)))
+    if is_inline(level):
+        return Move(ISOLATED, because(Code.TASKS_GREW, task_seconds=round(costs.wall_seconds, 6)))
     return None
 
 
@@ -121,7 +122,7 @@ def _leave_process(costs: Costs, workers: int) -> Move | None:
         return None
     code = Code.PAYLOAD_LARGE if payload_bytes > TINY_TASK_BYTES else Code.TASKS_TINY
     return Move(
-        "sequential",
+        INLINE,
         because(
             code,
             task_seconds=round(costs.wall_seconds, 9),

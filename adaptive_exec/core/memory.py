@@ -33,11 +33,10 @@ from adaptive_exec.core.governor import (
 )
 from adaptive_exec.core.instructions import ReadHost, RetireWorker, TrimMemory
 from adaptive_exec.core.peaks import NOTHING_KNOWN, Peaks, counts_as_sum, learn_peak, reserve_bytes
-from adaptive_exec.core.plan import is_isolated
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
-from adaptive_exec.core.suspects import ISOLATED_LEVEL, kill
+from adaptive_exec.core.suspects import kill
 from adaptive_exec.core.window import (
     OPEN,
     TOLD_SLACK,
@@ -48,6 +47,7 @@ from adaptive_exec.core.window import (
     shrink,
     widen,
 )
+from adaptive_exec.specs import ISOLATED, is_isolated
 
 UNMEASURED_MAX = 3
 """Chunks without a measurement after which none is expected any more; then pressure alone holds."""
@@ -191,7 +191,7 @@ def _kept_bytes(state: State, chunks: int) -> int:
 
     Of the others it is part of what their next chunk is expected to take.
     """
-    roster = state.rosters[ISOLATED_LEVEL]
+    roster = state.isolated
     unused = max(0, len(roster.idle) - max(0, chunks - len(roster.busy)))
     return sum(roster.services[worker].kept_bytes for worker in roster.idle[:unused])
 
@@ -208,7 +208,7 @@ def _speaking_peaks(state: State) -> tuple[Peaks, bool]:
     for batch in state.batches.values():
         if batch.peaks.p95_bytes > peaks.p95_bytes:
             peaks = batch.peaks
-        is_weighed_now = is_weighed(state, batch.level) or ISOLATED_LEVEL in batch.out
+        is_weighed_now = is_weighed(state, batch.level) or ISOLATED in batch.out
         is_known = batch.peaks.measured or batch.unmeasured >= UNMEASURED_MAX
         is_unknown |= is_weighed_now and not is_known
     return peaks, is_unknown
@@ -281,7 +281,7 @@ def _weigh(state: State, event: HostSampled) -> None:
     """Tell apart what the tasks of this run take and what all else does."""
     own = 0
     state.live = {}
-    for worker, size in event.sizes or _assumed_sizes(state, state.rosters[ISOLATED_LEVEL]):
+    for worker, size in event.sizes or _assumed_sizes(state, state.isolated):
         roster = next((one for one in state.ranks if worker in one.services), None)
         if roster is None:
             continue
@@ -305,7 +305,7 @@ def _weigh(state: State, event: HostSampled) -> None:
     state.excess_bytes = _excess_bytes(state, peaks, each)
     marks = set_marks(state.host, state.config)
     room = max(0, marks.target_bytes - state.base_bytes)
-    state.fair_bytes = room / max(1, state.rosters[ISOLATED_LEVEL].goal)
+    state.fair_bytes = room / max(1, state.isolated.goal)
 
 
 def _assumed_sizes(state: State, roster: Roster) -> tuple[tuple[int, int], ...]:
@@ -343,7 +343,7 @@ def _retire_idle(state: State) -> None:
     One is kept, so that the run goes on without a start; at critical with nothing out none is that
     holds what a fresh one would not.
     """
-    roster = state.rosters[ISOLATED_LEVEL]
+    roster = state.isolated
     kept = max(0, 1 - len(roster.busy) - len(roster.starting))
     if state.verdict.pressure == "critical" and not state.out and kept and roster.idle:
         held_bytes = roster.services[roster.idle[-1]].kept_bytes
@@ -384,7 +384,7 @@ def _candidates(state: State) -> list[Candidate]:
     flights = [one for one in state.flights.values() if is_isolated(one.level)]
     flights = [one for one in flights if not one.is_doomed]
     ranked = sorted(flights, key=lambda flight: flight.chunk, reverse=True)
-    services = state.rosters[ISOLATED_LEVEL].services.values()
+    services = state.isolated.services.values()
     can_weigh = any(service.birth_bytes is not None for service in services)
     unseen = 0 if can_weigh else None  # where sizes are read, one without has only just begun
     return [Candidate(one.chunk, state.live.get(one.chunk, unseen)) for one in ranked[:-1]]

@@ -5,21 +5,20 @@ A level that failed is taken down whole before another one opens. A batch keeps 
 where it is and goes on elsewhere.
 """
 
-from adaptive_exec.config import CALM_SECONDS, LEVELS
+from adaptive_exec.config import CALM_SECONDS
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import has_sample
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.instructions import CloseLevel
 from adaptive_exec.core.ladder import next_level, shut, suggest_move
-from adaptive_exec.core.outcomes import INLINE_LEVEL, fail_line, fail_pending
+from adaptive_exec.core.outcomes import fail_line, fail_pending
 from adaptive_exec.core.plan import (
     BatchShape,
     Plan,
     affordable_workers,
     count_waiting_workers,
     count_workers,
-    is_isolated,
     make_plan,
     paying_workers,
     usable_levels,
@@ -28,6 +27,7 @@ from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.state import State
 from adaptive_exec.core.tenancy import assign_seats
+from adaptive_exec.specs import ISOLATED, LEVELS, is_inline, is_isolated
 
 MOVES_MAX = 2
 """Moves by measurement per batch: explore once, then commit."""
@@ -43,8 +43,8 @@ def settle_in(state: State, event: BatchOpened) -> None:
     home = make_plan(shape, state.host, state.config).level
     if plan.reason.code is Code.MEMORY_SHORT:
         home = _wait_for_memory(state)
-    if _is_process_at_hand(state, plan, portable=event.portable):
-        home, plan = "process", plan._replace(level="process", reason=because(Code.LEVEL_OPEN))
+    if _is_isolated_at_hand(state, plan, portable=event.portable):
+        home, plan = ISOLATED, plan._replace(level=ISOLATED, reason=because(Code.LEVEL_OPEN))
     batch = state.batches[event.batch] = Batch(event, level=plan.level, home=home)
     workers = enter(state, batch, plan.level)
     subject = f"batch {batch.id}"
@@ -53,20 +53,20 @@ def settle_in(state: State, event: BatchOpened) -> None:
 
 def _wait_for_memory(state: State) -> str:
     """Have the process level tried again after calm; it is where the batch would rather be."""
-    roster = state.rosters["process"]
+    roster = state.isolated
     if roster.state == "closed" and not roster.is_shut:
         error = f"{state.host.available_bytes} bytes of memory available"
         roster.breaker = shut(roster.breaker._replace(error=error), state.now)
         roster.on_trial = False
-        state.ailing.add("process")
-    return "process"
+        state.ailing.add(ISOLATED)
+    return ISOLATED
 
 
-def _is_process_at_hand(state: State, plan: Plan, *, portable: bool) -> bool:
+def _is_isolated_at_hand(state: State, plan: Plan, *, portable: bool) -> bool:
     """Say whether a batch planned lower finds workers of the process level already there."""
-    roster = state.rosters["process"]
+    roster = state.isolated
     is_at_hand = roster.state == "open" and not roster.is_shut and bool(roster.services)
-    return plan.level != "process" and is_at_hand and portable
+    return not is_isolated(plan.level) and is_at_hand and portable
 
 
 def enter(state: State, batch: Batch, level: str) -> int:
@@ -74,7 +74,7 @@ def enter(state: State, batch: Batch, level: str) -> int:
     batch.level = level
     batch.chunk = batch.chunk_tasks or 1  # so that no more is pulled than a first chunk asks for
     roster = state.rosters[level]
-    if level == INLINE_LEVEL:
+    if is_inline(level):
         workers = sum(1 for other in state.batches.values() if other.level == level)
     else:
         workers = count_workers(level, batch.left, state.host, state.config)
@@ -213,7 +213,7 @@ def _is_in_use(state: State, level: str) -> bool:
 
 
 def _is_calm(state: State, level: str) -> bool:
-    if level == INLINE_LEVEL:
+    if is_inline(level):
         return True
     has_room = affordable_workers(level, state.host, state.config) >= 1
     return state.verdict.pressure == "normal" and has_room
@@ -272,7 +272,7 @@ def consider_move(state: State, batch: Batch) -> None:
         batch.level,
         batch.costs,
         state.config,
-        workers=state.rosters["process"].cap or 1,
+        workers=state.isolated.cap or 1,
         left=batch.left,
         single=batch.single,
     )
@@ -308,8 +308,8 @@ def call_home(state: State, batch: Batch, reason: Reason) -> None:
     if not batch.moves or is_isolated(batch.level):
         return
     batch.moves = MOVES_MAX
-    batch.home = "process"
-    _move(state, batch, "process", reason)
+    batch.home = ISOLATED
+    _move(state, batch, ISOLATED, reason)
 
 
 def _move(state: State, batch: Batch, new: str, reason: Reason, *, severity: str = "info") -> None:

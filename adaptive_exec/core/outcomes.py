@@ -8,9 +8,7 @@ from adaptive_exec.core.instructions import Deliver, FailTasks, Recall, Record, 
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
-
-INLINE_LEVEL = "sequential"
-"""The level whose chunks run in their callers' own threads, so that they are not with a worker."""
+from adaptive_exec.specs import is_inline
 
 
 def launch(
@@ -29,7 +27,7 @@ def launch(
     order = SendChunk(chunk, level, worker, batch.id, start, stop, attempt)
     flight = Flight(order, is_suspect=is_suspect)
     flight.since = state.now
-    if level != INLINE_LEVEL:
+    if not is_inline(level):
         _note_company(state, flight)
     state.flights[chunk] = flight
     roster.assign(flight)
@@ -51,7 +49,7 @@ def land(state: State, flight: Flight) -> Batch:
     del state.flights[flight.chunk]
     batch = state.batches[flight.batch]
     batch.end(flight.level)
-    if flight.level != INLINE_LEVEL:
+    if not is_inline(flight.level):
         state.out -= 1
     if state.solo == flight.chunk:
         state.solo = None

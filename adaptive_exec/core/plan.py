@@ -24,6 +24,7 @@ from adaptive_exec.core.costs import Costs
 from adaptive_exec.core.governor import set_marks
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
+from adaptive_exec.specs import ISOLATED, is_inline, is_isolated
 
 THREADS_BEYOND_CORES = 4
 """Threads more than cores where only threads are allowed. Source: ThreadPoolExecutor's default."""
@@ -103,7 +104,7 @@ def count_workers(level: str, tasks: int | None, host: HostSnapshot, config: Con
     Returns:
         At least 1.
     """
-    if level == "sequential" or (level == "thread" and config.seed is not None):
+    if is_inline(level) or (config.seed is not None and not is_isolated(level)):
         return 1  # threads share the global random generators, which are set for one task
     most = config.max_workers or _default_workers(level, tasks, host, config)
     if tasks is not None:
@@ -128,9 +129,9 @@ def count_waiting_workers(
     Returns:
         Workers; 0 where the tasks do not wait, or the caller has said how many there are to be.
     """
-    if config.max_workers is not None or level not in {"process", "thread"}:
+    if config.max_workers is not None or is_inline(level):
         return 0
-    if level == "thread" and config.seed is not None:
+    if config.seed is not None and not is_isolated(level):
         return 0
     if costs.cpu_seconds is None or costs.wall_seconds < TINY_TASK_SECONDS:
         return 0
@@ -166,7 +167,7 @@ def paying_workers(costs: Costs, left: int | None, cores: int, price_seconds: fl
 
 def affordable_workers(level: str, host: HostSnapshot, config: Config) -> int:
     """Say how many workers fit under the memory target, counting what each is expected to take."""
-    each = WORKER_BYTES if level == "process" else THREAD_BYTES
+    each = WORKER_BYTES if is_isolated(level) else THREAD_BYTES
     if config.task_memory is not None:
         each += parse_size("task_memory", config.task_memory, limit_bytes=host.limit_bytes)
     return max(0, (set_marks(host, config).target_bytes - host.used_bytes) // each)
@@ -175,11 +176,6 @@ def affordable_workers(level: str, host: HostSnapshot, config: Config) -> int:
 def is_short_of_memory(host: HostSnapshot) -> bool:
     """Say whether not even one bare worker process fits."""
     return host.available_bytes < ONE_PROCESS_BYTES
-
-
-def is_isolated(level: str) -> bool:
-    """Say whether a task at this level can die without taking the caller with it."""
-    return level == "process"
 
 
 def may_leave_isolation(config: Config) -> bool:
@@ -197,15 +193,15 @@ def _choose_level(
     shape: BatchShape, host: HostSnapshot, config: Config, shut: frozenset[str]
 ) -> tuple[str, Code]:
     levels = usable_levels(config, portable=True, shut=shut)
-    if "process" not in levels:
+    if ISOLATED not in levels:
         allowed = usable_levels(config, portable=True, shut=frozenset())
-        return (levels or allowed[-1:])[0], _why_no_process(config)
+        return (levels or allowed[-1:])[0], _why_not_isolated(config)
     if len(config.ladder) == 1:
-        return "process", Code.LEVEL_ASKED
+        return ISOLATED, Code.LEVEL_ASKED
     if not may_leave_isolation(config):
-        return "process", _why_isolated(config)
+        return ISOLATED, _why_isolated(config)
     if shape.is_small:
-        return _below_process(levels), Code.BATCH_SMALL
+        return _below_isolation(levels), Code.BATCH_SMALL
     return _choose_large(shape, host, config, levels)
 
 
@@ -213,14 +209,14 @@ def _choose_large(
     shape: BatchShape, host: HostSnapshot, config: Config, levels: tuple[str, ...]
 ) -> tuple[str, Code]:
     if not shape.portable:  # at the process level it ends with an error
-        level = "process" if config.fallback is None else _below_process(levels)
+        level = ISOLATED if config.fallback is None else _below_isolation(levels)
         return level, Code.FUNCTION_NOT_PORTABLE
     if is_short_of_memory(host):
-        return _below_process(levels), Code.MEMORY_SHORT
+        return _below_isolation(levels), Code.MEMORY_SHORT
     if shape.tasks is None:
-        return "process", Code.BATCH_UNSIZED
+        return ISOLATED, Code.BATCH_UNSIZED
     is_large = shape.tasks >= SMALL_BATCH_TASKS
-    return "process", Code.BATCH_LARGE if is_large else Code.BATCH_UNANNOUNCED
+    return ISOLATED, Code.BATCH_LARGE if is_large else Code.BATCH_UNANNOUNCED
 
 
 def usable_levels(config: Config, *, portable: bool, shut: frozenset[str]) -> tuple[str, ...]:
@@ -232,13 +228,13 @@ def usable_levels(config: Config, *, portable: bool, shut: frozenset[str]) -> tu
         level
         for level in config.ladder
         if level not in shut
-        and (portable or level != "process")
+        and (portable or not is_isolated(level))
         and (is_isolated(level) or not config.keeps_out)
     )
 
 
-def _why_no_process(config: Config) -> Code:
-    return Code.LEVEL_SHUT if "process" in config.ladder else Code.LEVEL_ASKED
+def _why_not_isolated(config: Config) -> Code:
+    return Code.LEVEL_SHUT if ISOLATED in config.ladder else Code.LEVEL_ASKED
 
 
 def _why_isolated(config: Config) -> Code:
@@ -247,14 +243,14 @@ def _why_isolated(config: Config) -> Code:
     return Code.WORKERS_ASKED if config.task_timeout is None else Code.TIMEOUT_ASKED
 
 
-def _below_process(levels: tuple[str, ...]) -> str:
+def _below_isolation(levels: tuple[str, ...]) -> str:
     return levels[1] if len(levels) > 1 else levels[0]
 
 
 def _default_workers(level: str, tasks: int | None, host: HostSnapshot, config: Config) -> int:
-    if level == "process":
+    if is_isolated(level):
         return host.usable_cores
-    if "process" not in config.ladder:
+    if ISOLATED not in config.ladder:
         return min(THREADS_MAX, host.usable_cores + THREADS_BEYOND_CORES)
     if tasks is not None and tasks < SMALL_BATCH_TASKS:
         return SMALL_BATCH_WORKERS

@@ -71,7 +71,6 @@ from adaptive_exec.core.moves import (
     settle_in,
 )
 from adaptive_exec.core.outcomes import deliver, drop, fail, give_back, land, recall
-from adaptive_exec.core.plan import is_isolated
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.share import Share
@@ -91,6 +90,7 @@ from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, next_turn_at, put_back
 from adaptive_exec.core.tenancy import next_trade_at, take_share, trade
 from adaptive_exec.core.waiting import look_at_cores, take_times
+from adaptive_exec.specs import is_isolated
 
 GraveEvent = (
     BatchDropped

@@ -19,8 +19,8 @@ from adaptive_exec.core.instructions import KillWorker, OpenLevel, RetireWorker,
 from adaptive_exec.core.ladder import refuse
 from adaptive_exec.core.memory import is_weighed, note_death, refit
 from adaptive_exec.core.moves import degrade
-from adaptive_exec.core.outcomes import INLINE_LEVEL, land
-from adaptive_exec.core.plan import is_isolated, is_short_of_memory
+from adaptive_exec.core.outcomes import land
+from adaptive_exec.core.plan import is_short_of_memory
 from adaptive_exec.core.quarantine import explain_death
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.recycle import LEAK_WORKERS, Service, growth_per_task, suggest_recycle
@@ -28,6 +28,7 @@ from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, rerun
 from adaptive_exec.core.tenancy import has_share, shed
+from adaptive_exec.specs import is_inline, is_isolated
 
 BARE_WAY = "bare zygote"
 """The way that differs from the usual one only in who loads what tasks need."""
@@ -111,7 +112,7 @@ def _order(state: State, roster: Roster, missing: int) -> None:
 def _wanted(state: State, roster: Roster) -> int:
     level = roster.level
     users = [batch for batch in state.batches.values() if level in (batch.level, batch.trial)]
-    if level == INLINE_LEVEL:
+    if is_inline(level):
         return sum(1 for batch in users if batch.out or _demand(batch, roster))
     suspects = state.suspects if is_isolated(level) else 0
     return len(roster.busy) + suspects + sum(_demand(batch, roster) for batch in users)

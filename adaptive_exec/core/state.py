@@ -4,7 +4,7 @@ Decides nothing. What is written to `orders` while an event is handled is what t
 do, in that order.
 """
 
-from adaptive_exec.config import LEVELS, SHARE_WAIT_SECONDS, UNKNOWN_TASK_BYTES, Config
+from adaptive_exec.config import SHARE_WAIT_SECONDS, UNKNOWN_TASK_BYTES, Config
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.governor import CALM, Verdict, Victim
@@ -14,6 +14,7 @@ from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.share import NO_CLAIM, Share
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.window import OPEN
+from adaptive_exec.specs import ISOLATED, LEVELS
 
 
 class State:
@@ -24,6 +25,7 @@ class State:
         orders: What that event has led to so far.
         batches: Those not finished, in the order in which they may send next.
         rosters: The workers of each level.
+        isolated: Those of the level at which suspects run and whose workers are weighed.
         ranks: Those of the levels that the settings allow, best first.
         flights: Chunks that were sent and are not over.
         out: How many of them are with workers; a chunk that lies ready for its caller's own
@@ -79,6 +81,7 @@ class State:
         self.orders: list[Instruction] = []
         self.batches: dict[int, Batch] = {}
         self.rosters = {level: Roster(level) for level in LEVELS}
+        self.isolated = self.rosters[ISOLATED]
         self.ranks = tuple(self.rosters[level] for level in config.ladder)
         self.flights: dict[int, Flight] = {}
         self.out = 0

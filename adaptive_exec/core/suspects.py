@@ -14,11 +14,10 @@ from adaptive_exec.core.quarantine import Suspect, accuse, is_poison
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Flight
 from adaptive_exec.core.state import State
+from adaptive_exec.specs import ISOLATED
 
 SUSPECT_WAIT_SECONDS = 10.0
 """Seconds after which a suspect gets its turn although its batch still has other work to send."""
-ISOLATED_LEVEL = "process"
-"""The only level at which a suspect may run."""
 
 
 def kill(state: State, flight: Flight, reason: Reason) -> None:
@@ -148,14 +147,14 @@ def _judge(state: State, batch: Batch, record: Suspect, index: int) -> Reason:
 
 
 def _is_isolation_to_be_had(state: State, batch: Batch) -> bool:
-    roster = state.rosters[ISOLATED_LEVEL]
+    roster = state.isolated
     is_gone = roster.is_leaving or roster.is_shut or state.broken is not None
-    return batch.portable and ISOLATED_LEVEL in state.config.ladder and not is_gone
+    return batch.portable and ISOLATED in state.config.ladder and not is_gone
 
 
 def due_suspect(state: State) -> tuple[Batch, int] | None:
     """Name the suspect whose turn it is, None when there is none or no isolated worker is idle."""
-    roster = state.rosters[ISOLATED_LEVEL]
+    roster = state.isolated
     if roster.state != "open" or not roster.idle:
         return None
     for batch in state.batches.values():
@@ -189,7 +188,7 @@ def send_suspect(state: State, batch: Batch, index: int) -> bool:
         return False
     batch.line.popleft()
     state.suspects -= 1
-    roster = state.rosters[ISOLATED_LEVEL]
+    roster = state.isolated
     tasks = (index, index + 1)
     flight = launch(state, roster, batch, tasks, attempt=record.executions + 1, is_suspect=True)
     if record.for_memory:

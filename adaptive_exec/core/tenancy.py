@@ -27,12 +27,12 @@ from adaptive_exec.core.costs import has_sample
 from adaptive_exec.core.events import ShareChanged
 from adaptive_exec.core.governor import set_marks
 from adaptive_exec.core.instructions import ReadHost, RetireWorker, Standing, TradeShare
-from adaptive_exec.core.outcomes import INLINE_LEVEL
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.share import Claim, Share, believe_claim, steady
 from adaptive_exec.core.state import State
 from adaptive_exec.core.window import OPEN
+from adaptive_exec.specs import is_inline, is_isolated
 
 WAIT_TOLD_SECONDS = 0.5
 """Seconds that a wait for memory has lasted when people are told: shorter ones are common, since
@@ -44,7 +44,7 @@ nothing is known of it: so many instances at once find out what theirs take, oth
 
 def has_share(state: State, roster: Roster) -> bool:
     """Say whether workers of a level may be ordered; the first process needs a share before."""
-    if not state.is_sharing or state.is_alone or roster.level != "process":
+    if not state.is_sharing or state.is_alone or not is_isolated(roster.level):
         return True
     if state.share is None:
         state.next_trade = state.now
@@ -83,7 +83,7 @@ def _back_at(state: State) -> float:
 
 def _is_inline_only(state: State) -> bool:
     """Say whether a run that others count as active has no worker that could do anything later."""
-    others = (roster for roster in state.ranks if roster.level != INLINE_LEVEL)
+    others = (roster for roster in state.ranks if not is_inline(roster.level))
     is_counted = state.share is not None and not state.is_resting
     return is_counted and not any(roster.size for roster in others)
 
@@ -116,7 +116,7 @@ def take_share(state: State, event: ShareChanged) -> None:
 def _can_give_back(state: State, share: Share) -> bool:
     """Say whether more was claimed than is ours and than running chunks take."""
     offered = state.offered
-    busy_bytes = offered.unit_bytes * len(state.rosters["process"].busy)
+    busy_bytes = offered.unit_bytes * len(state.isolated.busy)
     return share.slot_bytes is not None and max(share.slot_bytes, busy_bytes) < offered.held_bytes
 
 
@@ -128,7 +128,7 @@ def next_trade_at(state: State) -> float:
 def assign_seats(state: State, roster: Roster) -> None:
     """Say how many workers of a level the share of the cores has room for."""
     share = state.share
-    if share is None or share.instances == 1 or roster.level != "process":
+    if share is None or share.instances == 1 or not is_isolated(roster.level):
         roster.seats = None
     else:
         roster.seats = max(1, int(share.slots / _weight(state, roster)))
@@ -185,7 +185,7 @@ def _interval(state: State, share: Share) -> float:
 
 def _tell(state: State, old: Share | None, new: Share) -> None:
     """Say what changed: the cores that are ours, and a wait that lasts, at its begin and end."""
-    workers = state.rosters["process"].size
+    workers = state.isolated.size
     if new.place:
         since = state.now if state.waiting_since is None else state.waiting_since
         if state.now - since >= WAIT_TOLD_SECONDS and not state.is_wait_told:
@@ -200,9 +200,9 @@ def _tell(state: State, old: Share | None, new: Share) -> None:
 
 def _offer(state: State) -> TradeShare:
     """Say what this run wants and holds now."""
-    rosters = [roster for roster in state.ranks if roster.level != INLINE_LEVEL]
+    rosters = [roster for roster in state.ranks if not is_inline(roster.level)]
     inline = sum(
-        batch.level == INLINE_LEVEL and (_has_more(batch) or bool(batch.out))
+        is_inline(batch.level) and (_has_more(batch) or bool(batch.out))
         for batch in state.batches.values()
     )
     wanted = held = inline
@@ -230,7 +230,7 @@ def _unit_bytes(state: State) -> int:
 
 def _claim_memory(state: State, claim: Claim, each: int) -> Claim:
     """Add what its chunks in processes take and would take; of no other is anything measured."""
-    roster = state.rosters["process"]
+    roster = state.isolated
     wanted = _most_wanted(state, roster)
     if state.is_guessing and state.live_seconds < GUESS_SECONDS:  # one finds out for all
         wanted = min(wanted, max(1, len(roster.busy)))

@@ -18,12 +18,11 @@ from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.staffing import wants_more
 from adaptive_exec.core.state import State
-from adaptive_exec.core.suspects import ISOLATED_LEVEL
 
 
 def look_at_cores(state: State) -> None:
     """Have the workers' processor times read when it is time, as long as that can help."""
-    roster = state.rosters[ISOLATED_LEVEL]
+    roster = state.isolated
     if state.is_timing:
         return
     if not _is_held_up(state, roster):
@@ -39,7 +38,7 @@ def look_at_cores(state: State) -> None:
 def take_times(state: State, event: WorkersTimed) -> None:
     """Take in what processor time the workers have used so far."""
     state.is_timing = False
-    roster = state.rosters[ISOLATED_LEVEL]
+    roster = state.isolated
     for worker, seconds in event.seconds:
         flight = roster.busy.get(worker)
         if flight is not None:

@@ -1,7 +1,7 @@
 """The contract of a level: what the driver may ask of a runner, and what comes back.
 
 A runner does what it is told and reports everything that happens as events; it never decides. What
-a level can do is declared in its traits, and expectations follow traits, never names.
+a level can do stands in its row of `specs`, and expectations follow the row, never the name.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,22 +40,6 @@ class Unportable(Failure):
     """
 
     __slots__ = ()
-
-
-class Traits(NamedTuple):
-    """What a level can do.
-
-    Attributes:
-        isolates_crashes: A task that ends its worker does not end the caller.
-        can_kill: A running task can be stopped.
-        shares_memory: Arguments and results are not copied.
-        parallel_python: Python code of two tasks runs at the same time.
-    """
-
-    isolates_crashes: bool
-    can_kill: bool
-    shares_memory: bool
-    parallel_python: bool
 
 
 Detail = tuple[float, float | None, int | None]
@@ -265,8 +249,6 @@ class Outlet(Protocol):
 class Runner(Protocol):
     """The doer of a level. Called by one driver at a time; none of these waits."""
 
-    traits: Traits
-
     def start(self, workers: Sequence[int]) -> None:
         """Start workers; each answers with WorkerReady or StartRefused."""
 
@@ -277,7 +259,7 @@ class Runner(Protocol):
         """Let an idle worker end."""
 
     def kill(self, worker: int) -> None:
-        """Kill a worker, where the traits say so; WorkerLost answers."""
+        """Kill a worker, where the level isolates; WorkerLost answers."""
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Return each worker's memory in RAM as `(worker, bytes)`, where it has one of its own."""

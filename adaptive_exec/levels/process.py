@@ -54,15 +54,7 @@ from adaptive_exec.core.lifecycle import (
 )
 from adaptive_exec.core.starts import Answer, Setback, judge
 from adaptive_exec.levels.arena import IDLE_SECONDS, Arena
-from adaptive_exec.levels.base import (
-    FULL,
-    CannotStartError,
-    ChunkOrder,
-    Failure,
-    Outlet,
-    Traits,
-    Work,
-)
+from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Work
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
 from adaptive_exec.levels.frames import IN_SLATE, Frame, NoMessageError, Stamp, read_frames, refuse
@@ -192,8 +184,6 @@ class ProcessRunner:
         cores: Usable cores, for the share of inner threads.
         preload: Says which packed functions, by batch, a zygote is to load before it forks.
     """
-
-    traits = Traits(isolates_crashes=True, can_kill=True, shares_memory=False, parallel_python=True)
 
     def __init__(
         self,

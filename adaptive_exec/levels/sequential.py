@@ -12,7 +12,7 @@ from typing import Any
 
 from adaptive_exec.config import INLINE_SECONDS
 from adaptive_exec.core.events import ChunkDone, InitializerFailed, LevelClosed, Usage, WorkerReady
-from adaptive_exec.levels.base import FULL, ChunkOrder, Failure, Outlet, Results, Traits
+from adaptive_exec.levels.base import FULL, ChunkOrder, Failure, Outlet, Results
 from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.tasks import chunk_context, run_bite, try_initializer
@@ -36,10 +36,6 @@ class SequentialRunner:
         initializer: Called once before the first task, None for none.
         initargs: Its arguments.
     """
-
-    traits = Traits(
-        isolates_crashes=False, can_kill=False, shares_memory=True, parallel_python=False
-    )
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from adaptive_exec.core.events import (
     Usage,
     WorkerReady,
 )
-from adaptive_exec.levels.base import ChunkOrder, Failure, Outlet, Results, Traits
+from adaptive_exec.levels.base import ChunkOrder, Failure, Outlet, Results
 from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.inner import limit_loaded
@@ -41,10 +41,6 @@ class ThreadRunner:
             cores.
         cores: Usable cores.
     """
-
-    traits = Traits(
-        isolates_crashes=False, can_kill=False, shares_memory=True, parallel_python=False
-    )
 
     def __init__(
         self,

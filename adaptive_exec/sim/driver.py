@@ -19,6 +19,7 @@ from adaptive_exec.core.trace import RunReport, Trace
 from adaptive_exec.sim.clock import Clock
 from adaptive_exec.sim.host import Course, SimHost, run_chunk
 from adaptive_exec.sim.memory import SimMemory
+from adaptive_exec.specs import is_isolated
 
 EVENTS_MAX = 100_000_000
 """Events after which a simulation that has not ended is given up."""
@@ -319,8 +320,8 @@ class SimDriver:
 
     def _start(self, level: str, workers: Sequence[int]) -> None:
         now = self.clock.now
-        is_refused = level == "process" and now < self._host.refused_until
-        wait = self._host.start_seconds if level == "process" else 0.0
+        is_refused = is_isolated(level) and now < self._host.refused_until
+        wait = self._host.start_seconds if is_isolated(level) else 0.0
         for worker in workers:
             if is_refused:
                 error = "OSError: [Errno 12] Cannot allocate memory"

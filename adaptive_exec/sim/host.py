@@ -10,6 +10,7 @@ from random import Random
 from adaptive_exec.config import GIB, INLINE_SECONDS
 from adaptive_exec.core.instructions import SendChunk
 from adaptive_exec.core.snapshot import HostSnapshot
+from adaptive_exec.specs import is_inline, is_isolated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +102,9 @@ def run_chunk(
         Its course.
     """
     seconds = durations[order.start : order.stop]
-    if order.level == "sequential":
+    if is_inline(order.level):
         return _bite(seconds)
-    if order.level == "thread":
+    if not is_isolated(order.level):
         # Python code of two threads does not run at the same time.
         return Course(len(seconds), sum(seconds) * (running + 1))
     slower = max(1.0, (running + 1) / host.cores)

@@ -13,17 +13,14 @@ from typing import Final
 import pytest
 
 from adaptive_exec import adaptive_executor
-from adaptive_exec.levels.base import Traits
-from adaptive_exec.levels.process import ProcessRunner
-from adaptive_exec.levels.sequential import SequentialRunner
-from adaptive_exec.levels.thread import ThreadRunner
+from adaptive_exec.specs import LevelSpec, spec_of
 from tests.levels.leaks import eventually
 
-TRAITS: Final[dict[str, Traits]] = {
-    "process": ProcessRunner.traits,
-    "loky": ProcessRunner.traits,
-    "thread": ThreadRunner.traits,
-    "sequential": SequentialRunner.traits,
+TRAITS: Final[dict[str, LevelSpec]] = {
+    "process": spec_of("process"),
+    "loky": spec_of("process"),
+    "thread": spec_of("thread"),
+    "sequential": spec_of("sequential"),
 }
 SETTINGS: Final = {"loky": {"levels": ("process",), "start": "loky"}}
 """Settings of the rows that are not just a level's name."""
@@ -35,7 +32,7 @@ def rows_of(names):
 
 
 LEVELS: Final = rows_of(TRAITS)
-ISOLATED: Final = rows_of(name for name in TRAITS if TRAITS[name].isolates_crashes)
+ISOLATED: Final = rows_of(name for name in TRAITS if TRAITS[name].isolates)
 SHARING: Final = rows_of(name for name in TRAITS if TRAITS[name].shares_memory)
 
 

@@ -387,7 +387,7 @@ def test_an_initializer_that_fails_breaks_the_executor_with_its_traceback(level,
 
 
 def test_an_initializer_that_ends_the_process_ends_in_an_error_not_in_a_wait(level):
-    if not TRAITS[level].isolates_crashes:
+    if not TRAITS[level].isolates:
         pytest.skip("it would end the tests")
     with (
         executor_at(level, initializer=work.die_in_initializer) as executor,

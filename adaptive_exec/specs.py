@@ -1,0 +1,54 @@
+"""The levels: one row each, best first. Who decides asks the row, never the name.
+
+What a level can do is told here and nowhere else; how it does it is its runner's matter.
+"""
+
+from typing import Final, NamedTuple
+
+
+class LevelSpec(NamedTuple):
+    """What a level can do.
+
+    Attributes:
+        name: As settings, decisions and reports have it.
+        isolates: A task that ends its worker does not end the caller; a running one can be killed,
+            and what it takes of this host's memory is measured.
+        runs_inline: Chunks run in their callers' own threads, so that none is with a worker.
+        shares_memory: Arguments and results are not copied.
+    """
+
+    name: str
+    isolates: bool
+    runs_inline: bool
+    shares_memory: bool
+
+
+SPECS: Final = (
+    LevelSpec("process", isolates=True, runs_inline=False, shares_memory=False),
+    LevelSpec("thread", isolates=False, runs_inline=False, shares_memory=True),
+    LevelSpec("sequential", isolates=False, runs_inline=True, shares_memory=True),
+)
+LEVELS: Final = tuple(spec.name for spec in SPECS)
+"""The names, best first."""
+ISOLATED: Final = next(spec.name for spec in SPECS if spec.isolates)
+"""The level at which a suspect may run, and whose workers are weighed."""
+SHARED: Final = next(spec.name for spec in SPECS if not (spec.isolates or spec.runs_inline))
+"""The best level with workers whose tasks run in the caller's process."""
+INLINE: Final = next(spec.name for spec in SPECS if spec.runs_inline)
+"""The level that needs nothing of the host."""
+_BY_NAME: Final = {spec.name: spec for spec in SPECS}
+
+
+def spec_of(level: str) -> LevelSpec:
+    """Return what a level can do."""
+    return _BY_NAME[level]
+
+
+def is_isolated(level: str) -> bool:
+    """Say whether a task at this level can die without taking the caller with it."""
+    return _BY_NAME[level].isolates
+
+
+def is_inline(level: str) -> bool:
+    """Say whether chunks of this level run in their callers' own threads."""
+    return _BY_NAME[level].runs_inline
