@@ -267,6 +267,7 @@ class _Settings(NamedTuple):
     warn_memory: Size | None = None
     critical_memory: Size | None = None
     task_memory: Size | None = None
+    wall: str | None = "auto"
     task_timeout: float | None = None
     retries: int = 2
     retry_on: tuple[type[BaseException], ...] = ()
@@ -309,6 +310,9 @@ class Config(_Settings):
         critical_memory: Size of what is left below which workers are stopped; None means the
             smaller of 2 GiB and 8 %.
         task_memory: Size that one task takes; None means it is measured.
+        wall: Where a process worker is refused more memory than its part of the room: `"auto"`
+            where a kill of the kernel's would end the caller as well, and at `task_memory` where
+            that is given; `"soft"` always; None never.
         task_timeout: Seconds for one task; None means no limit.
         retries: Executions after a worker's death, 0 or more.
         retry_on: Exception types of the task itself that make it run again.
@@ -542,6 +546,12 @@ def _check_callable(name: str, value: object) -> object:
     return value
 
 
+def _check_wall(name: str, value: object) -> object:
+    if value not in _WALLS:
+        raise ValueError(_unknown(name, value, _WALLS))
+    return value
+
+
 def _check_start(name: str, value: object) -> object:
     if value not in _STARTS:
         raise ValueError(_unknown(name, value, _STARTS))
@@ -576,6 +586,7 @@ def _check_way_out(name: str, value: object) -> object:
     return value
 
 
+_WALLS: Final = ("auto", "soft")
 _STARTS: Final = ("zygote", "loky")
 _FALLBACKS: Final = (SHARED,)
 _FLAGS: Final = ("inline", "isolate", "share_host", "progress", "relay", "capture", "reuse")
@@ -598,6 +609,7 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "journal": _check_journal,
     "start": _check_start,
     "fallback": _check_way_out,
+    "wall": _check_wall,
 }
 """Settings that may be None, and the check of any other value."""
 

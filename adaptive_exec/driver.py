@@ -55,6 +55,7 @@ from adaptive_exec.core.instructions import (
     FinishBatch,
     Instruction,
     KillWorker,
+    MoveWalls,
     OpenLevel,
     Pull,
     ReadHost,
@@ -703,6 +704,8 @@ class Driver:
         match instruction:
             case SendChunk():
                 self._send(instruction)
+            case MoveWalls():
+                self._runners[instruction.level].move_walls(instruction.walls)
             case Record():
                 self._record(instruction)
             case Deliver():
@@ -833,7 +836,7 @@ class Driver:
             self._fail_unsent(order, calls, error)
             return
         where = (order.chunk, order.worker, order.start, order.attempt)
-        chunk = ChunkOrder(*where, items, calls.work, names)
+        chunk = ChunkOrder(*where, items, calls.work, names, order.wall_bytes)
         self._runners[order.level].send(chunk)
         if is_inline(order.level):
             calls.call_for_attention()

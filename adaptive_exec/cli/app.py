@@ -156,6 +156,9 @@ def run(
     task_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="What one task takes; else measured.")
     ] = None,
+    wall: Annotated[
+        str | None, typer.Option(metavar="WALL", help="Refuse workers memory: auto, soft, none.")
+    ] = None,
     retries: Annotated[
         str | None, typer.Option(metavar="N", help="Executions after a worker's death.")
     ] = None,

@@ -14,6 +14,7 @@ from adaptive_exec.cli.exits import ALL_HAVE_VALUES, say
 from adaptive_exec.config import Config
 from adaptive_exec.core.plan import BatchShape, make_plan
 from adaptive_exec.core.snapshot import HostSnapshot, Limit
+from adaptive_exec.core.walls import KILL_REMEDY
 from adaptive_exec.display import size_text
 from adaptive_exec.executor import adaptive_executor
 from adaptive_exec.host.snapshot import take_snapshot
@@ -149,9 +150,17 @@ def _host_lines(snapshot: HostSnapshot) -> list[str]:
         ("free processes", _count_text(snapshot.free_processes), ""),
         ("free descriptors", _count_text(snapshot.free_descriptors), ""),
         ("out-of-memory kills", _count_text(snapshot.oom_kills), ""),
+        ("a kernel kill ends", *_kill_text(snapshot)),
     ]
     limits = [(limit.name, _limit_text(limit), limit.source) for limit in snapshot.limits]
     return ["This host affords", *_table(facts), "", "Limits that were found", *_table(limits)]
+
+
+def _kill_text(snapshot: HostSnapshot) -> tuple[str, str]:
+    """Say what a kill of the kernel's for memory ends, and why, with the way out."""
+    if not snapshot.wide_kill:
+        return "one process", ""
+    return "all of the group", f"{snapshot.wide_kill}; {KILL_REMEDY}"
 
 
 def _ledger_place() -> tuple[str, str]:

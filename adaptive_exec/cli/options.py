@@ -354,6 +354,10 @@ def _text(_name: str, text: str) -> object:
     return text
 
 
+def _text_or_none(_name: str, text: str) -> object:
+    return None if text == "none" else text
+
+
 _SWITCHES: Final = ("inline", "isolate")
 """Settings that an option without a value switches on."""
 _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
@@ -369,6 +373,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "warn_memory": _size,
     "critical_memory": _size,
     "task_memory": _size,
+    "wall": _text_or_none,
     "max_worker_age": seconds,
     "max_worker_memory": _size,
     "start": _text,

@@ -40,6 +40,7 @@ class Batch:
         kept_each: Bytes by which a worker was seen to grow for good with each task.
         grown_workers: Workers in a row that grew with each chunk until they were too large.
         is_leaking: True once it was said that its function leaks.
+        is_unwalled: True once its function was found to reserve memory that it does not use.
     """
 
     def __init__(  # noqa: PLR0915  # a line for each
@@ -66,7 +67,7 @@ class Batch:
         self.is_glutted = False
         self.kept_each = 0.0
         self.grown_workers = 0
-        self.is_leaking = False
+        self.is_leaking = self.is_unwalled = False
         self.arrived = 0
         self.asked = 0
         self.sent = 0

@@ -102,7 +102,8 @@ _COUNTS: Final = frozenset({
     "lives",
     "line", "moves", "newest_seen", "next", "oom_kills", "overdue", "pending", "place", "ranges",
     "records", "sent", "services", "slots", "solo", "start", "starting", "stop", "strikes",
-    "suspects", "taken", "tasks", "tries", "unmeasured", "wanted_slots", "worker", "last_worker_id",
+    "suspects", "taken", "tasks", "tries", "unmeasured", "unwalled", "wanted_slots", "worker",
+    "last_worker_id",
 })  # fmt: skip
 """Ids, and what is counted one by one."""
 _CHECKED: Final = frozenset({"config", "orders"})

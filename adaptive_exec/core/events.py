@@ -313,6 +313,7 @@ class WorkerLost(NamedTuple):
         starter: True when its starter was lost; a task that sees that twice may be what ends it.
         foul: True when it said what cannot be: each task that had begun may be to blame.
         memory: True when it died for memory.
+        walled: True when it ended for a wall of ours: an allocation was refused to its task.
         unexplained: True for a SIGKILL that is neither ours nor the kernel's for memory.
         peak_bytes: The worker's highest memory, None when unknown.
         oom_kills: The memory group's out-of-memory kills by then; None when unknown or of no use.
@@ -328,6 +329,7 @@ class WorkerLost(NamedTuple):
     starter: bool = False
     foul: bool = False
     memory: bool = False
+    walled: bool = False
     unexplained: bool = False
     peak_bytes: int | None = None
     oom_kills: int | None = None

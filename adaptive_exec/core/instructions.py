@@ -54,7 +54,10 @@ class Pull(NamedTuple):
 
 
 class SendChunk(NamedTuple):
-    """Send tasks `start` to `stop` - 1 of a batch to a worker as one message."""
+    """Send tasks `start` to `stop` - 1 of a batch to a worker as one message.
+
+    With `wall_bytes` an allocation beyond so many more than the worker has is refused.
+    """
 
     chunk: int
     level: str
@@ -63,6 +66,18 @@ class SendChunk(NamedTuple):
     start: int
     stop: int
     attempt: int
+    wall_bytes: int | None = None
+
+
+class MoveWalls(NamedTuple):
+    """Let workers take so many bytes more than they had when their chunk came.
+
+    Attributes:
+        walls: Of each worker its id and the bytes.
+    """
+
+    level: str
+    walls: tuple[tuple[int, int], ...]
 
 
 class Record(NamedTuple):
@@ -205,6 +220,7 @@ Instruction = (
     | KillWorker
     | Pull
     | SendChunk
+    | MoveWalls
     | Record
     | Recall
     | Deliver

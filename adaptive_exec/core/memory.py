@@ -37,6 +37,7 @@ from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill
+from adaptive_exec.core.walls import learn_of_reserve, move_walls
 from adaptive_exec.core.window import (
     OPEN,
     TOLD_SLACK,
@@ -84,6 +85,7 @@ def judge_host(state: State, event: HostSampled) -> None:
     refit(state)
     if verdict.pressure != "normal":
         _retire_idle(state)
+    move_walls(state)
     _brake(state)
 
 
@@ -123,6 +125,7 @@ def note_done(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
         batch.unmeasured += not batch.peaks.measured
         return
     batch.peaks = learn_peak(batch.peaks, usage.span_bytes, state.now - flight.since)
+    learn_of_reserve(state, flight, usage.span_bytes)
     if usage.kept_bytes is not None and usage.tasks:
         grown = (usage.kept_bytes - flight.kept_bytes) / usage.tasks
         batch.kept_each = bound((batch.kept_each + max(0.0, grown)) / 2, BYTES)
@@ -149,7 +152,10 @@ def note_death(state: State, event: WorkerLost, flight: Flight | None) -> None:
         return  # no window is smaller, and what runs alone from now on is no measure for others
     state.window = shrink(state.window, state.out, sent_at=flight.since, now=state.now)
     if event.peak_bytes is not None:
-        _learn_from_the_dead(state, flight, event.peak_bytes - (flight.birth_bytes or 0))
+        peak_bytes = event.peak_bytes - (flight.birth_bytes or 0)
+        if event.walled:  # what it was refused it would have taken
+            peak_bytes = max(peak_bytes, flight.wall_bytes or 0)
+        _learn_from_the_dead(state, flight, peak_bytes)
     refit(state)
 
 
@@ -380,14 +386,19 @@ def _wanted_bytes(state: State, marks: Marks) -> int:
 
 
 def _candidates(state: State) -> list[Candidate]:
-    """All but the oldest chunk, which nothing may stop for ever; youngest first."""
+    """All but the oldest chunk, which nothing may stop for ever; youngest first.
+
+    Where a kill of the kernel's would end the caller as well, the last one may be stopped too.
+    """
     flights = [one for one in state.flights.values() if is_isolated(one.level)]
     flights = [one for one in flights if not one.is_doomed]
     ranked = sorted(flights, key=lambda flight: flight.chunk, reverse=True)
     services = state.isolated.services.values()
     can_weigh = any(service.birth_bytes is not None for service in services)
     unseen = 0 if can_weigh else None  # where sizes are read, one without has only just begun
-    return [Candidate(one.chunk, state.live.get(one.chunk, unseen)) for one in ranked[:-1]]
+    if len(ranked) > 1 or not state.host.wide_kill:
+        ranked = ranked[:-1]
+    return [Candidate(one.chunk, state.live.get(one.chunk, unseen)) for one in ranked]
 
 
 def _stop_worker(state: State, flight: Flight, held_bytes: int, marks: Marks) -> None:
@@ -399,6 +410,7 @@ def _stop_worker(state: State, flight: Flight, held_bytes: int, marks: Marks) ->
         size=held_bytes,
         chunk=flight.chunk,
     )
+    flight.is_braked = state.out == 1
     kill(state, flight, reason)
     state.victim = Victim(flight.worker, held_bytes, available, state.now)
     state.window = halve(state.window, state.out)

@@ -8,6 +8,7 @@ from adaptive_exec.core.instructions import Deliver, FailTasks, Recall, Record, 
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
+from adaptive_exec.core.walls import wall_of
 from adaptive_exec.specs import is_inline
 
 
@@ -26,12 +27,17 @@ def launch(
     chunk = state.new_chunk_id()
     order = SendChunk(chunk, level, worker, batch.id, start, stop, attempt)
     flight = Flight(order, is_suspect=is_suspect)
+    if is_suspect:
+        flight.broken_bytes = batch.records[start].wall_bytes
     flight.since = state.now
     if not is_inline(level):
         _note_company(state, flight)
     state.flights[chunk] = flight
     roster.assign(flight)
     batch.begin(level)
+    flight.wall_bytes = wall_of(state, flight)
+    if flight.wall_bytes is not None:
+        order = order._replace(wall_bytes=flight.wall_bytes)
     state.orders.append(order)
     return flight
 

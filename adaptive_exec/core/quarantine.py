@@ -12,6 +12,12 @@ from adaptive_exec.core.events import WorkerLost
 CONFIRMED = "out of memory (confirmed)"
 PROBABLE = "out of memory (probable)"
 """Causes of a death for memory: two witnesses, or one."""
+WALLED = "out of memory (more was refused)"
+STOPPED = "out of memory (stopped before the kernel's kill)"
+"""Causes of an end for memory that came before a kill: by a wall, or by our own hand."""
+UNTOUCHED_SHARE = 0.75
+"""Share of a wall below which the highest memory of a worker says that it ended for one large
+request, or for memory that was reserved and not used."""
 UNEXPLAINED_EXTRA = 1
 """Executions more that an unexplained SIGKILL allows: an outsider may have meant the worker, not
 the task."""
@@ -28,6 +34,10 @@ class Suspect(NamedTuple):
         cause: The last cause.
         for_memory: True when any of the deaths was for memory; it runs with all else paused.
         peak_bytes: Highest memory of its workers, None when unknown.
+        is_sure: True when it died for memory with nothing beside it, where one such death is one
+            too many, or under the widest wall.
+        is_freed: True when it is to run without a wall.
+        wall_bytes: The wall that it ran into last, 0 for none.
     """
 
     deaths: int
@@ -37,6 +47,9 @@ class Suspect(NamedTuple):
     cause: str
     for_memory: bool = False
     peak_bytes: int | None = None
+    is_sure: bool = False
+    is_freed: bool = False
+    wall_bytes: int = 0
 
     def again(self, *, executions: int) -> "Suspect":
         """Return the record with another count of executions and nothing more held against it."""
@@ -62,7 +75,15 @@ def explain_death(lost: WorkerLost, *, has_killed: bool, limit_bytes: int) -> Wo
     return lost._replace(cause=cause, memory=True, unexplained=not has_killed)
 
 
-def accuse(before: Suspect | None, lost: WorkerLost, *, executions: int, is_alone: bool) -> Suspect:
+def accuse(
+    before: Suspect | None,
+    lost: WorkerLost,
+    *,
+    executions: int,
+    is_alone: bool,
+    is_fatal: bool = False,
+    wall_bytes: int = 0,
+) -> Suspect:
     """Enter a death against the task that was running.
 
     Args:
@@ -70,11 +91,15 @@ def accuse(before: Suspect | None, lost: WorkerLost, *, executions: int, is_alon
         lost: How the worker ended.
         executions: Times the task was begun, this one included.
         is_alone: True when the task ran with no other work beside it.
+        is_fatal: True where a kill for memory may end the caller as well, so that one is enough.
+        wall_bytes: The wall of its worker, 0 for none.
 
     Returns:
         The record with this death; one for memory while not alone is not counted.
     """
     record = before or Suspect(0, 0, 0, lost.at, lost.cause)
+    if lost.walled:
+        return _note_wall(record, lost, executions, wall_bytes, is_fatal=is_fatal)
     counts = is_alone or not lost.memory
     peaks = [peak for peak in (record.peak_bytes, lost.peak_bytes) if peak is not None]
     return record._replace(
@@ -84,9 +109,37 @@ def accuse(before: Suspect | None, lost: WorkerLost, *, executions: int, is_alon
         cause=lost.cause,
         for_memory=record.for_memory or lost.memory,
         peak_bytes=max(peaks) if peaks else None,
+        is_sure=record.is_sure or ((is_fatal or record.is_freed) and is_alone and lost.memory),
+    )
+
+
+def _note_wall(
+    record: Suspect, lost: WorkerLost, executions: int, wall_bytes: int, *, is_fatal: bool
+) -> Suspect:
+    """Enter that a task ran into a wall: the first time it may be another's fault, not alone.
+
+    The wall is of memory that is asked for, not of what is used. Where a kill costs a worker only,
+    one that was refused more alone than it had used is tried without a wall before it is poison.
+    """
+    peaks = [peak for peak in (record.peak_bytes, lost.peak_bytes) if peak is not None]
+    was_alone = record.for_memory
+    may_be_untouched = (lost.peak_bytes or 0) < UNTOUCHED_SHARE * wall_bytes
+    is_freed = was_alone and may_be_untouched and not is_fatal
+    return record._replace(
+        deaths=record.deaths + (was_alone and not is_freed),
+        executions=executions,
+        cause=lost.cause,
+        for_memory=True,
+        peak_bytes=max(peaks) if peaks else None,
+        is_sure=was_alone and not is_freed,
+        is_freed=is_freed,
+        wall_bytes=wall_bytes,
     )
 
 
 def is_poison(suspect: Suspect, retries: int) -> bool:
-    """Say whether a suspect has killed its worker on every execution that it is allowed."""
-    return suspect.deaths > retries + suspect.extra
+    """Say whether a suspect has killed its worker on every execution that it is allowed.
+
+    Once is enough where nobody else can have been to blame and another time might end us all.
+    """
+    return suspect.is_sure or suspect.deaths > retries + suspect.extra

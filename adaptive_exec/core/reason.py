@@ -66,6 +66,8 @@ class Code(StrEnum):
     WINDOW_GROWS = "window_grows"
     WINDOW_HALVED = "window_halved"
     BRAKE = "brake"
+    KILL_SPREADS = "kill_spreads"
+    MEMORY_UNTOUCHED = "memory_untouched"
     # copies of a supervised command
     START_ORDERED = "start_ordered"
     COPY_HEALTHY = "copy_healthy"

@@ -35,14 +35,19 @@ class Flight:
         timed_seconds: What that was.
         is_waiting: True while it uses next to no processor, so that it holds no core.
         is_told: True once that was said.
+        wall_bytes: What its worker may take at most beyond what it had, None for no wall.
+        broken_bytes: The wall that its task, a suspect, ran into before; 0 for none.
+        is_braked: True when it was stopped for memory although nothing else was out.
     """
 
     __slots__ = (
         "attempt",
         "batch",
         "birth_bytes",
+        "broken_bytes",
         "chunk",
         "is_alone",
+        "is_braked",
         "is_doomed",
         "is_suspect",
         "is_told",
@@ -56,6 +61,7 @@ class Flight:
         "stop",
         "timed_at",
         "timed_seconds",
+        "wall_bytes",
         "worker",
     )
 
@@ -77,7 +83,9 @@ class Flight:
         self.kept_bytes = 0
         self.timed_at: float | None = None
         self.timed_seconds = 0.0
-        self.is_waiting = self.is_told = False
+        self.is_waiting = self.is_told = self.is_braked = False
+        self.wall_bytes: int | None = None
+        self.broken_bytes = 0
 
 
 class Roster:

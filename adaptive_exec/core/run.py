@@ -90,6 +90,7 @@ from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, next_turn_at, put_back
 from adaptive_exec.core.tenancy import next_trade_at, take_share, trade
 from adaptive_exec.core.waiting import look_at_cores, take_times
+from adaptive_exec.core.walls import move_walls, tell_of_wide_kill
 from adaptive_exec.specs import is_isolated
 
 GraveEvent = (
@@ -204,7 +205,10 @@ class Run:
         if state.ailing or state.is_stopping:
             close_drained(state)
         staff(state)
+        newest = state.last_chunk_id
         dispatch(state)
+        if state.last_chunk_id != newest and state.out > 1:
+            move_walls(state)
         trade(state)
         look_at_cores(state)
         look_at_first_chunks(state)
@@ -283,6 +287,7 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
         case JournalOpened() | JournalFailed() | JournalSkipped():
             _tell_of_journal(state, event)
         case BatchOpened():
+            tell_of_wide_kill(state)
             settle_in(state, event)
             look_if_long_ago(state)
         case InputExhausted():

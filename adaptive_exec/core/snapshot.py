@@ -44,6 +44,8 @@ class HostSnapshot(NamedTuple):
         memory_domain: Names the limit that `available_bytes` is left of; `""` is unknown.
         memory_domains: Names of all memory limits that this process is under; who has one of them
             in common shares that limit.
+        wide_kill: What has a kill of the kernel's for memory end this process as well, as the file
+            or unit that says so; `""` where it ends one process alone.
     """
 
     taken_at: float
@@ -61,6 +63,7 @@ class HostSnapshot(NamedTuple):
     core_domain: str = ""
     memory_domain: str = ""
     memory_domains: tuple[str, ...] = ()
+    wide_kill: str = ""
 
     @property
     def used_bytes(self) -> int:

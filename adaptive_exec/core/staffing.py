@@ -21,7 +21,7 @@ from adaptive_exec.core.memory import is_weighed, note_death, refit
 from adaptive_exec.core.moves import degrade
 from adaptive_exec.core.outcomes import land
 from adaptive_exec.core.plan import is_short_of_memory
-from adaptive_exec.core.quarantine import explain_death
+from adaptive_exec.core.quarantine import STOPPED, explain_death
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.recycle import LEAK_WORKERS, Service, growth_per_task, suggest_recycle
 from adaptive_exec.core.roster import Flight, Roster
@@ -232,6 +232,8 @@ def lose(state: State, event: WorkerLost) -> None:
     service = roster.services.get(event.worker)
     has_served = service is not None and service.tasks > 0
     flight = roster.remove(event.worker)
+    if flight is not None and flight.is_braked and event.blameless:
+        event = event._replace(blameless=False, memory=True, cause=STOPPED)
     if flight is None or not flight.is_doomed:  # a killing was explained when it was ordered
         _explain_loss(state, event, flight)
     began = False

@@ -71,6 +71,8 @@ class State:
         is_setting_full: The same for submitted calls and the code that unpacks their results.
         trim_after: When garbage may be collected again for want of memory.
         starved_at: Since when not even one worker fits, None while it does.
+        unwalled: Kinds of batches whose functions reserve memory that they do not use.
+        is_wide_kill_told: Whether it was said that a kernel's kill would end the caller as well.
     """
 
     def __init__(self, config: Config, host: HostSnapshot) -> None:  # noqa: PLR0915  # a line for each
@@ -123,6 +125,8 @@ class State:
         self.is_recording_full = self.is_setting_full = False
         self.trim_after = 0.0
         self.starved_at: float | None = None
+        self.unwalled: tuple[int, ...] = ()
+        self.is_wide_kill_told = False
         self.last_chunk_id = self.last_worker_id = 0
 
     def new_chunk_id(self) -> int:

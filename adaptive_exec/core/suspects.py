@@ -108,7 +108,12 @@ def _give_back_begun(state: State, batch: Batch, flight: Flight, start: int, sto
 
 def _accuse(state: State, batch: Batch, flight: Flight, lost: WorkerLost, index: int) -> None:
     record = accuse(
-        batch.records.get(index), lost, executions=flight.attempt, is_alone=flight.is_alone
+        batch.records.get(index),
+        lost,
+        executions=flight.attempt,
+        is_alone=flight.is_alone,
+        is_fatal=bool(state.host.wide_kill),
+        wall_bytes=flight.wall_bytes or 0,
     )
     batch.records[index] = record
     reason = _line_up(state, batch, index)

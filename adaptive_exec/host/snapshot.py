@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.host.cgroup import Groups, find_groups
 from adaptive_exec.host.cpu import read_cores
+from adaptive_exec.host.killing import read_wide_kill
 from adaptive_exec.host.memory import Found, read_memory, read_oom_kills, read_stall_percent
 from adaptive_exec.host.memory_elsewhere import read_elsewhere
 from adaptive_exec.host.own_limits import OwnLimits, OwnProcess
@@ -57,6 +58,7 @@ class HostProbe:
         self._process = OwnProcess()
         self._known: tuple[bytes | None, Groups] | None = None
         self._domains: tuple[Groups, Domains] | None = None
+        self._wide_kill: tuple[Groups, str] | None = None
 
     def take(self, now: float | None = None) -> HostSnapshot:
         """Read everything once.
@@ -89,6 +91,7 @@ class HostProbe:
             core_domain=_domain_of(cores.source, domains.cores) or own.affinity,
             memory_domain=_domain_of(memory.available.source, domains.memory) or _OWN,
             memory_domains=tuple(domains.memory.values()),
+            wide_kill=self._read_wide_kill(groups),
         )
 
     def _read_own(self, now: float) -> OwnLimits:
@@ -100,6 +103,12 @@ class HostProbe:
         known = self._domains
         if known is None or known[0] is not groups:
             known = self._domains = groups, _name_domains(groups)
+        return known[1]
+
+    def _read_wide_kill(self, groups: Groups) -> str:
+        known = self._wide_kill
+        if known is None or known[0] is not groups:
+            known = self._wide_kill = groups, read_wide_kill(self._root, groups.memory)
         return known[1]
 
     def _find_groups(self) -> Groups:

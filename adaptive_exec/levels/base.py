@@ -95,6 +95,7 @@ class ChunkOrder(NamedTuple):
 
     Attributes:
         names: The tasks' keys in the journal, by which their folders are named.
+        wall_bytes: What its worker may take more than it has, None for any; of processes.
     """
 
     chunk: int
@@ -104,6 +105,7 @@ class ChunkOrder(NamedTuple):
     items: Sequence[Any]
     work: Work
     names: bytes = b""
+    wall_bytes: int | None = None
 
     def caller_of(self, index: int) -> Caller | None:
         """Return what the caller of a task had; None where nobody asks for it any more."""
@@ -260,6 +262,9 @@ class Runner(Protocol):
 
     def kill(self, worker: int) -> None:
         """Kill a worker, where the level isolates; WorkerLost answers."""
+
+    def move_walls(self, walls: Sequence[tuple[int, int]]) -> None:
+        """Let workers take so many bytes more than they had when their chunk came."""
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Return each worker's memory in RAM as `(worker, bytes)`, where it has one of its own."""

@@ -52,6 +52,7 @@ from adaptive_exec.core.lifecycle import (
     StayState,
     after,
 )
+from adaptive_exec.core.quarantine import WALLED
 from adaptive_exec.core.starts import Answer, Setback, judge
 from adaptive_exec.levels.arena import IDLE_SECONDS, Arena
 from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Work
@@ -64,12 +65,13 @@ from adaptive_exec.levels.interpreter import is_frozen, is_refusal
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.ring import Ear, Said, name_spill
-from adaptive_exec.levels.sizes import read_size
+from adaptive_exec.levels.sizes import move_wall, read_size
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
 from adaptive_exec.levels.starter import Relayed, Seat, Starter, Terms
 from adaptive_exec.levels.told import ToldNames
 from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter
+from adaptive_exec.levels.wall import WALLED as EXIT_WALLED
 from adaptive_exec.levels.wire import (
     CHUNK,
     END,
@@ -306,6 +308,7 @@ class ProcessRunner:
         member.half ^= 1
         if member.slate is not None:
             member.slate.clear(member.half)
+            member.slate.set_wall(order.wall_bytes or 0)
         member.read_bytes = member.result_bytes = 0
         member.is_overdue = False
         member.sent_at = time.monotonic()
@@ -404,6 +407,15 @@ class ProcessRunner:
             member = self._members[worker]
             member.stay = after(STAY, member.stay, "killed")
             self._starter.kill(worker)
+
+    def move_walls(self, walls: Sequence[tuple[int, int]]) -> None:
+        """Let workers take so many bytes more than they had when their chunk came."""
+        for worker, size in walls:
+            member = self._members.get(worker)
+            if member is not None and member.slate is not None and member.order is not None:
+                base = member.slate.set_wall(size)
+                if base and member.pid:
+                    move_wall(member.pid, base + size)
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Return each worker's memory in RAM as `(worker, bytes)`, where it can be read."""
@@ -554,7 +566,8 @@ class ProcessRunner:
         is_foul = member.line == "foul" and not member.is_killed
         if not (self._has_results or member.is_killed):
             self._doubt_way(member, status)
-        self._note_stack(member, running, status)
+        is_walled = _is_walled(member, status)
+        self._note_stack(member, running, status, is_walled=is_walled)
         self._release(member)
         if member.is_to_end and member.order is None:
             return
@@ -567,11 +580,13 @@ class ProcessRunner:
                 time.monotonic(),
                 LEVEL,
                 worker,
-                member.fault or describe(status),
+                member.fault or (WALLED if is_walled else describe(status)),
                 running=running,
                 known=member.order is None or (known and not (is_foul and running is None)),
                 blameless=member.is_killed,
                 foul=is_foul,
+                memory=is_walled,
+                walled=is_walled,
                 unexplained=_is_sigkill(status) and not member.is_killed and not is_foul,
                 peak_bytes=peak_bytes,
             )
@@ -585,6 +600,8 @@ class ProcessRunner:
         that has run for a while.
         """
         if member.order is None or member.birth == "ordered" or not self._config.retries:
+            return
+        if _is_walled(member, status):
             return
         if status is None or _is_sigkill(status) or self._ways[0] != ZYGOTE:
             return
@@ -604,11 +621,13 @@ class ProcessRunner:
         starter.abandon()
         self._lose_all(error, Setback("work", error, is_certain=True))
 
-    def _note_stack(self, member: Member, running: int | None, status: int | None) -> None:
+    def _note_stack(
+        self, member: Member, running: int | None, status: int | None, *, is_walled: bool
+    ) -> None:
         """Hand in where in its code a task was that crashed."""
         if running is None or member.order is None or member.slate is None:
             return
-        if status is not None and os.WIFSIGNALED(status):
+        if is_walled or (status is not None and os.WIFSIGNALED(status)):
             stack = read_stack(member.slate.stack)
             if stack:
                 self._outlet.note_stack(member.order.work.batch, running, stack)
@@ -1103,6 +1122,14 @@ def _put_function(member: Member, number: int, packed: PackedFunction) -> None:
         member.channel.put(head, Packed.of_bytes(packed.body))
     else:
         member.channel.put_shared(head, packed.lengths, piece)
+
+
+def _is_walled(member: Member, status: int | None) -> bool:
+    """Say whether a worker has ended for its wall."""
+    if status is None or member.slate is None or member.order is None:
+        return False
+    is_told = member.order.wall_bytes is not None and member.slate.is_hit()
+    return is_told and os.waitstatus_to_exitcode(status) == EXIT_WALLED
 
 
 def _is_sigkill(status: int | None) -> bool:

@@ -114,6 +114,9 @@ class SequentialRunner:
     def kill(self, worker: int) -> None:
         """Nothing: the caller cannot be killed."""
 
+    def move_walls(self, walls: Sequence[tuple[int, int]]) -> None:
+        """Threads have no walls."""
+
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Nothing: what a thread takes is the process's."""
         return ()

@@ -21,6 +21,22 @@ def read_size(pid: int) -> int | None:
         return None
 
 
+def move_wall(pid: int, size: int) -> None:
+    """Bound the data of a process (RLIMIT_DATA) from outside; one that is gone has no need.
+
+    Where it has less already (`ulimit -d`) it keeps that.
+    """
+    try:
+        import resource
+
+        _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
+        own, _ = resource.getrlimit(resource.RLIMIT_DATA)  # which it was born with
+        size = min(one for one in (size, own, hard) if one != resource.RLIM_INFINITY)
+        resource.prlimit(pid, resource.RLIMIT_DATA, (size, hard))
+    except (ImportError, AttributeError, OSError, ValueError):
+        return
+
+
 LOOK_EVERY_SECONDS = 0.001
 """Seconds between two readings of the own size: in so long a core fills 3 MB. Source: the policy's
 fastest fill rate; a reading takes 10 us."""

@@ -23,7 +23,7 @@ RING_BYTES = 128 * 1024
 CUT_SECONDS = 0.002
 """Seconds after which one process sees for sure what the other has written; it takes less than a
 microsecond."""
-_RUNNING, _SINCE, _FILLED, _CUT = 0, 1, 2, 4
+_RUNNING, _SINCE, _FILLED, _CUT, _WALL, _WALL_BASE, _HIT = 0, 1, 2, 4, 10, 11, 12
 
 
 class Slate:
@@ -71,6 +71,33 @@ class Slate:
     def is_cut(self) -> bool:
         """Say whether no more tasks shall begin (worker, after it wrote which one would)."""
         return bool(self.numbers[_CUT])
+
+    def set_wall(self, size: int) -> int:
+        """Say how much more a worker may take than it had, 0 for any (parent).
+
+        Returns:
+            What it had as it says, 0 while its wall is not up.
+        """
+        self.numbers[_WALL] = size
+        return self.numbers[_WALL_BASE]
+
+    def wall_bytes(self) -> int:
+        """Return what `set_wall` said last (worker)."""
+        return self.numbers[_WALL]
+
+    def note_wall_base(self, size: int) -> None:
+        """Write down what a worker has as its wall is put up; 0 once that is away (worker)."""
+        self.numbers[_WALL_BASE] = size
+
+    def note_hit(self, text: str) -> None:
+        """Write down that the running task ran into the wall, and where (worker)."""
+        stack = text.encode("ascii", "backslashreplace")[1 - STACK_BYTES :] + b"\0"
+        self._bytes[self.stack_offset : self.stack_offset + len(stack)] = stack
+        self.numbers[_HIT] = 1
+
+    def is_hit(self) -> bool:
+        """Say whether the last task ran into the wall (parent)."""
+        return bool(self.numbers[_HIT])
 
     def publish(self, half: int, parts: "list[Buffer]") -> bool:
         """Lay a frame into a half (worker); False when it does not fit."""

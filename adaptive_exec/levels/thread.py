@@ -89,6 +89,9 @@ class ThreadRunner:
     def kill(self, worker: int) -> None:
         """Nothing: a thread cannot be killed."""
 
+    def move_walls(self, walls: Sequence[tuple[int, int]]) -> None:
+        """Threads have no walls."""
+
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Return what each thread with a chunk takes: its part of the process's growth."""
         return self._growth.parts()

@@ -18,6 +18,7 @@ from adaptive_exec.levels.meter import PEAK_TASK_SECONDS, MemoryMeter, collect_a
 from adaptive_exec.levels.remade import Remade
 from adaptive_exec.levels.remains import Remains
 from adaptive_exec.levels.ring import Mouth
+from adaptive_exec.levels.wall import WALLED, Wall, WallHitError
 from adaptive_exec.levels.wire import (
     CHUNK,
     END,
@@ -124,6 +125,7 @@ class Worker:
         self._overflowed = False
         self._may_be_cut = False
         self.meter = MemoryMeter(self._channel.mapped_bytes)
+        self.wall = Wall(slate)
         self._core_time = CoreTime()
         self._remains = Remains()
         self._silenced: Slate | None = None
@@ -235,7 +237,9 @@ class Worker:
         self._may_be_cut = style == FULL and count > 1
         report = _Report(self, chunk, range(start, start + count), detailed=detailed)
         cpu_before = self._core_time.read()
+        self.wall.put_up()
         self._run_tasks(report, frame)
+        self.wall.take_away()
         self._mark_end(report.stop(), timed=timed)
         arguments_bytes = 0 if frame.lengths else len(frame.body) + sum(map(len, frame.buffers))
         report.weigh(arguments_bytes)
@@ -317,6 +321,15 @@ class Worker:
         if self._slate is not None and self._unsent and not self._slate.numbers[0]:
             self._slate.numbers[0] = self._unsent
 
+    def say_what_was_refused(self, error: BaseException) -> None:
+        """Write down, before the end, that the running task ran into its wall."""
+        self.wall.take_away()
+        trace = error.__traceback__
+        if trace is not None and trace.tb_next is not None:
+            error = error.with_traceback(trace.tb_next)  # without our own frame
+        if self._slate is not None:
+            self._slate.note_hit(describe_traceback(error))
+
     def tell_of_end(self, names: str, is_over: int) -> None:
         """Say that something is left to be done, or with 1 that the time for it is over."""
         self._send((ENDING, is_over, names[:TEXT_CHARACTERS_MAX]))
@@ -334,6 +347,7 @@ class Worker:
     def _fall_silent(self) -> None:
         """In a child: lose the socket and what is shared, which is not unmapped but not there."""
         self._silenced, self._slate = self._slate, None
+        self.wall.leave()
         self._link.close()
         relay.fall_silent()
         if self._last_words is not None:
@@ -567,6 +581,11 @@ class _Report:
             self._add_error(error)
 
     def _add_error(self, error: BaseException) -> None:
+        if self._worker.wall.is_hit(error):
+            self._worker.say_what_was_refused(error)
+            if self._group.statuses or self._group.plain:
+                self._publish(None)
+            raise WallHitError
         self._failed += 1
         self._add(*pack_error(error))
 
@@ -729,8 +748,16 @@ def _serve(
     except (OSError, NoMessageError):  # the parent is gone, or a task took the socket away
         worker.say_whose_results_are_lost()
         code = LINK_LOST
+    except WallHitError:
+        code = WALLED
     if in_child[0]:
         end_child()
     bound_seconds = worker.left_work_seconds if was_told else ORPHANED_SECONDS
-    finish(list(inherited), bound_seconds=bound_seconds, tell=worker.tell_of_end, code=code)
+    tell = _tell_nobody if code == WALLED else worker.tell_of_end
+    finish(list(inherited), bound_seconds=bound_seconds, tell=tell, code=code)
     return code
+
+
+def _tell_nobody(names: str, is_over: int) -> None:
+    """Stand for telling the parent of an end that it does not wait for."""
+    del names, is_over

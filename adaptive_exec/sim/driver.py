@@ -215,6 +215,8 @@ class SimDriver:
         match order:
             case ins.SendChunk():
                 self._send(order)
+            case ins.MoveWalls():
+                pass
             case ins.Record():
                 self._batches[order.batch].recorded.update(range(order.start, order.stop))
             case ins.Recall():

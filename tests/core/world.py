@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from adaptive_exec.config import Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
+from adaptive_exec.core.quarantine import STOPPED, WALLED
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.core.run import Run
 from adaptive_exec.core.share import Claim, apportion
@@ -448,8 +449,8 @@ class World:
         books.outcomes[index] = how
 
     def _check_poison(self, books: Books, index: int, reason: Reason) -> None:
-        if reason.code is not Code.POISON:
-            return
+        if reason.code is not Code.POISON or reason.fact("cause") in (WALLED, STOPPED):
+            return  # of these one alone is enough
         allowed = self.config.retries + 1 + (index in books.extra)
         assert books.blamed[index] == allowed
 
