@@ -16,7 +16,7 @@ from adaptive_exec.config import INLINE_SECONDS, LISTEN_SECONDS
 from adaptive_exec.core.events import BatchDropped, InputExhausted, ResultsTaken, TasksArrived
 from adaptive_exec.core.lifecycle import INPUT, MAP, TAKER, Life, TakerState
 from adaptive_exec.core.reason import Code, Reason
-from adaptive_exec.driver import Driver
+from adaptive_exec.engine.loop import Driver
 from adaptive_exec.errors import AdaptiveExecError, UnsendableError
 from adaptive_exec.levels.base import Block, Failure, Results, Work
 from adaptive_exec.levels.bell import Bell

@@ -20,7 +20,8 @@ from adaptive_exec.config import CAPTURED_CHARACTERS_MAX, SMALL_BATCH_TASKS, Con
 from adaptive_exec.core.events import BatchOpened, JournalOpened
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display
-from adaptive_exec.driver import Book, Driver
+from adaptive_exec.engine.loop import Driver
+from adaptive_exec.engine.ports import Book
 from adaptive_exec.errors import UnsendableError
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work

@@ -16,7 +16,7 @@ from adaptive_exec.config import LISTEN_SECONDS
 from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived
 from adaptive_exec.core.lifecycle import CALL, CallEvent, CallState, after
 from adaptive_exec.core.reason import Code, Reason
-from adaptive_exec.driver import Driver
+from adaptive_exec.engine.loop import Driver
 from adaptive_exec.levels.base import Block, Failure, Results, Unportable, Work
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.log import LOGGER

@@ -12,7 +12,7 @@ FLOORS = (
     {"config", "errors", "specs", "system", "program"},
     {"core"},
     {"levels", "host", "journal", "ledger", "log", "sim"},
-    {"driver", "gate", "lanes", "recorder", "lifetime"},
+    {"engine"},
     {
         "executor",
         "calls",
@@ -153,7 +153,7 @@ def test_the_core_reaches_for_nothing_outside_itself():
     ("module", "source", "breach"),
     [
         pytest.param("core/plan.py", "from adaptive_exec.levels import base", "upward", id="up"),
-        pytest.param("core/plan.py", "from ..driver import drive", "upward", id="relative up"),
+        pytest.param("core/plan.py", "from ..engine import drive", "upward", id="relative up"),
         pytest.param("levels/base.py", "import adaptive_exec.host", "across", id="sideways"),
         pytest.param("levels/base.py", "from .. import host", "across", id="relative sideways"),
         pytest.param(
@@ -197,7 +197,7 @@ def test_a_core_that_reaches_out_is_found(tmp_path: Path, source: str):
 
 
 def test_a_command_may_load_what_it_is_asked_for(tmp_path: Path):
-    house = small_house(tmp_path, {"cli.py": "def f():\n    import adaptive_exec.driver"})
+    house = small_house(tmp_path, {"cli.py": "def f():\n    import adaptive_exec.engine"})
 
     assert breaches(read_modules(house)) == []
 
@@ -206,10 +206,10 @@ def small_house(folder: Path, sources: dict[str, str]) -> Path:
     house = folder / PACKAGE
     empty = [
         "__init__",
-        "driver",
         "cli",
         "errors",
         "core/__init__",
+        "engine/__init__",
         "levels/__init__",
         "host/__init__",
     ]

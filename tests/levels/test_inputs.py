@@ -271,6 +271,6 @@ def test_a_chain_of_many_maps_leaves_nothing_in_the_executor(level):
         for _ in range(20):
             assert list(executor.map(work.same, range(4))) == [0, 1, 2, 3]
         driver = executor._driver
-        assert eventually(lambda: not driver._batches and not driver._orders)
-        assert not driver._results
+        assert eventually(lambda: not driver.batches and not driver.delivery.orders)
+        assert not driver.delivery.results
         assert sys.getrefcount(executor) < 10

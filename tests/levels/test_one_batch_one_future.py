@@ -85,4 +85,4 @@ def test_a_batch_whose_own_side_fails_ends_and_all_others_go_on(level, step, mon
 
 
 def healthy_batch(executor):
-    return max(executor._driver._batches, default=0)  # it may be over already
+    return max(executor._driver.batches, default=0)  # it may be over already

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptive_exec import adaptive_executor, driver
+from adaptive_exec import adaptive_executor
+from adaptive_exec.engine import loop
 from adaptive_exec.errors import DriverError
 from tests.levels.leaks import eventually
 
@@ -90,7 +91,7 @@ def test_a_future_that_the_caller_has_set_costs_nobody_else():
 
 
 def test_an_end_at_once_beside_a_callback_that_hangs_ends_all_calls_in_time(monkeypatch):
-    monkeypatch.setattr(driver, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(loop, "CLOSE_SECONDS", 0.2)
     stuck, go_on = threading.Event(), threading.Event()
 
     def hang(_future):
@@ -157,7 +158,7 @@ def test_a_map_cancelled_by_a_shutdown_says_so():
 
 
 def test_an_end_at_once_beside_a_callback_that_hangs_kills_what_runs(monkeypatch):
-    monkeypatch.setattr(driver, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(loop, "CLOSE_SECONDS", 0.2)
     stuck, go_on = threading.Event(), threading.Event()
 
     def hang(_future):
@@ -203,8 +204,8 @@ def test_a_caller_leaves_what_is_put_off_to_the_thread_that_another_has_started(
     with adaptive_executor(levels=("thread",), max_workers=1) as executor:
         driver = executor._driver
         answers = iter([True, False])
-        driver._may_drive = lambda: next(answers, False)
+        driver.may_drive = lambda: next(answers, False)
         driver._deferred.append(lambda: pytest.fail("done by a caller"))
         driver._tend_alone()
         driver._deferred.clear()
-        del driver._may_drive
+        del driver.may_drive

@@ -12,8 +12,9 @@ from contextlib import suppress
 
 import pytest
 
-from adaptive_exec import adaptive_executor, calls, driver, executor, gate, lifetime, submits
+from adaptive_exec import adaptive_executor, calls, executor, submits
 from adaptive_exec.core.snapshot import HostSnapshot
+from adaptive_exec.engine import gate, lifetime, loop
 from adaptive_exec.errors import DriverError
 from tests.races.baton import search
 
@@ -166,10 +167,10 @@ def beside(level, bring, end, *, bringers=1):
 def check_end(pool):
     assert pool._driver.finished.is_set()
     assert pool._driver.gate.state == "ended"
-    assert not pool._driver._batches
+    assert not pool._driver.batches
 
 
-def search_twice(scene, request, *, lines_of=(gate, submits, calls, driver, executor)):
+def search_twice(scene, request, *, lines_of=(gate, submits, calls, loop, executor)):
     """Search with a switch at every lock and wait, then at every line too."""
     runs = RUNS or (SLOW_RUNS if request.node.get_closest_marker("slow") else QUICK_RUNS)
     search(scene, runs=runs)

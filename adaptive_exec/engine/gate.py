@@ -12,7 +12,7 @@ import threading
 from types import TracebackType
 
 from adaptive_exec.core.lifecycle import EXECUTOR, ExecutorEvent, ExecutorState, after
-from adaptive_exec.lifetime import exit_began
+from adaptive_exec.engine.lifetime import exit_began
 
 
 class Gate:
