@@ -176,6 +176,15 @@ def current_task() -> CurrentTask:
     return CurrentTask(running.place, running.index)
 
 
+def is_in_task() -> bool:
+    """Say whether this thread runs a task."""
+    try:
+        current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _make(path: str) -> None:
     """Make a task's folder, in a base that is ours alone or as much so as its journal.
 

@@ -1062,7 +1062,8 @@ class ProcessRunner:
         for function in functions.values():
             names.update(function.names)
         self._relayed = self._open_bell()
-        inner_threads = self._config.inner_threads or max(1, self._cores // max(1, workers))
+        most = max(workers, min(self._config.max_workers or self._cores, self._cores))
+        inner_threads = self._config.inner_threads or max(1, self._cores // most)
         self._born_with = newest_settings()
         terms = Terms(
             first=None if first is None else first.body,

@@ -28,6 +28,13 @@ def test_workers_are_told_in_the_environment(asked):
     assert found == {name: str(asked) for name in INNER_THREADS}
 
 
+def test_the_first_of_several_workers_leaves_the_others_their_cores():
+    with adaptive_executor(isolate=True, max_workers=10_000) as executor:
+        found = executor.submit(work.environment_of, INNER_THREADS).result()
+
+    assert found == dict.fromkeys(INNER_THREADS, "1")
+
+
 @pytest.mark.parametrize("own", ["1", "5"])
 def test_what_the_user_has_set_is_kept_in_workers(own, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", own)

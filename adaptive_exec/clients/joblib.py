@@ -1,0 +1,420 @@
+"""joblib's backend "adaptive": what is written with `n_jobs` runs on our executor.
+
+Importing this registers it. Then `with joblib.parallel_config("adaptive"):` or
+`Parallel(backend="adaptive")`, with settings of the executor beside the name. Written against what
+joblib shows to those who write backends; a word of joblib's is the reverse of ours: its *batch* is
+our *task*.
+
+An executor serves one call of `Parallel` at a time and is kept warm for the next with the same
+settings. What joblib waits for, its callbacks, run in a thread of their own, which nothing else
+needs.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Final
+
+import joblib
+from joblib.parallel import (
+    AutoBatchingMixin,
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+    ThreadingBackend,
+)
+
+from adaptive_exec.config import make_config
+from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor
+from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.levels.current import is_in_task
+from adaptive_exec.levels.inner import limit_loaded
+
+NAME: Final = "adaptive"
+THREADS: Final = ("thread", "sequential")
+IDLE_SECONDS: Final = 300.0
+"""Seconds that an executor is kept for a next call. Source: joblib keeps its workers as long."""
+IDLE_EXECUTORS_MAX: Final = 2
+"""Executors that are kept at most: a program that goes to and fro has one of processes and one of
+threads."""
+DEFAULT_MAX_NBYTES: Final = "1M"
+"""An array from this size on travels once per call. Source: joblib's default."""
+UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+"""Bytes. Source: joblib's `max_nbytes`."""
+READABLE: Final = frozenset({"r"})
+"""Modes in which a task cannot write into an array that others read."""
+JOBLIBS_OWN: Final = frozenset({
+    "context", "context_id", "idle_worker_timeout", "max_nbytes", "mmap_mode", "temp_folder",
+    "verbose",
+})  # fmt: skip
+"""What joblib tells every backend and is of no use here."""
+
+Call = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
+
+
+class AdaptiveBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # it has no types
+    """Runs the calls of `joblib.Parallel` on an adaptive executor.
+
+    Args:
+        nesting_level: How many calls of `Parallel` this one is within.
+        inner_max_num_threads: Threads that BLAS and OpenMP may use in a worker.
+        **settings: Of the executor, by the names of `Config`.
+
+    Raises:
+        TypeError: A setting is unknown.
+        ValueError: A setting is out of range.
+    """
+
+    supports_retrieve_callback = True
+    supports_inner_max_num_threads = True
+    supports_sharedmem = True
+    uses_threads = False
+
+    def __init__(
+        self,
+        nesting_level: int | None = None,
+        inner_max_num_threads: int | None = None,
+        **settings: Any,
+    ) -> None:
+        make_config(settings)  # what is wrong with them is said here
+        super().__init__(
+            nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads, **settings
+        )
+        self.parallel: Any = None
+        self._lease: _Lease | None = None
+        self._jobs = 1
+        self._mapping: Mapping[str, Any] = {}
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Say how many calls run at a time: 1 for None and in a worker, from the end if negative.
+
+        Raises:
+            ValueError: `n_jobs` is 0.
+        """
+        if n_jobs == 0:
+            message = "n_jobs == 0 in Parallel has no meaning"  # as joblib says it
+            raise ValueError(message)
+        if n_jobs is None or is_in_task():
+            return 1
+        return max(_usable_cores() + 1 + n_jobs, 1) if n_jobs < 0 else int(n_jobs)
+
+    def configure(
+        self,
+        n_jobs: int = 1,
+        parallel: Any = None,
+        prefer: str | None = None,
+        require: str | None = None,
+        **options: Any,
+    ) -> int:
+        """Take an executor for a call of `Parallel`.
+
+        Returns:
+            How many calls run at a time.
+
+        Raises:
+            FallbackToBackend: It is one: joblib's own loop is as good.
+            TypeError: A setting is unknown.
+            ValueError: A setting is out of range, or `n_jobs` is 0.
+        """
+        self.parallel = parallel
+        self._jobs = self.effective_n_jobs(n_jobs)
+        if self._jobs == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        settings = {
+            "max_workers": self._jobs,
+            **{name: value for name, value in options.items() if name not in JOBLIBS_OWN},
+            **self.backend_kwargs,
+        }
+        share = max(_usable_cores() // self._jobs, 1)
+        settings.setdefault("inner_threads", self.inner_max_num_threads or share)
+        if require == "sharedmem" or (prefer == "threads" and not settings.get("isolate")):
+            settings["levels"] = THREADS
+        self._mapping = options
+        self._lease = self._take(settings)
+        return self._jobs
+
+    def submit(
+        self, func: Any, callback: Callable[["Future[Any]"], object] | None = None
+    ) -> "Future[Any]":
+        """Send one batch of joblib's; its callback is called whatever becomes of it, later."""
+        lease = self._lease
+        future: Future[Any]
+        try:
+            future = _live(lease).submit(
+                func.items, self.get_nested_backend(), self.inner_max_num_threads
+            )
+        except Exception as error:  # noqa: BLE001  # joblib learns of it as of any other ending
+            future = Future()
+            future.set_exception(error)
+        if callback is not None:
+            if lease is None:
+                threading.Thread(target=callback, args=(future,), daemon=True).start()
+            else:
+                lease.call_back(future, callback)
+        return future
+
+    def retrieve_result_callback(self, out: "Future[Any]") -> Any:
+        """Return what a batch gave, or raise what ended it."""
+        return out.result()
+
+    def terminate(self) -> None:
+        """Keep the executor for the next call."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            _give_back(lease)
+        self.reset_batch_stats()
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: FBT001, FBT002  # as in the base class
+        """End what runs, with its workers; take another executor where more will come."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.abort()
+            if ensure_ready:
+                self._lease = self._take(lease.settings)
+
+    def compute_batch_size(self) -> int:
+        """Say how many calls travel as one: one for a journal, which keeps each; else by time."""
+        if self.backend_kwargs.get("journal") is not None:
+            return 1
+        return int(super().compute_batch_size())
+
+    def _take(self, settings: dict[str, Any]) -> "_Lease":
+        lease = _take(settings)
+        lease.map_arrays(
+            _read_bytes(self._mapping.get("max_nbytes", DEFAULT_MAX_NBYTES)),
+            self._mapping.get("mmap_mode", "r"),
+        )
+        return lease
+
+    def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
+        """Say what a `Parallel` in a task runs on: threads within the cores of the task."""
+        level = (self.nesting_level or 0) + 1
+        cores = max(_usable_cores() // self._jobs, 1)
+        if level > 1 or cores == 1:
+            return SequentialBackend(nesting_level=level), None
+        return ThreadingBackend(nesting_level=level), cores
+
+
+class _Lease:
+    """An executor while one call of `Parallel` has it, and the thread for that call's callbacks."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.executor: AdaptiveExecutor = adaptive_executor(**settings)
+        self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._shares: _Shares | None = None
+        self._timer: threading.Timer | None = None
+
+    def map_arrays(self, bytes_min: int | None, mode: str | None) -> None:
+        """Have arrays from a size on travel once; None for none."""
+        if bytes_min is None or mode is None or self.settings.get("levels") == THREADS:
+            self._shares = None
+        else:
+            self._shares = _Shares(self.executor, bytes_min, is_writable=mode not in READABLE)
+
+    def submit(
+        self, items: Sequence[Call], nested: tuple[Any, int | None], threads: int | None
+    ) -> "Future[Any]":
+        if self._shares is not None:
+            items = self._shares.replace(items)
+        if self.settings.get("levels") == THREADS:
+            threads = None  # the caller's own libraries are its own
+        return self.executor.submit(_run_calls, items, *nested, threads)
+
+    def call_back(self, future: "Future[Any]", callback: Callable[[Any], object]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=_serve, args=(self._calls,), name="adaptive-joblib", daemon=True
+            )
+            self._thread.start()
+        calls = self._calls
+        future.add_done_callback(lambda ended: calls.put((callback, ended)))
+
+    def rest(self) -> None:
+        """Keep nothing of the call that is over."""
+        if self._thread is not None:
+            self._calls.put(None)
+            self._thread = None
+        if self._shares is not None:
+            self._shares.clear()
+
+    def begin_rest(self) -> None:
+        self._timer = threading.Timer(IDLE_SECONDS, _drop, (self,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end_rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def abort(self) -> None:
+        self.executor.kill_workers()
+        self.rest()
+
+    def close(self) -> None:
+        self.end_rest()
+        self.executor.shutdown(wait=False)
+
+
+class _Shares:
+    """The large arrays of one call, each of which goes to workers once.
+
+    Source: joblib's own backends map an array by identity, too; what is written into it while the
+    call goes on does not reach workers.
+    """
+
+    def __init__(self, executor: AdaptiveExecutor, bytes_min: int, *, is_writable: bool) -> None:
+        self._executor = executor
+        self._bytes_min = bytes_min
+        self._is_writable = is_writable
+        self._handles: dict[int, tuple[Any, Any]] = {}
+
+    def replace(self, items: Sequence[Call]) -> list[Call]:
+        """Put handles in the place of large arrays among the arguments themselves."""
+        return [
+            (
+                function,
+                tuple(self._swap(value) for value in args),
+                {name: self._swap(value) for name, value in kwargs.items()},
+            )
+            for function, args, kwargs in items
+        ]
+
+    def clear(self) -> None:
+        for _, handle in self._handles.values():
+            handle.release()
+        self._handles.clear()
+
+    def _swap(self, value: Any) -> Any:
+        if _count_bytes(value) < self._bytes_min:
+            return value
+        known = self._handles.get(id(value))
+        if known is None:
+            known = self._handles[id(value)] = value, self._executor.share(self._seal(value))
+        return known[1]
+
+    def _seal(self, value: Any) -> Any:
+        if self._is_writable or not hasattr(value, "setflags"):
+            return value
+        sealed = value.view()
+        sealed.setflags(write=False)
+        return sealed
+
+
+def _count_bytes(value: Any) -> int:
+    """Say how many bytes an array or a frame has; 0 for all else."""
+    package = type(value).__module__.partition(".")[0]
+    if package == "numpy":
+        count = getattr(value, "nbytes", 0)
+    elif package == "scipy":
+        count = getattr(getattr(value, "data", None), "nbytes", 0)
+    elif package == "pandas" and hasattr(value, "memory_usage"):
+        used = value.memory_usage(index=False)
+        count = used if isinstance(used, int) else used.sum()
+    else:
+        count = 0
+    return int(count) if isinstance(count, int) or hasattr(count, "__index__") else 0
+
+
+def _read_bytes(size: Any) -> int | None:
+    """Read joblib's `max_nbytes`: a number, a text such as "100K", or None."""
+    if not isinstance(size, str):
+        return None if size is None else int(size)
+    return int(float(size[:-1]) * UNITS[size[-1]])
+
+
+def _run_calls(
+    items: Sequence[Call], nested: Any, n_jobs: int | None, threads: int | None
+) -> list[Any]:
+    """Do the calls of one batch, where `Parallel` within them gets what is meant for them."""
+    if threads is not None:
+        _insist_on_threads(str(threads))
+    with joblib.parallel_config(backend=nested, n_jobs=n_jobs):
+        return [function(*args, **kwargs) for function, args, kwargs in items]
+
+
+def _insist_on_threads(count: str) -> None:
+    """Set what joblib was told explicitly, whatever the environment says."""
+    names = ParallelBackendBase.MAX_NUM_THREADS_VARS
+    if any(os.environ.get(name) != count for name in names):
+        os.environ.update(dict.fromkeys(names, count))
+        limit_loaded(int(count))
+
+
+def _serve(calls: "queue.SimpleQueue[Any]") -> None:
+    while (call := calls.get()) is not None:
+        callback, future = call
+        callback(future)
+        del call, callback, future  # a result may be large
+
+
+def _usable_cores() -> int:
+    return take_snapshot().usable_cores
+
+
+_idle: list[_Lease] = []
+_lock = threading.Lock()
+
+
+def _take(settings: dict[str, Any]) -> _Lease:
+    with _lock:
+        for lease in reversed(_idle):
+            if lease.settings == settings:
+                _idle.remove(lease)
+                lease.end_rest()
+                return lease
+    return _Lease(settings)
+
+
+def _give_back(lease: _Lease) -> None:
+    lease.rest()
+    if lease.settings.get("journal") is not None:  # it is whole, and another program may take it
+        lease.executor.shutdown()
+        return
+    with _lock:
+        _idle.append(lease)
+        lease.begin_rest()
+        over = _idle[:-IDLE_EXECUTORS_MAX]
+        del _idle[:-IDLE_EXECUTORS_MAX]
+    for one in over:
+        one.close()
+
+
+def close_idle() -> None:
+    """End the executors that are kept for a next call."""
+    with _lock:
+        over = _idle[:]
+        _idle.clear()
+    for one in over:
+        one.close()
+
+
+def _live(lease: _Lease | None) -> _Lease:
+    if lease is None:
+        message = "this call of Parallel has ended; nothing more can be dispatched by it"
+        raise RuntimeError(message)
+    return lease
+
+
+def _drop(lease: _Lease) -> None:
+    with _lock:
+        if lease not in _idle:
+            return
+        _idle.remove(lease)
+    lease.close()
+
+
+def _forget() -> None:
+    """Leave the executors to the process that this one was forked from."""
+    global _lock  # noqa: PLW0603  # it may be held by a thread that is not here
+    _lock = threading.Lock()
+    _idle.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+joblib.register_parallel_backend(NAME, AdaptiveBackend)
