@@ -120,6 +120,7 @@ def test_a_dead_worker_costs_nothing_and_a_deadly_task_has_a_name(tmp_path):
     assert Parallel(n_jobs=2)(delayed(square)(k) for k in range(4)) == [0, 1, 4, 9]
 
 
+@pytest.mark.slow
 def test_an_exception_is_the_tasks_own_and_ends_what_still_runs():
     with pytest.raises(LookupError, match="item 5"):
         Parallel(n_jobs=2)(delayed(fail)(k) for k in range(100))
@@ -141,6 +142,7 @@ def test_a_call_that_takes_too_long_is_ended():
     assert time.monotonic() - begun < WAIT_SECONDS / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["generator", "generator_unordered"])
 def test_generators_give_results_as_they_come(kind):
     found = Parallel(n_jobs=2, return_as=kind)(delayed(square)(k) for k in range(50))
@@ -148,6 +150,7 @@ def test_generators_give_results_as_they_come(kind):
     assert len(list(found)) == 49
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 def test_a_generator_that_is_left_lets_go_of_everything():
     found = Parallel(n_jobs=2, return_as="generator")(delayed(pid)(k) for k in range(1000))
@@ -165,6 +168,7 @@ def test_a_large_array_travels_once_and_cannot_be_written():
     assert array[0] == 0
 
 
+@pytest.mark.slow
 def test_a_large_array_may_be_written_where_joblib_is_told_so():
     array = np.zeros(1 << 20)
     Parallel(n_jobs=2, mmap_mode="c")(delayed(write)(array) for _ in range(2))
@@ -186,6 +190,7 @@ def test_threads_are_not_taken_for_a_hint_where_isolation_is_asked():
     assert os.getpid() not in found
 
 
+@pytest.mark.slow
 def test_each_worker_has_its_share_of_threads_and_what_is_told_wins(monkeypatch):
     ask = delayed(os.getenv)
     cores = take_snapshot().usable_cores
@@ -198,6 +203,7 @@ def test_each_worker_has_its_share_of_threads_and_what_is_told_wins(monkeypatch)
         assert set(Parallel(n_jobs=2)(ask("OMP_NUM_THREADS") for _ in range(4))) == {"3"}
 
 
+@pytest.mark.slow
 def test_calls_within_calls_end_and_take_no_more_than_the_cores_of_their_task():
     found = Parallel(n_jobs=2)(delayed(inner)(k) for k in range(6))
     assert [squares for _, squares in found] == [[k * k for k in range(n)] for n in range(6)]
@@ -225,6 +231,7 @@ def test_a_callback_is_never_called_within_submit_and_has_a_thread_of_its_own():
     backend.terminate()
 
 
+@pytest.mark.slow
 def test_two_threads_have_an_executor_each():
     results = {}
 
