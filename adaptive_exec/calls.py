@@ -10,17 +10,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any, Final
 
 from adaptive_exec.config import INLINE_SECONDS, LISTEN_SECONDS
-from adaptive_exec.core.events import BatchDropped, InputExhausted, ResultsTaken, TasksArrived
+from adaptive_exec.core.events import (
+    BatchDropped,
+    InputExhausted,
+    ResultsTaken,
+    TasksArrived,
+    TasksSized,
+)
 from adaptive_exec.core.lifecycle import INPUT, MAP, TAKER, Life, TakerState
 from adaptive_exec.core.reason import Code, Reason
+from adaptive_exec.engine import lanes as lane
 from adaptive_exec.engine.loop import Driver
 from adaptive_exec.errors import AdaptiveExecError, UnsendableError
 from adaptive_exec.levels.base import Block, Failure, Results, Work
 from adaptive_exec.levels.bell import Bell
 from adaptive_exec.levels.functions import PackedFunction
+from adaptive_exec.measures import Sizer
 from adaptive_exec.outcomes import make_error
 from adaptive_exec.program.captured import Captured
 from adaptive_exec.sources import Pulled, Slices
@@ -53,9 +62,14 @@ def number_function(function: Callable[..., Any], packed: PackedFunction | None)
     """
     if packed is None:
         return 0
+    return number_plain(function) or packed.number or 1
+
+
+def number_plain(function: Callable[..., Any]) -> int:
+    """Return the number of a function that holds no data of its own; 0 for any other."""
     code = getattr(function, "__code__", None)
     if code is None or function.__closure__ or hasattr(function, "__self__"):
-        return packed.number or 1
+        return 0
     name = f"{code.co_filename}:{code.co_firstlineno}:{function.__module__}.{function.__qualname__}"
     return binascii.crc32(name.encode(errors="replace")) or 1
 
@@ -71,9 +85,11 @@ class MapCalls:
         in_order: True to hand results on in the order of the input.
         records: The journal's side of it, None where nothing is recorded.
         captured: Keeps what tasks say, None where nobody asks for it.
+        kind: The number of the function.
+        sizer: Measures every task; None where they are measured only once that is asked for.
     """
 
-    def __init__(
+    def __init__(  # a line for each
         self,
         driver: Driver,
         work: Work,
@@ -83,6 +99,8 @@ class MapCalls:
         in_order: bool,
         records: "Records | None" = None,
         captured: Captured | None = None,
+        kind: int = 0,
+        sizer: Sizer | None = None,
     ) -> None:
         self.captured = captured
         self._records = records
@@ -97,6 +115,10 @@ class MapCalls:
         self._pulling = threading.Lock()
         self._counting = threading.Lock()  # the driver's thread and the caller's both count
         self._asked = 0
+        self._came = 0
+        self._style = work.style
+        self._kind = kind
+        self._sizer = sizer
         self._ready: dict[int, Block] = {}
         self._loose: deque[Block] = deque()
         self._next = 0
@@ -118,6 +140,23 @@ class MapCalls:
             self._pull()
         else:
             self.call_for_attention()
+
+    def size(self, start: int | None) -> None:
+        """Look at the arguments of tasks from `start` on, whatever comes; None: no more."""
+        if start is None:
+            self._sizer = None
+            return
+        if self._sizer is None:
+            self._sizer = Sizer(self._kind)
+        stop = self._came
+        if start < stop:
+            self._driver.apart(lane.PACK, partial(self._measure, self._sizer, start, stop))
+
+    def _measure(self, sizer: Sizer, start: int, stop: int) -> None:
+        """Tell what the arguments of tasks show of their size."""
+        measures = sizer.measure_all(self._source.peek(start, stop), self._style)
+        now = time.monotonic()
+        self._driver.post(TasksSized(now, self.batch, start, measures, sizer.is_told))
 
     def items(self, start: int, stop: int) -> Sequence[Any]:
         """Return the arguments of tasks `start` to `stop` - 1."""
@@ -354,6 +393,10 @@ class MapCalls:
     def _pull_some(self, count: int) -> int:
         """Pull a few tasks and tell of them at once: the next one may take long to come."""
         came, is_end, error = self._source.pull(count)
+        start, self._came = self._came, self._came + came
+        if came and self._sizer is not None:
+            step = partial(self._measure, self._sizer, start, start + came)
+            self._driver.apart(lane.PACK, step)
         with self._counting:
             self._open_tasks += came
         if is_end:

@@ -399,6 +399,7 @@ class AdaptiveExecutor(Executor):
             caller=caller,
             stream=self._next_stream(),
         )
+        kind = number_function(fn, packed)
         calls = MapCalls(
             self._driver,
             work,
@@ -407,6 +408,7 @@ class AdaptiveExecutor(Executor):
             in_order=in_order,
             records=records,
             captured=self._make_captured(keeps=is_detailed),
+            kind=kind,
         )
         opened = BatchOpened(
             time.monotonic(),
@@ -416,7 +418,7 @@ class AdaptiveExecutor(Executor):
             buffer_tasks=buffersize,
             portable=packed is not None,
             recorded=records is not None,
-            kind=number_function(fn, packed),
+            kind=kind,
             announced=length is not None and self._is_told_of_few(),
             refusal="" if refusal is None else str(refusal),
         )

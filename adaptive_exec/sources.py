@@ -31,6 +31,10 @@ class Slices:
         """Return the arguments of tasks `start` to `stop` - 1."""
         return self._sequence[start:stop]
 
+    def peek(self, start: int, stop: int) -> Sequence[Any]:
+        """Return the same, from any thread and also of tasks that are over."""
+        return self._sequence[start:stop]
+
     def release(self, start: int, stop: int) -> None:
         """Nothing: the sequence is the caller's."""
 
@@ -60,6 +64,10 @@ class Pulled:
     def items(self, start: int, stop: int) -> Sequence[Any]:
         """Return the arguments of tasks `start` to `stop` - 1."""
         return [self._kept[index] for index in range(start, stop)]
+
+    def peek(self, start: int, stop: int) -> Sequence[Any]:
+        """Return the same, from any thread; None in the place of those let go of meanwhile."""
+        return [self._kept.get(index) for index in range(start, stop)]
 
     def release(self, start: int, stop: int) -> None:
         """Let go of finished tasks' arguments."""

@@ -12,14 +12,18 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+from adaptive_exec.calls import number_plain
 from adaptive_exec.config import LISTEN_SECONDS
-from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived
+from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived, TasksSized
 from adaptive_exec.core.lifecycle import CALL, CallEvent, CallState, after
 from adaptive_exec.core.reason import Code, Reason
+from adaptive_exec.core.sizes import Measure
+from adaptive_exec.engine import lanes as lane
 from adaptive_exec.engine.loop import Driver
 from adaptive_exec.levels.base import Block, Failure, Results, Unportable, Work
 from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.log import LOGGER
+from adaptive_exec.measures import Sizer
 from adaptive_exec.outcomes import add_note, make_error
 from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.contexts import caller_context
@@ -57,6 +61,7 @@ class SubmitCalls:
     ) -> None:
         self.captured: Captured | None = None  # a Future has no place for what a task says
         self._records = records
+        self._sizer: Sizer | None = None
         self._entries: dict[int, _Entry] = {}
         self._sends = sends
         self.work = work._replace(entered=lambda: self._next, callers=self._entries.get)
@@ -102,6 +107,22 @@ class SubmitCalls:
 
     def ask(self, count: int) -> None:
         """Nothing: calls come when they come."""
+
+    def size(self, start: int | None) -> None:
+        """Look at the arguments of calls from `start` on, whatever comes; None: no more."""
+        if start is None:
+            self._sizer = None
+            return
+        if self._sizer is None:
+            self._sizer = Sizer()
+        entries = list(map(self._entries.get, range(start, self._next)))
+        self._driver.apart(lane.PACK, partial(self._measure, self._sizer, start, entries))
+
+    def _measure(self, sizer: Sizer, start: int, entries: "list[_Entry | None]") -> None:
+        """Tell what the arguments of calls show of their size."""
+        calls = [None if one is None else one.call for one in entries]
+        measures = tuple(None if call is None else _measure_call(sizer, call) for call in calls)
+        self._driver.post(TasksSized(time.monotonic(), self.work.batch, start, measures))
 
     def items(self, start: int, stop: int) -> Sequence[Any]:
         """Return the calls of tasks `start` to `stop` - 1.
@@ -247,8 +268,15 @@ class SubmitCalls:
             return
         # Made before, since to make an object may run finalizers, which may submit something.
         arrived = TasksArrived(time.monotonic(), self.work.batch, 1)
+        measure = entry.measure
+        if measure is None and self._sizer is not None:
+            measure = _measure_call(self._sizer, entry.call)
         with hold_interrupts(), self._door:
-            self._register(entry)
+            index = self._register(entry)
+            if measure is not None:
+                is_told = measure.told_bytes is not None
+                sized = TasksSized(arrived.at, self.work.batch, index, (measure,), is_told)
+                self._driver.post(sized)
             self._driver.post(arrived)
 
     def _enter_recorded(self, entry: "_Entry", records: "Records") -> None:
@@ -299,14 +327,21 @@ _OVER = "cannot schedule new futures after shutdown"
 
 
 class _Entry:
-    __slots__ = ("call", "context", "future", "settings", "state")
+    __slots__ = ("call", "context", "future", "measure", "settings", "state")
 
     def __init__(self, future: "Future[Any]", call: _Call, settings: Settings | None) -> None:
+        self.measure: Measure | None = None
         self.context = caller_context() if settings is None else copy_context()
         self.settings = settings
         self.future = future
         self.call = call
         self.state: CallState = "waiting"
+
+
+def _measure_call(sizer: Sizer, call: _Call) -> Measure | None:
+    function, args, kwargs = call
+    kind = number_plain(function)
+    return sizer.measure(args, kwargs, kind=kind) if kind else None
 
 
 def do_nothing() -> None:

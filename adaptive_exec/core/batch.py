@@ -4,6 +4,8 @@ Tasks are index ranges, so two million of them cost no more than ten. Decides no
 """
 
 from collections import deque
+from collections.abc import Iterator
+from itertools import islice
 
 from adaptive_exec.core.bounds import COUNT, bound
 from adaptive_exec.core.costs import Costs
@@ -11,7 +13,10 @@ from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.lifecycle import BATCH, BatchEvent, BatchState, after
 from adaptive_exec.core.peaks import NOTHING_KNOWN
 from adaptive_exec.core.quarantine import Suspect
+from adaptive_exec.core.sizes import Measure, join
 
+LOOK_TASKS = 64
+"""Waiting tasks among which one that fits is looked for. Source: own choice; 1 us each."""
 Range = tuple[int, int, int]
 """First task, the one after the last, and how often each of them was begun before."""
 
@@ -41,6 +46,12 @@ class Batch:
         grown_workers: Workers in a row that grew with each chunk until they were too large.
         is_leaking: True once it was said that its function leaks.
         is_unwalled: True once its function was found to reserve memory that it does not use.
+        is_sizing: True once measures of its tasks have come.
+        is_asking: True while they are asked for.
+        is_told: True where the user says of each task what it takes.
+        measures: What is known of the size of tasks that are not finished.
+        passed_from: The newest chunk when others began to pass the first task that waits, None
+            while none does.
     """
 
     def __init__(  # noqa: PLR0915  # a line for each
@@ -68,6 +79,9 @@ class Batch:
         self.kept_each = 0.0
         self.grown_workers = 0
         self.is_leaking = self.is_unwalled = False
+        self.is_sizing = self.is_asking = self.is_told = False
+        self.measures: dict[int, Measure] = {}
+        self.passed_from: int | None = None
         self.arrived = 0
         self.asked = 0
         self.sent = 0
@@ -140,6 +154,7 @@ class Batch:
         """Note that tasks that were set aside have their results."""
         self.aside.difference_update(range(start, stop))
         self.finished += stop - start
+        self.forget_measures(start, stop)
         self.recalled_bytes = result_bytes / (stop - start)
 
     def free(self, start: int, stop: int) -> None:
@@ -155,18 +170,42 @@ class Batch:
             stop = self._ranges.popleft()[1]
         self._ranges.appendleft((start, stop, executions))
 
-    def take(self, count: int) -> Range:
-        """Take up to `count` tasks from the head, as one range."""
-        start, stop, executions = self._ranges[0]
+    def waiting(self) -> Iterator[int]:
+        """Return the first tasks that wait to be sent, in the order in which they would go."""
+        return islice((index for one in self._ranges for index in range(*one[:2])), LOOK_TASKS)
+
+    def take(self, count: int, first: int | None = None) -> Range:
+        """Take up to `count` tasks as one range: from the head, or from a task that waits."""
+        place = 0 if first is None else self._find(first)
+        start, stop, executions = self._ranges[place]
+        if first is not None and first > start:
+            self._ranges[place] = (start, first, executions)
+            self._ranges.insert(place + 1, (first, stop, executions))
+            place, start = place + 1, first
         cut = min(stop, start + count)
         if cut == stop:
-            self._ranges.popleft()
+            del self._ranges[place]
         else:
-            self._ranges[0] = (cut, stop, executions)
+            self._ranges[place] = (cut, stop, executions)
         self.pending -= cut - start
         self.sent += cut - start
         self.frontier = max(self.frontier, cut)
         return start, cut, executions
+
+    def _find(self, task: int) -> int:
+        return next(at for at, one in enumerate(self._ranges) if one[0] <= task < one[1])
+
+    def measure(self, start: int, stop: int) -> Measure | None:
+        """Return what is known of the size of tasks, the larger of each number."""
+        joined = None
+        for index in range(start, stop):
+            joined = join(joined, self.measures.get(index))
+        return joined
+
+    def forget_measures(self, start: int, stop: int) -> None:
+        """Let go of what was known of finished tasks."""
+        for index in range(start, stop):
+            self.measures.pop(index, None)
 
     def begin(self, level: str) -> None:
         """Note a chunk that goes out to a level."""
@@ -192,6 +231,7 @@ class Batch:
         gaps = [(index, index + 1, 0) for index in sorted(self.aside) if index < self.frontier]
         self.finished += len(self.aside) - len(gaps)
         self.aside.clear()
+        self.measures.clear()
         self.pending = 0
         self._ranges.clear()
         return once_sent + gaps

@@ -46,6 +46,10 @@ PERCENT: Final = Range(0, 100, "per cent")
 SUM: Final = Range(0, 1 << 300, "weighted bytes squared")
 """Source: 1,024 squares of the most bytes, each times the most microseconds, with room to spare:
 exact sums in whole numbers, whose products and roots a float can hold."""
+SIZE: Final = Range(0, 1 << 63, "of the user's kind", 1e-9)
+"""What tells of a task's size: a length, bytes, or any number among its arguments."""
+PLENTY: Final = Range(0, 1 << 120, "byte-seconds", 1e-3)
+"""Source: the most bytes, each for the most seconds, times what they cost."""
 FACT: Final = Range(-(1 << 1000), 1 << 1000, "of any kind")
 """A number that is told and not reckoned with; it need only be finite."""
 
@@ -85,6 +89,23 @@ _KEPT: Final[Mapping[str, Range]] = {
     "trim_after": MOMENT,
     "start_after": MOMENT,
     "shut_until": MOMENT,
+    "numbers": SIZE,
+    "highest": SIZE,
+    "lowest": SIZE,
+    "told_ratio": SIZE,
+    "counted": FACT,
+    "ratios": SIZE,
+    "mean": SIZE,
+    "sizes": SIZE,
+    "needs": BYTES,
+    "order": SIZE,
+    "used": PLENTY,
+    "waste": SIZE,
+    "near_gain": FACT,
+    "line_gain": FACT,
+    "residuals": FACT,
+    "spread": SUM,
+    "covered": FACT,
     "facts": FACT,
     "value": FACT,
 }
@@ -103,7 +124,8 @@ _COUNTS: Final = frozenset({
     "line", "moves", "newest_seen", "next", "oom_kills", "overdue", "pending", "place", "ranges",
     "records", "sent", "services", "slots", "solo", "start", "starting", "stop", "strikes",
     "suspects", "taken", "tasks", "tries", "unmeasured", "unwalled", "wanted_slots", "worker",
-    "last_worker_id",
+    "last_worker_id", "chorus", "measures", "passed_from", "sizings",
+    "speaker", "votes",
 })  # fmt: skip
 """Ids, and what is counted one by one."""
 _CHECKED: Final = frozenset({"config", "orders"})

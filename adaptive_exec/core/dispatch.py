@@ -5,6 +5,7 @@ that the run never stands still. Not to pull is the only back-pressure.
 """
 
 from adaptive_exec.config import ASIDE_TASKS_MAX, HELD_TASKS_MAX
+from adaptive_exec.core.admission import alike, choose, reserve
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.chunks import (
     JUMP,
@@ -57,11 +58,22 @@ def _send_next(state: State) -> bool:
         roster = _find_seat(state, batch) if batch.pending else None
         if roster is None or _is_glutted(state, batch):
             continue
+        choice = None
+        if batch.measures and is_isolated(roster.level):
+            choice = choose(state, batch, roster, may_pass=not _holds_too_much(batch))
+            if choice is None:
+                continue
         if len(state.batches) > 1:
             state.batches[batch.id] = state.batches.pop(batch.id)
         batch.chunk = _chunk_size(state, batch, roster)
-        start, stop, executions = batch.take(batch.chunk)
-        launch(state, roster, batch, (start, stop), attempt=executions + 1)
+        if choice is None:
+            start, stop, executions = batch.take(batch.chunk)
+            launch(state, roster, batch, (start, stop), attempt=executions + 1)
+            return True
+        count = alike(state, batch, choice, batch.chunk)
+        start, stop, executions = batch.take(count, choice.task)
+        flight = launch(state, roster, batch, (start, stop), attempt=executions + 1)
+        reserve(roster, flight, choice)
         return True
     return False
 

@@ -7,6 +7,7 @@ Named tuples: one is defined in 0.06 ms and made in 0.3 us; a frozen dataclass i
 from typing import NamedTuple
 
 from adaptive_exec.core.share import Share
+from adaptive_exec.core.sizes import Measure
 from adaptive_exec.core.snapshot import HostSnapshot
 
 
@@ -78,6 +79,22 @@ class TasksArrived(NamedTuple):
     at: float
     batch: int
     count: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
+
+
+class TasksSized(NamedTuple):
+    """The arguments of tasks were looked at; it comes before, with or after the tasks themselves.
+
+    Attributes:
+        start: The first of them.
+        measures: What was seen of each, None where nothing.
+        is_told: True where the user says of them what they take.
+    """
+
+    at: float
+    batch: int
+    start: int
+    measures: tuple[Measure | None, ...]
+    is_told: bool = False
 
 
 class TasksSetAside(NamedTuple):
@@ -432,6 +449,7 @@ class StopRequested(NamedTuple):
 Event = (
     BatchOpened
     | TasksArrived
+    | TasksSized
     | TasksSetAside
     | TasksRecalled
     | TasksFreed

@@ -53,6 +53,17 @@ class Pull(NamedTuple):
     count: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
 
 
+class SizeTasks(NamedTuple):
+    """Look at what the arguments of a batch's tasks show of their size; TasksSized answers.
+
+    Attributes:
+        start: From this task on, whatever comes; None to look no more.
+    """
+
+    batch: int
+    start: int | None
+
+
 class SendChunk(NamedTuple):
     """Send tasks `start` to `stop` - 1 of a batch to a worker as one message.
 
@@ -219,6 +230,7 @@ Instruction = (
     | RetireWorker
     | KillWorker
     | Pull
+    | SizeTasks
     | SendChunk
     | MoveWalls
     | Record

@@ -15,9 +15,17 @@ from adaptive_exec.config import (
     SETTLE_SECONDS,
     parse_size,
 )
+from adaptive_exec.core.admission import (
+    SIZED_BYTES,
+    count_fitting,
+    find_sizing,
+    goes_by_bytes,
+    room_bytes,
+    taken_bytes,
+)
 from adaptive_exec.core.batch import Batch
-from adaptive_exec.core.bounds import BYTES, FOREVER, bound
-from adaptive_exec.core.events import HostSampled, Usage, WorkerLost
+from adaptive_exec.core.bounds import BYTES, COUNT, FOREVER, SIZE, bound
+from adaptive_exec.core.events import HostSampled, TasksSized, Usage, WorkerLost
 from adaptive_exec.core.governor import (
     HYSTERESIS,
     LOOK_MAX_SECONDS,
@@ -31,17 +39,20 @@ from adaptive_exec.core.governor import (
     judge_memory,
     set_marks,
 )
-from adaptive_exec.core.instructions import ReadHost, RetireWorker, TrimMemory
+from adaptive_exec.core.instructions import ReadHost, RetireWorker, SizeTasks, TrimMemory
 from adaptive_exec.core.peaks import NOTHING_KNOWN, Peaks, counts_as_sum, learn_peak, reserve_bytes
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
+from adaptive_exec.core.sizes import NUMBERS_MAX, Measure
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill
 from adaptive_exec.core.walls import learn_of_reserve, move_walls
 from adaptive_exec.core.window import (
+    CHUNKS_MAX,
     OPEN,
     TOLD_SLACK,
     Room,
+    Window,
     fit,
     guess_chunk_bytes,
     halve,
@@ -68,6 +79,8 @@ STILL_SHARE = 0.01
 WORTH_A_START_BYTES = 8 * MIB
 """Bytes that an idle worker must hold beyond what it was born with so that it goes where no memory
 is left. Source: own choice, about what a fresh worker takes."""
+SIZED_SECONDS = 0.0002
+"""Seconds that a task must take for its arguments to be looked at, which takes 2 us."""
 TRIM_SECONDS = 10.0
 """Seconds between two collections of garbage for want of memory; one of a large heap takes 1 s."""
 
@@ -124,8 +137,10 @@ def note_done(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
     if usage.span_bytes is None:
         batch.unmeasured += not batch.peaks.measured
         return
+    _learn_size(state, flight, batch, usage.span_bytes)
     batch.peaks = learn_peak(batch.peaks, usage.span_bytes, state.now - flight.since)
     learn_of_reserve(state, flight, usage.span_bytes)
+    _ask_for_sizes(state, flight, batch, usage)
     if usage.kept_bytes is not None and usage.tasks:
         grown = (usage.kept_bytes - flight.kept_bytes) / usage.tasks
         batch.kept_each = bound((batch.kept_each + max(0.0, grown)) / 2, BYTES)
@@ -162,7 +177,77 @@ def note_death(state: State, event: WorkerLost, flight: Flight | None) -> None:
 def _learn_from_the_dead(state: State, flight: Flight, peak_bytes: int) -> None:
     batch = state.batches.get(flight.batch)
     if batch is not None and peak_bytes > 0:
+        _learn_size(state, flight, batch, peak_bytes)
         batch.peaks = learn_peak(batch.peaks, peak_bytes, state.now - flight.since)
+
+
+# what sizes tell
+
+
+def take_measures(state: State, event: TasksSized) -> None:
+    """Take in what tasks' arguments show of their size."""
+    batch = state.batches.get(event.batch)
+    if batch is None or batch.dropped:
+        return
+    batch.is_sizing, batch.is_told = True, batch.is_told or event.is_told
+    for index, measure in enumerate(event.measures, event.start):
+        if measure is not None:
+            batch.measures[index] = _believe(measure)
+    stop = event.start + len(event.measures)
+    for flight in state.flights.values():
+        if flight.batch == batch.id and flight.start < stop and event.start < flight.stop:
+            flight.measure = batch.measure(flight.start, flight.stop)
+            batch.forget_measures(flight.start, flight.next)
+    refit(state)
+
+
+def _believe(measure: Measure) -> Measure:
+    told = None if measure.told_bytes is None else bound(measure.told_bytes, BYTES)
+    numbers = tuple(bound(float(size), SIZE) for size in measure.numbers[:NUMBERS_MAX])
+    return Measure(bound(measure.kind, COUNT), numbers, told)
+
+
+def _ask_for_sizes(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
+    """Have tasks' arguments looked at once a task was heavy, and no more when they are tiny."""
+    if state.config.task_memory is not None or not is_isolated(flight.level):
+        return
+    each_seconds = usage.wall_seconds / max(1, usage.tasks)
+    if batch.is_asking:
+        if each_seconds < SIZED_SECONDS / 2 and not batch.is_told:
+            batch.is_asking = False
+            state.orders.append(SizeTasks(batch.id, None))
+        return
+    is_heavy = (usage.span_bytes or 0) >= SIZED_BYTES
+    if is_heavy and each_seconds >= SIZED_SECONDS:
+        batch.is_asking = True
+        out = (one.next for one in state.flights.values() if one.batch == batch.id)
+        first = batch.first_pending if batch.pending else batch.arrived
+        state.orders.append(SizeTasks(batch.id, min(first, *out, batch.arrived)))
+
+
+def _learn_size(state: State, flight: Flight, batch: Batch, need_bytes: int) -> None:
+    """Learn what a chunk of a known size took, beside what would have been reserved without."""
+    measure = flight.measure
+    if measure is None:
+        return
+    flat = float(batch.peaks.p95_bytes)
+    if batch.peaks.measured:
+        out = max(1, state.out)
+        flat = reserve_bytes(batch.peaks, out) / out
+    sizing = find_sizing(state, measure.kind)
+    before = sizing.speaker
+    seconds = state.now - flight.since
+    sizing.learn(measure, max(0, need_bytes), seconds, index=flight.stop - 1, flat_bytes=flat)
+    if sizing.speaker != before:
+        code = Code.SIZE_TELLS if sizing.speaker else Code.SIZE_SILENT
+        reason = because(
+            code,
+            by=sizing.name,
+            measured=sizing.tasks,
+            spared=round(sizing.spared, 3),
+            batch=batch.id,
+        )
+        state.explain("sized", "info", "run", reason)
 
 
 # how many chunks fit
@@ -184,11 +269,29 @@ def refit(state: State) -> None:
         state.chunk_bytes = 0
         return
     state.chunk_bytes = max(peaks.p95_bytes, told or 0, seen)
+    if goes_by_bytes(state):
+        _fit_by_bytes(state, before)
+        return
     window = fit(before, peaks, _room(state, 0), told_bytes=told, seen_bytes=seen)
     kept = _kept_bytes(state, window.chunks)
     if kept:
         window = fit(before, peaks, _room(state, kept), told_bytes=told, seen_bytes=seen)
     state.window = window
+    _explain_window(state)
+
+
+def _fit_by_bytes(state: State, before: Window) -> None:
+    """Let the window be as wide as the smallest of those that wait would allow."""
+    count = max(1, min(CHUNKS_MAX, count_fitting(state)))
+    growth = before.growth if before.was_halved else float(CHUNKS_MAX)
+    chunks = max(1, min(count, int(growth)))
+    reason = because(
+        Code.MEMORY_BY_BYTES,
+        room=int(room_bytes(state)),
+        taken=int(taken_bytes(state)),
+        chunks=chunks,
+    )
+    state.window = before._replace(chunks=chunks, reason=reason)
     _explain_window(state)
 
 

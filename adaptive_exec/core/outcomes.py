@@ -34,6 +34,8 @@ def launch(
         _note_company(state, flight)
     state.flights[chunk] = flight
     roster.assign(flight)
+    if batch.measures:
+        flight.measure = batch.measure(start, stop)
     batch.begin(level)
     flight.wall_bytes = wall_of(state, flight)
     if flight.wall_bytes is not None:
@@ -70,6 +72,8 @@ def deliver(state: State, flight: Flight, count: int) -> None:
     start = flight.next
     flight.next += count
     batch.finished += count
+    if batch.measures:
+        batch.forget_measures(start, flight.next)
     if flight.is_suspect:
         batch.records.pop(start, None)
     if batch.recorded:
@@ -88,6 +92,8 @@ def fail(state: State, batch: Batch, start: int, stop: int, reason: Reason) -> N
     if start >= stop:
         return
     batch.finished += stop - start
+    if batch.measures:
+        batch.forget_measures(start, stop)
     if batch.records:
         for index in range(start, stop):
             batch.records.pop(index, None)

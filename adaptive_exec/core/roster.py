@@ -15,6 +15,7 @@ from adaptive_exec.core.lifecycle import (
     after,
 )
 from adaptive_exec.core.recycle import Service, serve
+from adaptive_exec.core.sizes import Measure
 
 
 class Flight:
@@ -38,6 +39,10 @@ class Flight:
         wall_bytes: What its worker may take at most beyond what it had, None for no wall.
         broken_bytes: The wall that its task, a suspect, ran into before; 0 for none.
         is_braked: True when it was stopped for memory although nothing else was out.
+        measure: What is known of the size of its tasks, the largest; None where nothing is.
+        reserve_bytes: What it is expected to take, its worker's kept memory included; 0 where that
+            is what all chunks are reckoned to take.
+        is_probe: True where its task is larger than any seen before.
     """
 
     __slots__ = (
@@ -49,13 +54,16 @@ class Flight:
         "is_alone",
         "is_braked",
         "is_doomed",
+        "is_probe",
         "is_suspect",
         "is_told",
         "is_waiting",
         "kept_bytes",
         "level",
+        "measure",
         "next",
         "overdue",
+        "reserve_bytes",
         "since",
         "start",
         "stop",
@@ -83,9 +91,13 @@ class Flight:
         self.kept_bytes = 0
         self.timed_at: float | None = None
         self.timed_seconds = 0.0
-        self.is_waiting = self.is_told = self.is_braked = False
+        self.is_waiting = self.is_told = False
+        self.is_braked = False
         self.wall_bytes: int | None = None
         self.broken_bytes = 0
+        self.is_probe = False
+        self.measure: Measure | None = None
+        self.reserve_bytes = 0
 
 
 class Roster:

@@ -41,6 +41,7 @@ from adaptive_exec.core.events import (
     TasksFreed,
     TasksRecalled,
     TasksSetAside,
+    TasksSized,
     TasksUnbegun,
     TimerFired,
     Usage,
@@ -59,6 +60,7 @@ from adaptive_exec.core.memory import (
     note_done,
     refit,
     remember,
+    take_measures,
 )
 from adaptive_exec.core.moves import (
     close_drained,
@@ -112,6 +114,7 @@ GraveEvent = (
     | StopRequested
     | TaskOverdue
     | TasksArrived
+    | TasksSized
     | TasksFreed
     | TasksRecalled
     | TasksSetAside
@@ -282,6 +285,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             _take_back(state, event)
         case TasksArrived():
             _admit(state, event)
+        case TasksSized():
+            take_measures(state, event)
         case TasksSetAside() | TasksRecalled() | TasksFreed():
             _heed_journal(state, event)
         case JournalOpened() | JournalFailed() | JournalSkipped():

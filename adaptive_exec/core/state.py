@@ -12,6 +12,7 @@ from adaptive_exec.core.instructions import Explain, Instruction
 from adaptive_exec.core.reason import Decision, Fact, Reason
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.share import NO_CLAIM, Share
+from adaptive_exec.core.sizes import Sizing
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.window import OPEN
 from adaptive_exec.specs import ISOLATED, LEVELS
@@ -70,6 +71,7 @@ class State:
         is_recording_full: True while the journal's disk is far behind with what is finished.
         is_setting_full: The same for submitted calls and the code that unpacks their results.
         trim_after: When garbage may be collected again for want of memory.
+        sizings: What was learned of the sizes of functions' tasks, by their numbers.
         starved_at: Since when not even one worker fits, None while it does.
         unwalled: Kinds of batches whose functions reserve memory that they do not use.
         is_wide_kill_told: Whether it was said that a kernel's kill would end the caller as well.
@@ -124,6 +126,7 @@ class State:
         self.room_until = self.room_after = 0.0
         self.is_recording_full = self.is_setting_full = False
         self.trim_after = 0.0
+        self.sizings: dict[int, Sizing] = {}
         self.starved_at: float | None = None
         self.unwalled: tuple[int, ...] = ()
         self.is_wide_kill_told = False

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from adaptive_exec.config import STACKS_MAX
-from adaptive_exec.core.instructions import Deliver, FailTasks, Pull, Recall, Record
+from adaptive_exec.core.instructions import Deliver, FailTasks, Pull, Recall, Record, SizeTasks
 from adaptive_exec.engine import lanes as lane
 from adaptive_exec.engine.ports import Calls, Hands, Step, give_up
 from adaptive_exec.engine.recorder import RecordBook, Recorder
@@ -173,6 +173,11 @@ class Delivery:
             self._record_apart(calls, partial(calls.ask, order.count))
         else:
             self._contain(calls, partial(calls.ask, order.count))
+
+    def size(self, order: SizeTasks) -> None:
+        """Have the arguments of tasks looked at."""
+        calls = self._hands.batches[order.batch]
+        self._contain(calls, partial(calls.size, order.start))
 
     def finish_batch(self, batch: int) -> None:
         """End a batch, after all that is still to be handed over."""

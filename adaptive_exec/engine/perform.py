@@ -35,6 +35,7 @@ from adaptive_exec.core.instructions import (
     RetireWorker,
     SendChunk,
     SetTimer,
+    SizeTasks,
     StartWorkers,
     TimeWorkers,
     TradeShare,
@@ -108,6 +109,8 @@ class Performer:
                 self._delivery.recall(instruction)
             case Pull():
                 self._delivery.pull(instruction)
+            case SizeTasks():
+                self._delivery.size(instruction)
             case SetTimer():
                 self._wheel.timer_at = instruction.at
             case Explain():

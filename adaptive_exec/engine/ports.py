@@ -28,6 +28,9 @@ class Calls(Protocol):
     def ask(self, count: int) -> None:
         """Pull up to `count` more tasks, or have the caller's thread do it."""
 
+    def size(self, start: int | None) -> None:
+        """Look at the arguments of tasks from `start` on, whatever comes; None: no more."""
+
     def items(self, start: int, stop: int) -> Sequence[Any]:
         """Return the arguments of tasks `start` to `stop` - 1."""
 

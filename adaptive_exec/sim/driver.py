@@ -15,6 +15,7 @@ from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.run import Run
 from adaptive_exec.core.share import Share, apportion
+from adaptive_exec.core.sizes import Measure
 from adaptive_exec.core.trace import RunReport, Trace
 from adaptive_exec.sim.clock import Clock
 from adaptive_exec.sim.host import Course, SimHost, run_chunk
@@ -34,6 +35,7 @@ class SimBatch:
         outcomes: `"value"` or the reason code of its error for each task, None before.
         executions: How often each task was begun.
         known: Tasks whose result the journal has from an earlier run.
+        is_sizing: True while the run wants to know what tasks' arguments show of their size.
         recorded: Tasks whose result was written into the journal.
     """
 
@@ -42,6 +44,7 @@ class SimBatch:
     executions: bytearray
     known: frozenset[int] = frozenset()
     recorded: set[int] = field(default_factory=set)
+    is_sizing: bool = False
     pulled: int = 0
     taken: int = 0
 
@@ -239,6 +242,8 @@ class SimDriver:
                 snapshot = self._host.snapshot(self.clock.now, self._memory.taken_bytes)
                 sizes = self._memory.sizes()
                 self._inbox.append(ev.HostSampled(self.clock.now, snapshot, sizes))
+            case ins.SizeTasks():
+                self._size(order)
             case ins.TimeWorkers():
                 self._inbox.append(ev.WorkersTimed(self.clock.now))  # all of them compute
             case ins.TradeShare():
@@ -308,6 +313,7 @@ class SimDriver:
         batch, now = self._batches[order.batch], self.clock.now
         count = min(order.count, len(batch.durations) - batch.pulled)
         start, batch.pulled = batch.pulled, batch.pulled + count
+        self._show(order.batch, start, batch.pulled)
         tasks = range(start, batch.pulled)
         for is_known, span in groupby(tasks, batch.known.__contains__):
             first, *rest = span
@@ -319,6 +325,17 @@ class SimDriver:
                 self._inbox.append(ev.TasksArrived(now, order.batch, length))
         if batch.pulled == len(batch.durations):
             self._inbox.append(ev.InputExhausted(now, order.batch))
+
+    def _size(self, order: ins.SizeTasks) -> None:
+        batch = self._batches[order.batch]
+        batch.is_sizing = order.start is not None and self._host.shows is not None
+        if order.start is not None:
+            self._show(order.batch, order.start, batch.pulled)
+
+    def _show(self, number: int, start: int, stop: int) -> None:
+        if self._batches[number].is_sizing and self._host.shows is not None:
+            shown = tuple(Measure(1, self._host.shows(index)) for index in range(start, stop))
+            self._inbox.append(ev.TasksSized(self.clock.now, number, start, shown))
 
     def _start(self, level: str, workers: Sequence[int]) -> None:
         now = self.clock.now

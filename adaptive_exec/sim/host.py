@@ -22,6 +22,7 @@ class SimHost:
         memory_bytes: The memory limit.
         task_bytes: Memory that every running task takes.
         size_of: Memory that a task takes, by its index; None for `task_bytes`.
+        shows: What a task's arguments show of its size, by its index; None for nothing.
         neighbour: Memory that others take at a time; None for none.
         start_seconds: How long a process takes to report for work.
         message_seconds: What a chunk costs besides its tasks, at the process level.
@@ -35,6 +36,7 @@ class SimHost:
     memory_bytes: int = 64 * GIB
     task_bytes: int = 0
     size_of: Callable[[int], int] | None = None
+    shows: Callable[[int], tuple[float, ...]] | None = None
     neighbour: Callable[[float], int] | None = None
     start_seconds: float = 0.01
     message_seconds: float = 0.0001

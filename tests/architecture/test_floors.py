@@ -16,6 +16,7 @@ FLOORS = (
     {
         "executor",
         "calls",
+        "measures",
         "submits",
         "results",
         "sources",
