@@ -377,8 +377,8 @@ class MapCalls:
 
         Results may be there by then, or tasks to run, in this very thread.
         """
-        # Each lot costs the journal a transaction, and what lies in memory need not be waited for.
-        is_lot = self._is_easy and self._records is not None
+        # What lies in memory need not be waited for, and each lot costs the journal a transaction.
+        is_lot = self._is_easy
         size = min(wanted, LOT_TASKS) if is_lot else 1
         end = time.monotonic() + INLINE_SECONDS
         while wanted > 0 and self._input.state != "ended":
@@ -405,11 +405,12 @@ class MapCalls:
             self._input_error = error
         now = time.monotonic()
         if came and self._records is None:
-            self._driver.post(TasksArrived(now, self.batch, came))
-        elif came:
-            self._admit(came)
-        if is_end:
-            self._driver.post(InputExhausted(now, self.batch))
+            self._driver.post(TasksArrived(now, self.batch, came, is_end))
+        else:
+            if came:
+                self._admit(came)
+            if is_end:
+                self._driver.post(InputExhausted(now, self.batch))
         self._driver.pump_if_alone()
         if isinstance(error, KeyboardInterrupt) and _is_in_main_thread():
             raise error  # Ctrl-C while the input was asked, which is no mistake of the input's

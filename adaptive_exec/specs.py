@@ -36,19 +36,13 @@ SHARED: Final = next(spec.name for spec in SPECS if not (spec.isolates or spec.r
 """The best level with workers whose tasks run in the caller's process."""
 INLINE: Final = next(spec.name for spec in SPECS if spec.runs_inline)
 """The level that needs nothing of the host."""
+is_isolated: Final = frozenset(spec.name for spec in SPECS if spec.isolates).__contains__
+"""Says whether a task at a level can die without taking the caller with it."""
+is_inline: Final = frozenset(spec.name for spec in SPECS if spec.runs_inline).__contains__
+"""Says whether chunks of a level run in their callers' own threads."""
 _BY_NAME: Final = {spec.name: spec for spec in SPECS}
 
 
 def spec_of(level: str) -> LevelSpec:
     """Return what a level can do."""
     return _BY_NAME[level]
-
-
-def is_isolated(level: str) -> bool:
-    """Say whether a task at this level can die without taking the caller with it."""
-    return _BY_NAME[level].isolates
-
-
-def is_inline(level: str) -> bool:
-    """Say whether chunks of this level run in their callers' own threads."""
-    return _BY_NAME[level].runs_inline

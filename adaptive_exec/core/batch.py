@@ -93,6 +93,7 @@ class Batch:
         self.aside: set[int] = set()
         self.recalled_bytes = 0.0
         self.state: BatchState = "open"
+        self.exhausted = self.dropped = False
         self.line: deque[int] = deque()
         self.records: dict[int, Suspect] = {}
         self._ranges: deque[Range] = deque()
@@ -100,16 +101,7 @@ class Batch:
     def see(self, event: BatchEvent) -> None:
         """Take in what happened to the batch."""
         self.state = after(BATCH, self.state, event)
-
-    @property
-    def exhausted(self) -> bool:
-        """True once no more tasks will come."""
-        return self.state != "open"
-
-    @property
-    def dropped(self) -> bool:
-        """True once what was not sent is not wanted."""
-        return self.state == "dropped"
+        self.exhausted, self.dropped = True, self.state == "dropped"
 
     @property
     def left(self) -> int | None:

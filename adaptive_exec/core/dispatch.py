@@ -40,7 +40,11 @@ def dispatch(state: State) -> None:
 
 
 def _may_send(state: State) -> bool:
-    if state.solo is not None or state.is_short_of_room or state.is_in_line:
+    if state.solo is not None:
+        return False
+    if state.room_until > state.now and state.is_short_of_room:
+        return False
+    if state.waiting_since is not None and state.is_in_line:
         return False
     if not state.out:
         return True

@@ -74,11 +74,15 @@ class BatchOpened(NamedTuple):
 
 
 class TasksArrived(NamedTuple):
-    """The next `count` tasks of a batch are here; their ids follow on from the last ones."""
+    """The next `count` tasks of a batch are here; their ids follow on from the last ones.
+
+    With `is_last` no more will come, as InputExhausted says where that is known later.
+    """
 
     at: float
     batch: int
     count: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
+    is_last: bool = False
 
 
 class TasksSized(NamedTuple):

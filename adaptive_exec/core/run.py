@@ -260,7 +260,7 @@ def _finish_done(state: State) -> None:
 def _set_timer(state: State) -> None:
     """Ask to be woken when next something changes by itself; never for a moment in the past."""
     at = state.next_look if state.is_watching else FOREVER
-    if state.is_short_of_room:
+    if state.room_until > state.now and state.is_short_of_room:
         at = min(at, state.room_until)
     at = min(at, next_start_at(state))
     if state.next_timing > state.now:
@@ -350,6 +350,8 @@ def _admit(state: State, event: TasksArrived) -> None:
     batch.arrive(event.count)
     if batch.dropped:
         drop(state, batch)
+    if event.is_last:
+        batch.see("input ended")
 
 
 def _heed_journal(state: State, event: TasksSetAside | TasksRecalled | TasksFreed) -> None:

@@ -145,7 +145,7 @@ class State:
     @property
     def is_watching(self) -> bool:
         """True while the host is to be read now and then: something is out, or waits for room."""
-        return bool(self.flights) or self.is_short_of_room or self.starved_at is not None
+        return bool(self.flights) or self.starved_at is not None or self.is_short_of_room
 
     @property
     def is_short_of_room(self) -> bool:

@@ -145,6 +145,10 @@ def _text(name: str, value: Fact) -> str:
     return f'"{value}"' if isinstance(value, str) and " " in value else str(value)
 
 
+_TRACED = (SendChunk, Recall, OpenLevel, StartWorkers, Explain)
+"""Instructions that a report counts; most say nothing to it."""
+
+
 class Trace:
     """Collects what a report needs, event by event."""
 
@@ -190,7 +194,8 @@ class Trace:
             case _:
                 pass
         for instruction in instructions:
-            self._see_instruction(event.at, instruction)
+            if isinstance(instruction, _TRACED):
+                self._see_instruction(event.at, instruction)
 
     def report(self) -> RunReport:
         """Sum up."""

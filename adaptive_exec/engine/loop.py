@@ -65,6 +65,8 @@ from adaptive_exec.specs import INLINE
 
 _names = itertools.count(1)
 FOREVER = float("inf")
+_LETTING_GO = (TasksSetAside, ChunkDone, FunctionRefused, WorkerLost)
+"""Events after which something is let go of."""
 
 
 Runners = dict[str, Callable[["Driver"], Runner]]
@@ -477,16 +479,22 @@ class Driver:
     def _drain(self) -> None:
         try:
             while self._inbox and self.may_drive() and not self._end_if_told():
-                event = self._add_kills(self._next_event())
+                event = self._inbox.popleft()
+                if isinstance(event, TasksArrived):
+                    event = self._gather(event)
+                elif isinstance(event, WorkerLost) and event.unexplained:
+                    event = self._add_kills(event)
                 self._handle(event)
-                self._forget(event)
+                if isinstance(event, _LETTING_GO):
+                    self._forget(event)
             self._end_if_told()
         except BaseException as error:  # noqa: BLE001  # a bug of ours or no memory: nobody may wait for ever
             self._crash(error)
 
     def _handle(self, event: Event) -> None:
         instructions = self._run.handle(event)
-        self.trace.see(event, instructions, len(self._run.flights), self._workers(event))
+        workers = self.count_workers() if isinstance(event, WorkerReady) else 0  # may have grown
+        self.trace.see(event, instructions, len(self._run.flights), workers)
         for instruction in instructions:
             if self._is_told_to_end:
                 break
@@ -499,24 +507,19 @@ class Driver:
         """
         return self._thread is None or self._thread is threading.current_thread()
 
-    def _next_event(self) -> Event:
-        """Take the next event; calls submitted one after the other arrive as one group."""
-        event = self._inbox.popleft()
-        if not isinstance(event, TasksArrived):
-            return event
-        count = event.count
-        while self._inbox:
+    def _gather(self, event: TasksArrived) -> TasksArrived:
+        """Take calls that were submitted one after the other as one group."""
+        count, is_last = event.count, event.is_last
+        while self._inbox and not is_last:
             more = self._inbox[0]
             if not isinstance(more, TasksArrived) or more.batch != event.batch:
                 break
-            count += more.count
+            count, is_last = count + more.count, more.is_last
             self._inbox.popleft()
-        return event._replace(count=count)
+        return TasksArrived(event.at, event.batch, count, is_last)
 
-    def _add_kills(self, event: Event) -> Event:
+    def _add_kills(self, event: WorkerLost) -> WorkerLost:
         """Read, when somebody else killed a worker, how often the kernel has done so for memory."""
-        if not isinstance(event, WorkerLost) or not event.unexplained:
-            return event
         return event._replace(oom_kills=self._read_host().oom_kills)
 
     def _forget(self, event: Event) -> None:
@@ -528,10 +531,6 @@ class Driver:
         elif isinstance(event, WorkerLost):
             for chunk in self.delivery.orders.keys() - self._run.flights.keys():
                 self.delivery.forget(chunk)
-
-    def _workers(self, event: Event) -> int:
-        """Count workers, where an event can have changed their number upward."""
-        return self.count_workers() if isinstance(event, WorkerReady) else 0
 
     def ensure_thread(self, level: str) -> None:
         """Have a thread of our own drive, which a level needs."""

@@ -91,9 +91,11 @@ class Stamp:
         """The number of the next frame."""
         return self._start | self.count & _NUMBERS
 
-    def go_on(self) -> None:
-        """Note that a frame was written or read."""
+    def take(self) -> int:
+        """Give the number of the next frame to one that is written."""
+        number = self.number
         self.count += 1
+        return number
 
 
 class Frame:
@@ -165,7 +167,9 @@ def frame_parts(
 ) -> "list[Buffer]":
     """Write a frame as parts that are sent one after the other."""
     views = [memoryview(item).cast("B") for item in buffers]
-    rest = b"".join(_LENGTH.pack(view.nbytes) for view in views) + marshal.dumps(head)
+    rest = marshal.dumps(head)
+    if views:
+        rest = b"".join(_LENGTH.pack(view.nbytes) for view in views) + rest
     covered = body if len(body) <= COVERED_BYTES else b""
     front = _write_front(stamp, rest, covered, (len(views), len(body)))
     return [front, body, *views]
@@ -183,8 +187,7 @@ def frame_beside(
 def _write_front(stamp: Stamp, rest: bytes, covered: "Buffer", counts: tuple[int, int]) -> bytes:
     buffers, body_bytes = counts
     head_bytes = len(rest) - _LENGTH.size * (buffers & ~_IN_PIECE)
-    front = _FRONT.pack(FORMAT, stamp.number, stamp.key, body_bytes, head_bytes, buffers)
-    stamp.go_on()
+    front = _FRONT.pack(FORMAT, stamp.take(), stamp.key, body_bytes, head_bytes, buffers)
     check = crc32(rest, crc32(front))
     return front + _CHECK.pack(crc32(covered, check) if covered else check) + rest
 
@@ -245,7 +248,7 @@ def _read_covered(
     check = _CHECK.unpack_from(memory, _FRONT.size)[0]
     if crc32(memory[PREFIX_BYTES:], crc32(memory[: _FRONT.size])) != check:
         refuse("a frame whose checksum is wrong")
-    stamp.go_on()
+    stamp.count += 1
     at = PREFIX_BYTES
     lengths = [_LENGTH.unpack_from(memory, at + one * 8)[0] for one in range(front.count)]
     if front.body_bytes + sum(lengths) > FRAME_BYTES_MAX:
@@ -326,7 +329,10 @@ class Outgoing:
 
     def put(self, parts: "Iterable[Buffer]") -> None:
         """Add a frame's parts behind what waits already."""
-        self._parts.extend(view for view in (memoryview(part) for part in parts) if view.nbytes)
+        for part in parts:
+            view = memoryview(part)
+            if view.nbytes:
+                self._parts.append(view)
 
     def put_beside(self, frame: bytes, piece: "Piece | SharedPiece") -> None:
         """Add a frame whose first byte the descriptor of a piece is to ride with."""

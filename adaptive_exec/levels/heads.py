@@ -132,7 +132,8 @@ def _read_usage(usage: tuple[Any, ...]) -> Told:
     check_head(usage, _USAGE)
     tasks, wall, cpu, transport, failed, memory = usage
     check_head(memory, _MEMORY)
-    if not all(0 <= (size or 0) <= BYTES_MAX for size in (tasks, failed, *memory)):
+    sizes = [size or 0 for size in (tasks, failed, *memory)]
+    if min(sizes) < 0 or max(sizes) > BYTES_MAX:
         refuse("results with wrong figures")
     return Told(tasks, _seconds(wall), _seconds(cpu), _seconds(transport), failed, memory)
 

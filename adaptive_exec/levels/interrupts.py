@@ -8,7 +8,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Self
 
 try:  # the C half by itself: `signal` makes enums of all it gets and gives, 15 us each time
     from _signal import getsignal  # type: ignore[import-not-found]
@@ -25,33 +25,52 @@ _HELD: Final = tuple(
 """Signals that programs answer by raising: Ctrl-C, an end that is asked for, a deadline."""
 
 
-class Hold:
-    """What is held back, and by whom it would have been handled."""
+class hold_interrupts:  # noqa: N801  # reads as what it does, `with hold_interrupts():`
+    """Hold back what signal handlers would do until the body is through.
+
+    A class and no generator, since it is round every call that comes in: 1.5 us less.
+    """
+
+    __slots__ = ("_came", "_handlers")
 
     def __init__(self) -> None:
         self._handlers: dict[int, Any] = {}
         self._came: list[tuple[int, Any]] = []
 
+    def __enter__(self) -> Self:
+        if threading.get_ident() == threading.main_thread().ident:
+            try:
+                self._begin()
+            except BaseException:  # what a handler raised before it was held
+                self._end()
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._handlers:
+            self._end()
+
     @contextlib.contextmanager
     def let_through(self) -> Iterator[None]:
         """Let signals be handled as ever for a while: the user's code runs."""
-        self.end()
+        if not self._handlers:
+            yield
+            return
+        self._end()
         try:
             yield
         finally:
-            self.begin()
+            self._begin()
 
-    def begin(self) -> None:
-        """Note signals from here on instead of handling them; nothing in other threads."""
-        if threading.current_thread() is not threading.main_thread():
-            return
+    def _begin(self) -> None:
+        """Note signals from here on instead of handling them."""
         for number in _HELD:
             handler = getsignal(number)
             if callable(handler):
                 self._handlers[number] = handler  # noted first: from here on it is put back
                 set_signal(number, self._note)
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Handle signals as before, those that came meanwhile first."""
         handlers = dict(self._handlers)
         _put_back(self._handlers)
@@ -61,17 +80,6 @@ class Hold:
 
     def _note(self, number: int, frame: Any) -> None:
         self._came.append((number, frame))
-
-
-@contextlib.contextmanager
-def hold_interrupts() -> Iterator[Hold]:
-    """Hold back what signal handlers would do until the body is through."""
-    hold = Hold()
-    try:
-        hold.begin()
-        yield hold
-    finally:
-        hold.end()
 
 
 def _put_back(handlers: dict[int, Any]) -> None:

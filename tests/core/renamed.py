@@ -17,6 +17,8 @@ HERE = Path(__file__).parent
 specs.SPECS = tuple(spec._replace(name=NAMES[spec.name]) for spec in specs.SPECS)
 specs.LEVELS = tuple(NAMES[name] for name in specs.LEVELS)
 specs.ISOLATED, specs.SHARED, specs.INLINE = specs.LEVELS
+specs.is_isolated = {specs.ISOLATED}.__contains__
+specs.is_inline = {specs.INLINE}.__contains__
 specs._BY_NAME = {spec.name: spec for spec in specs.SPECS}
 _parse = ast.parse
 
