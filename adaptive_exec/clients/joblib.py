@@ -142,9 +142,7 @@ class AdaptiveBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
         lease = self._lease
         future: Future[Any]
         try:
-            future = _live(lease).submit(
-                func.items, self.get_nested_backend(), self.inner_max_num_threads
-            )
+            future = _live(lease).submit(func.items, self.get_nested_backend())
         except Exception as error:  # noqa: BLE001  # joblib learns of it as of any other ending
             future = Future()
             future.set_exception(error)
@@ -181,7 +179,7 @@ class AdaptiveBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
         return int(super().compute_batch_size())
 
     def _take(self, settings: dict[str, Any]) -> "_Lease":
-        lease = _take(settings)
+        lease = _take(settings, self.inner_max_num_threads)
         lease.map_arrays(
             _read_bytes(self._mapping.get("max_nbytes", DEFAULT_MAX_NBYTES)),
             self._mapping.get("mmap_mode", "r"),
@@ -200,8 +198,9 @@ class AdaptiveBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
 class _Lease:
     """An executor while one call of `Parallel` has it, and the thread for that call's callbacks."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], threads: int | None) -> None:
         self.settings = settings
+        self.threads = threads
         self.executor: AdaptiveExecutor = adaptive_executor(**settings)
         self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -215,14 +214,11 @@ class _Lease:
         else:
             self._shares = _Shares(self.executor, bytes_min, is_writable=mode not in READABLE)
 
-    def submit(
-        self, items: Sequence[Call], nested: tuple[Any, int | None], threads: int | None
-    ) -> "Future[Any]":
+    def submit(self, items: Sequence[Call], nested: tuple[Any, int | None]) -> "Future[Any]":
         if self._shares is not None:
             items = self._shares.replace(items)
-        if self.settings.get("levels") == THREADS:
-            threads = None  # the caller's own libraries are its own
-        return self.executor.submit(_run_calls, items, *nested, threads)
+        is_inner = self.settings.get("levels") == THREADS  # the caller's libraries are its own
+        return self.executor.submit(_run_calls, items, *nested, None if is_inner else self.threads)
 
     def call_back(self, future: "Future[Any]", callback: Callable[[Any], object]) -> None:
         if self._thread is None:
@@ -360,14 +356,14 @@ _idle: list[_Lease] = []
 _lock = threading.Lock()
 
 
-def _take(settings: dict[str, Any]) -> _Lease:
+def _take(settings: dict[str, Any], threads: int | None) -> _Lease:
     with _lock:
         for lease in reversed(_idle):
-            if lease.settings == settings:
+            if (lease.settings, lease.threads) == (settings, threads):
                 _idle.remove(lease)
                 lease.end_rest()
                 return lease
-    return _Lease(settings)
+    return _Lease(settings, threads)
 
 
 def _give_back(lease: _Lease) -> None:
