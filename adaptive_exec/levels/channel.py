@@ -10,8 +10,10 @@ from time import monotonic
 
 from adaptive_exec.levels.arena import FROM_BYTES, Arena, Receipts
 from adaptive_exec.levels.frames import (
+    COVERED_BYTES,
     FROM_PARENT,
     FROM_WORKER,
+    UNCHECKED,
     Frame,
     Incoming,
     NoMessageError,
@@ -72,9 +74,10 @@ class Channel:
         if packed is None:
             self._outgoing.put(frame_parts(self._stamp, head))
         elif packed.size < FROM_BYTES or not self._is_beside or not self._put_beside(head, packed):
-            self._outgoing.put(
-                frame_parts(self._stamp, head, b"".join(packed.pieces), packed.buffers)
-            )
+            body, check = b"".join(packed.pieces), UNCHECKED
+            if len(body) > COVERED_BYTES:
+                check = self._stamp.check(packed.pieces)
+            self._outgoing.put(frame_parts(self._stamp, head, body, packed.buffers, check=check))
 
     def put_shared(
         self, head: "tuple[Any, ...]", lengths: "tuple[int, ...]", piece: "SharedPiece"
@@ -167,7 +170,9 @@ class Channel:
         taken = self._arena.write(self, parts, sum(places[-1]))
         if taken is None:
             return False
-        self._outgoing.put_beside(frame_beside(self._stamp, head, lengths, taken), taken)
+        check = self._stamp.check(packed.pieces)
+        frame = frame_beside(self._stamp, head, lengths, taken, check=check)
+        self._outgoing.put_beside(frame, taken)
         return True
 
     def _sort(self, frames: "deque[Frame]") -> None:
@@ -177,7 +182,7 @@ class Channel:
             try:
                 self._sort_one(frame)
             except NoMessageError as error:
-                self._incoming.fault = error
+                self._incoming.fault = error.with_traceback(None)  # whose frames hold what came
         if self._answers:
             self._answers = not self._outgoing.flush()
 

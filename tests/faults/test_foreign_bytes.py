@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from adaptive_exec import PoisonTaskError, WorkerLostError, adaptive_executor
+from adaptive_exec.levels import process
 from tests.faults.doom import WAYS, outcomes_of
 from tests.levels.ladder import ISOLATED, executor_at
 from tests.levels.leaks import descendants, eventually
@@ -90,6 +91,23 @@ def overwrite_shared_memory():
         ctypes.memset(start, 0xFF, stop - start)
 
 
+def flip_bits_in_what_is_sent():
+    """Have one bit of each long body be another when it comes; the same for a body in a piece."""
+    from adaptive_exec.levels import arena, channel
+
+    def flip(part):
+        flipped = bytearray(part)
+        if len(flipped) > FLIPPED_FROM_BYTES:
+            flipped[len(flipped) // 2] ^= 1
+        return flipped
+
+    write, put = arena.Arena.write, channel.Outgoing.put
+    arena.Arena.write = lambda one, user, parts, size: write(
+        one, user, [(at, flip(part)) for at, part in parts], size
+    )
+    channel.Outgoing.put = lambda one, parts: put(one, [flip(part) for part in parts])
+
+
 def close_and_stay():
     close_all()
     time.sleep(120)
@@ -101,6 +119,38 @@ WAYS_TO_HARM = {
     "closed and busy": close_and_stay, "null": put_null_over_all, "a pipe": put_a_pipe_over_all,
     "memory": overwrite_shared_memory,
 }  # fmt: skip
+
+
+FLIPPED_FROM_BYTES = 70_000
+LONG = [{number: number} for number in range(20_000)]
+"""Packed, 140 KB of opcodes: of 50 flipped bits one has who reads them fill gigabytes."""
+
+
+def make_long(number):
+    if number in EVIL:
+        flip_bits_in_what_is_sent()
+    time.sleep(0.001)
+    return [number, LONG if number in EVIL else None]
+
+
+@linux_only
+@pytest.mark.parametrize("way", ["map", "outcomes", "submit"])
+@pytest.mark.parametrize("is_beside", [True, False], ids=["in a piece", "in-band"])
+def test_a_flipped_bit_in_a_long_result_is_its_workers_loss(way, is_beside, monkeypatch):
+    if not is_beside:
+        monkeypatch.setattr(process, "ARENA_BYTES_MAX", 0)
+    before_bytes = own_bytes()
+    with adaptive_executor(levels="process", max_workers=1) as other:
+        others = [other.submit(identity, number) for number in range(50)]
+        with executor_at("process") as executor:
+            found = outcomes_of(executor, way, make_long, range(80))
+        assert [future.result(50) for future in others] == list(range(50))
+    assert own_bytes() - before_bytes < GROWTH_BYTES_MAX
+    for number in range(80):
+        if number in EVIL:
+            assert type(found[number]) is PoisonTaskError
+        else:
+            assert found[number] == [number, None]
 
 
 class Harm:

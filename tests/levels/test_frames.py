@@ -7,12 +7,16 @@ import os
 import socket
 import struct
 import tracemalloc
+from binascii import crc32
+from collections import deque
 from pathlib import Path
+from pickle import PickleBuffer
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptive_exec.levels import frames
 from adaptive_exec.levels.arena import Arena, Receipts
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import take_results
@@ -24,6 +28,7 @@ from adaptive_exec.levels.frames import (
     FROM_PARENT,
     FROM_WORKER,
     HEAD_BYTES_MAX,
+    UNCHECKED,
     Frame,
     Incoming,
     NoMessageError,
@@ -33,6 +38,7 @@ from adaptive_exec.levels.frames import (
     frame_parts,
     read_frames,
     read_message,
+    read_rights,
     write_message,
 )
 from adaptive_exec.levels.heads import check_kind, read_outcomes
@@ -138,6 +144,21 @@ def test_a_flipped_bit_in_what_is_covered_is_noticed(sent, data, cuts):
     assert fault is None or type(fault) is NoMessageError
 
 
+@settings(max_examples=60)
+@given(st.integers(COVERED_BYTES + 1, 1 << 17), st.data(), cuts)
+def test_a_flipped_bit_in_a_long_body_of_a_worker_is_noticed(size, data, cuts):
+    sent = bytes(size)
+    front, body = frame_parts(Stamp(KEY, FROM_WORKER), (7,), sent, check=crc32(sent))
+    flipped = bytearray(body)
+    place = data.draw(st.integers(0, 8 * size - 1))
+    flipped[place // 8] ^= 1 << place % 8
+
+    found, fault = read(front + flipped, cuts)
+
+    assert found == []
+    assert "checksum" in str(fault)
+
+
 @given(messages.filter(bool), st.data(), cuts)
 def test_frames_that_are_repeated_dropped_or_exchanged_are_noticed(sent, data, cuts):
     sent = [*sent, ((1, 0, [], None), b"", [])]
@@ -196,7 +217,7 @@ def test_a_long_part_grows_as_its_bytes_come(place):
     parts = ((7,), long, []) if place == "body" else ((7,), b"", [long])
     content = b"".join(frame_parts(Stamp(KEY, FROM_WORKER), *parts))
 
-    class Vast:
+    class Vast(bytes):
         """Bytes that say that there are a thousand times as many."""
 
         def __len__(self):
@@ -393,6 +414,71 @@ def test_a_descriptor_that_is_no_piece_is_refused_and_closed(ends, what):
     for descriptor in (unsealed, short, read_end, write_end):
         os.close(descriptor)
     sender.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memory files")
+@pytest.mark.parametrize("where", ["body", "buffer"])
+@pytest.mark.parametrize("way", ["mapped", "resent"])
+def test_a_flipped_bit_in_a_piece_costs_the_worker_or_one_result(ends, where, way, monkeypatch):
+    """A pickle is a program and is refused; a buffer is data, of which another byte is wrong."""
+    write = Arena.write
+
+    def flip(arena, user, parts, size):
+        at, part = parts[0 if where == "body" else -1]
+        flipped = bytearray(part)
+        flipped[len(flipped) // 2] ^= 4
+        parts[0 if where == "body" else -1] = at, flipped
+        return write(arena, user, parts, size)
+
+    monkeypatch.setattr(Arena, "write", flip)
+    if way == "resent":
+        monkeypatch.setattr(frames, "read_rights", lose_rights)
+    arena = Arena(64 << 20)
+    sender = Channel(ends.theirs, arena, KEY, is_worker=True)
+    packed = Packed()
+    packed.add([{1: 2}] * 100)
+    packed.add(PickleBuffer(bytes(200_000)))
+    sender.put((RESULTS,), packed)
+    sender.flush()
+    found = ends.channel.read()[0]
+    if way == "resent":
+        assert found == []
+        ends.channel.flush()
+        sender._sort(deque(sender._incoming.read(socket.MSG_DONTWAIT)[0]))
+        sender.flush()
+        found = ends.channel.read()[0]
+
+    if where == "body":
+        assert found == []
+        assert "checksum" in str(ends.channel.fault)
+    else:
+        assert ends.channel.fault is None
+        (buffer,) = found[0].buffers
+        assert sum(bytes(buffer)) == 4
+    del found
+    sender.close()
+    arena.close()
+
+
+def lose_rights(ancillary):
+    """As in a receiver that may have no more descriptors."""
+    for descriptor in read_rights(ancillary):
+        os.close(descriptor)
+    return []
+
+
+def test_what_the_parent_sends_has_no_second_checksum():
+    assert Stamp(KEY, FROM_PARENT).check([b"a long body"]) == UNCHECKED
+    assert Stamp(KEY, FROM_WORKER).check([b"a long ", b"body"]) == crc32(b"a long body")
+
+
+@pytest.mark.parametrize(("bytes_each", "is_checked"), [(1000, True), (1 << 20, False)])
+def test_a_body_that_is_mostly_the_bytes_of_long_objects_is_not_checked(bytes_each, is_checked):
+    for _ in range(2):  # who was long once is packed in pieces from then on
+        packed = Packed()
+        packed.add([bytes([one]) * bytes_each for one in range(200)])
+
+    assert (Stamp(KEY, FROM_WORKER).check(packed.pieces) != UNCHECKED) is is_checked
 
 
 def test_types_of_fields_are_exact():
