@@ -139,9 +139,10 @@ SHARE_SECONDS_MAX: Final = 1.5
 """Seconds between two trades where many instances make one expensive."""
 SHARE_INSTANCES: Final = 64
 """Instances up to which the ledger is read at SHARE_SECONDS; one record is read in 15 us."""
-SHARE_TURN_SECONDS: Final = 5.0
-"""Seconds for which one instance keeps a core that cannot be divided; then it is another's turn, so
-that over ten seconds all get alike. A worker more or less costs milliseconds."""
+SHARE_TURN_SECONDS: Final = 30.0
+"""Seconds for which one instance keeps a core that cannot be divided; then it is another's turn: a
+share changes twice a minute at most while nobody comes or goes, and over minutes all get alike. A
+worker more or less costs milliseconds, but an initializer may take seconds and fill a cache."""
 SHARE_LOOK_SECONDS: Final = 0.05
 """Seconds between two trades of an instance that waits, and at the least between any two."""
 SHARE_LOOK_INSTANCES: Final = 16

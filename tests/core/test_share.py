@@ -47,7 +47,7 @@ def test_a_core_that_cannot_be_divided_goes_round():
     def share(own, other, now):
         return apportion(own, [other], cores=3, room_bytes=0, now=now).slots
 
-    turns = [(share(older, newer, at), share(newer, older, at)) for at in (0.0, 4.9, 5.0, 10.0)]
+    turns = [(share(older, newer, at), share(newer, older, at)) for at in (0.0, 29.9, 30.0, 60.0)]
 
     assert turns == [(2, 1), (2, 1), (1, 2), (2, 1)]
 
