@@ -134,7 +134,7 @@ def leave_the_interpreter(executor):
     lifetime._stop_all()
 
 
-def open_pool(level, threads):
+def open_pool(level, threads, baton):
     gate.exit_began = lifetime.exit_began = threads.Event()
     lifetime._alive = weakref.WeakSet()
     return adaptive_executor(levels=(level,), max_workers=2, share_host=False)
@@ -151,7 +151,7 @@ def beside(level, bring, end, *, bringers=1):
     """Threads bring work, another ends the executor."""
 
     def scene(threads, baton):
-        pool, ends = open_pool(level, threads), Ends()
+        pool, ends = open_pool(level, threads, baton), Ends()
         those = [threads.Thread(target=bring, args=(pool, ends)) for _ in range(bringers)]
         those += [threads.Thread(target=end, args=(pool,))]
         run_all(those)
@@ -191,7 +191,7 @@ def cancelled_meanwhile(level):
     """One thread submits, another cancels what it finds and waits for its end."""
 
     def scene(threads, baton):
-        pool, ends = open_pool(level, threads), Ends()
+        pool, ends = open_pool(level, threads, baton), Ends()
 
         def cancel_all():
             for future in list(ends.futures):
@@ -213,7 +213,7 @@ def closed_meanwhile(level, kind):
     """One thread takes results, another closes the iterator; what comes after still has an end."""
 
     def scene(threads, baton):
-        pool, ends = open_pool(level, threads), Ends()
+        pool, ends = open_pool(level, threads, baton), Ends()
         results = getattr(pool, kind)(abs, iter([-1, -1, -1]))
         both = [threads.Thread(target=take_some, args=(ends, results))]
         both += [threads.Thread(target=results.close)]
@@ -235,7 +235,7 @@ def never_taken(level, end):
     """A map whose iterator is dropped at once runs to its end, or is ended."""
 
     def scene(threads, baton):
-        pool, ran = open_pool(level, threads), []
+        pool, ran = open_pool(level, threads, baton), []
 
         def drop():
             with suppress(RuntimeError):
@@ -253,7 +253,7 @@ def called_back(level, what):
     """A callback does its worst while another thread brings work."""
 
     def scene(threads, baton):
-        pool, ends = open_pool(level, threads), Ends()
+        pool, ends = open_pool(level, threads, baton), Ends()
 
         def bring():
             with suppress(RuntimeError):
@@ -291,7 +291,7 @@ def crashed(level, bring):
     """The loop fails, from a bug of ours, while work is brought."""
 
     def scene(threads, baton):
-        pool, ends = open_pool(level, threads), Ends()
+        pool, ends = open_pool(level, threads, baton), Ends()
 
         def fail():
             pool._driver._run.handle = lambda _event: 1 / 0
@@ -309,7 +309,7 @@ def forked(level, bring):
     """Another thread forks while work is brought; in the child all is closed and nothing waits."""
 
     def scene(threads, baton):
-        pool, ends = open_pool(level, threads), Ends()
+        pool, ends = open_pool(level, threads, baton), Ends()
         results = pool.map(abs, iter([-1, -1, -1]))
 
         def fork():
