@@ -130,7 +130,9 @@ class UnsendableError(AdaptiveExecError, PicklingError, TypeError):
 
 
 class WorkerTraceback(AdaptiveExecError):  # noqa: N818  # it carries a text, no error
-    """Carries the traceback of the worker, as the `__cause__` of a task's exception.
+    """Carries the traceback of the worker, as the first cause of a task's exception.
+
+    That is its `__cause__`, where the task has raised it from no other.
 
     Attributes:
         text: The traceback as the worker printed it.
@@ -139,6 +141,29 @@ class WorkerTraceback(AdaptiveExecError):  # noqa: N818  # it carries a text, no
     def __init__(self, text: str) -> None:
         self.text = text
         super().__init__(f'\n"""\n{text}"""')
+
+
+CAUSES_MAX = 100
+"""Causes of causes that are gone through; a chain may be a ring."""
+
+
+def add_traceback(error: BaseException, text: str) -> None:
+    """Put a worker's traceback behind all causes of a task's exception."""
+    _first_cause(error).__cause__ = WorkerTraceback(text)
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the worker's traceback of a task's exception, `""` where it has none."""
+    first = _first_cause(error)
+    return first.text if isinstance(first, WorkerTraceback) else ""
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    for _ in range(CAUSES_MAX):
+        if error.__cause__ is None:
+            break
+        error = error.__cause__
+    return error
 
 
 class MemoryPressureError(MemoryError, AdaptiveExecError):  # in the other order it has no __new__

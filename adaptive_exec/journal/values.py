@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from adaptive_exec.config import OUTLYING_BYTES, PART_BYTES, SQUEEZE_RATIO, SQUEEZE_SAMPLE_BYTES
-from adaptive_exec.errors import TaskError, WorkerTraceback
+from adaptive_exec.errors import TaskError, add_traceback, traceback_of
 from adaptive_exec.system.pickles import PROTOCOL, dump_by_value
 
 PLAIN: Final = frozenset({int, float, str, bytes, bool, type(None)})
@@ -91,8 +91,7 @@ def unpack_value(body: bytes | memoryview | None, outlying: Sequence[bytes]) -> 
 
 def pack_failure(error: BaseException) -> Piece:
     """Pack a task's exception with its traceback; one that cannot be packed gets a stand-in."""
-    cause = error.__cause__
-    text = cause.text if isinstance(cause, WorkerTraceback) else ""
+    text = traceback_of(error)
     try:
         piece = pack_value((error, text))
         unpack_failure(piece.body, [bytes(one) for one in piece.outlying])
@@ -108,7 +107,7 @@ def unpack_failure(body: bytes | memoryview | None, outlying: Sequence[bytes]) -
     error, text = unpack_value(body, outlying)
     assert isinstance(error, BaseException), "packed by pack_failure"
     if text:
-        error.__cause__ = WorkerTraceback(text)
+        add_traceback(error, text)
     return error
 
 

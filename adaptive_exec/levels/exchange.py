@@ -10,7 +10,7 @@ from io import BytesIO
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from adaptive_exec.errors import TaskError, WorkerTraceback
+from adaptive_exec.errors import TaskError, add_traceback
 from adaptive_exec.levels.base import (
     FULL,
     ONE,
@@ -240,9 +240,9 @@ def _failure(status: int, value: Any) -> Failure:
         if not isinstance(error, BaseException):  # as its own __reduce__ made it
             message = f"an exception became {type(error).__name__} on its way"
             raise TypeError(message)
-        error.__cause__ = WorkerTraceback(text)
+        add_traceback(error, text)
         return Failure(error)
     type_name, message, text = value
     stand_in = TaskError(type_name, message, text)
-    stand_in.__cause__ = WorkerTraceback(text)
+    add_traceback(stand_in, text)
     return Failure(stand_in)

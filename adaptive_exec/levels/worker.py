@@ -15,7 +15,7 @@ from adaptive_exec.levels.current import Place, in_process
 from adaptive_exec.levels.forks import end_child, in_child, watch_forks
 from adaptive_exec.levels.frames import IN_SLATE, Frame, NoMessageError, Stamp, frame_parts
 from adaptive_exec.levels.meter import PEAK_TASK_SECONDS, MemoryMeter, collect_and_trim
-from adaptive_exec.levels.remade import Remade
+from adaptive_exec.levels.remade import Remade, with_causes
 from adaptive_exec.levels.remains import Remains
 from adaptive_exec.levels.ring import Mouth
 from adaptive_exec.levels.wall import WALLED, Wall, WallHitError
@@ -485,7 +485,7 @@ class _Report:
                     value, values = None, None
             ended = perf_counter()
             count += 1
-            if count < publish_at and ended < publish_by:
+            if count < publish_at and ended < publish_by and not relay.has_spoken:
                 last = ended
                 continue
             self._end_group(count, ended, ended - last)
@@ -568,7 +568,8 @@ class _Report:
         self._wall += wall_seconds
         self._now = now = perf_counter()
         self._transport += now - ended
-        if self._count >= self._publish_at or now - self._last >= self._hold_seconds:
+        is_due = self._count >= self._publish_at or now - self._last >= self._hold_seconds
+        if is_due or relay.has_spoken:  # what is said once is not to be said again by a second run
             self._publish_group()
 
     def _add_value(self, value: object) -> None:
@@ -602,6 +603,7 @@ class _Report:
 
     def _publish(self, usage: "tuple[Any, ...] | None") -> None:
         relay.commit()
+        relay.has_spoken = False
         group, self._group = self._group, _Group()
         packed = group.packed if group.plain is None else Packed.of_plain(group.plain)
         count = len(group.statuses) if group.plain is None else len(group.plain)
@@ -657,8 +659,8 @@ class CoreTime:
 def pack_error(error: BaseException) -> "tuple[int, object]":
     """Make of an exception what can travel.
 
-    That is itself with its traceback, as its own pickling has it or made anew, else a stand-in's
-    facts.
+    That is itself with its causes and its traceback, as its own pickling has it or made anew, else
+    a stand-in's facts.
 
     Returns:
         ERROR and bytes, or STAND_IN and `(type name, message, traceback)`.
@@ -666,7 +668,7 @@ def pack_error(error: BaseException) -> "tuple[int, object]":
     text = describe_traceback(error)
     for traveller in (error, Remade(error)):
         try:
-            return ERROR, _pack_error(traveller, text)
+            return ERROR, _pack_error(with_causes(error, traveller), text)
         except BaseException:  # noqa: BLE001, S112  # its own pickling or unpickling may raise anything, SystemExit too
             continue
     return STAND_IN, (type_name(error), _text(error), text)

@@ -9,7 +9,7 @@ warnings are no errors then, whatever the program has made of them. Runs in work
 import sys
 from functools import partial
 
-from adaptive_exec.program.modules import apply_module
+from adaptive_exec.program.modules import apply_guests, apply_module
 from adaptive_exec.program.table import ROWS, homes_of_filters
 from adaptive_exec.program.variables import set_pending
 from adaptive_exec.program.waiting import Arrivals
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-REGISTERED, MODULE = "registered ", "module "
+REGISTERED, MODULE, GUESTS = "registered ", "module ", "functions in module "
 """Beginnings of names, as in `program/settings`, which a worker does not import."""
 FILTERS = "warning filters"
 
@@ -83,7 +83,7 @@ class Applied:
         self._arrivals.look()
 
     def _apply(self, name: str, told: bytes) -> None:
-        package = name[len(MODULE) :] if name.startswith(MODULE) else ""
+        package = _module_of(name)
         if name in ROWS:
             package = ROWS[name].package
         step = partial(self._try, name, told)
@@ -107,6 +107,9 @@ class Applied:
             apply, told = value
             apply(told)
             return
+        if name.startswith(GUESTS):
+            apply_guests(name[len(GUESTS) :], value)
+            return
         earlier = None if before is None else loads(before)
         if name.startswith(MODULE):
             apply_module(name[len(MODULE) :], value, earlier)
@@ -127,3 +130,11 @@ class Applied:
         self._due = value if self._is_loading else None
         if value is not None and not self._is_loading:
             ROWS[FILTERS].apply(value, None)
+
+
+def _module_of(name: str) -> str:
+    """Return the module that a setting of one is for, `""` for any other setting."""
+    for beginning in (MODULE, GUESTS):
+        if name.startswith(beginning):
+            return name[len(beginning) :]
+    return ""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _PLAIN = ("STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "STORE_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 """Instructions that name a global; of LOAD_GLOBAL, which is one more, the argument's last bit means
 something else. Source: CPython 3.11 to 3.14, Doc/library/dis."""
+WORD_MAX = 200
+"""Characters of a text that may be the name of a module."""
 
 
 @cache
@@ -28,11 +30,11 @@ def _instructions() -> tuple[int, frozenset[int], int]:
 
 
 @cache
-def _caches() -> "tuple[Any, Any]":
-    """Return what is known of code: its names, and its bytes, as long as there is such code."""
+def _caches() -> "tuple[Any, Any, Any]":
+    """Return what is known of code, as long as there is such: its names, its bytes, its words."""
     from weakref import WeakKeyDictionary
 
-    return WeakKeyDictionary(), WeakKeyDictionary()
+    return WeakKeyDictionary(), WeakKeyDictionary(), WeakKeyDictionary()
 
 
 def names_in(code: CodeType) -> frozenset[str]:
@@ -65,6 +67,17 @@ def all_names_in(code: CodeType) -> "Iterator[str]":
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from all_names_in(constant)
+
+
+def words_in(code: CodeType) -> frozenset[str]:
+    """Return all names and short texts that stand in code and the functions in it."""
+    known = _caches()[2]
+    words: frozenset[str] | None = known.get(code)
+    if words is None:
+        texts = {one for one in code.co_consts if isinstance(one, str) and len(one) <= WORD_MAX}
+        inner = [words_in(one) for one in code.co_consts if isinstance(one, CodeType)]
+        words = known[code] = frozenset(texts.union(code.co_names, *inner))
+    return words
 
 
 def submodules(module: str, names: frozenset[str]) -> "Iterator[str]":

@@ -1,5 +1,8 @@
 """Simple settings in the user's own modules: numbers, texts, flags, and small collections of them.
 
+Functions of `__main__` that were put into a module (a fake in the place of the real one, a
+callback) travel, too.
+
 A module that workers import for themselves has there what its lines say; what the program has set
 in it since is sent after it. Modules of the standard library and installed packages are left alone.
 Of what one function of a module sets together (`_ready = True` beside `_connection = ...`) all or
@@ -88,10 +91,11 @@ class Watched:
         ids: The identities of all its values, in order.
         collections: Those among the simple ones, each with a copy.
         facts: Its simple values by name, and the names of others that are no code.
+        guests: Functions in it that are of modules which workers cannot import.
         glimpse: Sees at less cost whether any but code has changed.
     """
 
-    __slots__ = ("collections", "facts", "glimpse", "ids")
+    __slots__ = ("collections", "facts", "glimpse", "guests", "ids")
 
     def __init__(self, module: ModuleType) -> None:
         space = vars(module)
@@ -107,6 +111,11 @@ class Watched:
             if name not in simple and not name.startswith("__") and not isinstance(value, _CODE)
         )
         self.facts = ({name: _copy(value) for name, value in simple.items()}, others)
+        self.guests = {
+            name: value
+            for name, value in names
+            if type(value) is FunctionType and PLACES.is_strange(value.__module__)
+        }
         self.glimpse = Glimpse(space, [*simple, *others], self.collections)
 
 
@@ -178,6 +187,23 @@ def _copy(value: "Any") -> "Any":
 
 
 # in a worker
+
+
+_replaced: "dict[str, dict[str, Any]]" = {}
+"""What stood in modules where guests stand now."""
+
+
+def apply_guests(name: str, guests: "dict[str, Any]") -> None:
+    """Put functions of the program's into a module, and take those out that are there no more."""
+    module = sys.modules.get(name)
+    if module is None:
+        return
+    space, replaced = vars(module), _replaced.setdefault(name, {})
+    for key in replaced.keys() - guests.keys():
+        space[key] = replaced.pop(key)
+    for key, function in guests.items():
+        replaced.setdefault(key, space.get(key))
+        space[key] = function
 
 
 def apply_module(name: str, value: "Any", before: "Any") -> None:

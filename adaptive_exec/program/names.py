@@ -124,6 +124,7 @@ class Entry:
         sizes: Bytes of the pickle and of each buffer.
         objects: Names that must be there when it is unpickled.
         looked_up: Names that its functions look up when they run.
+        wished: Names that they may look up, as far as these can travel.
         by_identity: Whether the pickle has persistent ids.
         is_type: Whether it is a class, which stays the same object when it changes.
         leaves: Whether it goes when nobody needs it any more, since it is large or holds what is.
@@ -136,7 +137,7 @@ class Entry:
 
     __slots__ = (
         "__weakref__", "at", "by_identity", "content", "group", "is_type", "key",
-        "leaves", "looked_up", "objects", "sizes", "steady", "version", "versions",
+        "leaves", "looked_up", "objects", "sizes", "steady", "version", "versions", "wished",
     )  # fmt: skip
 
     def __init__(self, key: Key, notes: Notes, content: Content, *, by_identity: bool) -> None:
@@ -145,6 +146,7 @@ class Entry:
         self.sizes = content.sizes
         self.objects = tuple(notes.objects)
         self.looked_up = tuple(notes.looked_up)
+        self.wished = tuple(notes.wished)
         self.by_identity = by_identity
         self.is_type = False
         self.leaves = False
@@ -176,7 +178,8 @@ class Entry:
         """Say whether a value has this content."""
         if content.sizes != self.sizes or by_identity != self.by_identity:
             return False
-        if (tuple(notes.objects), tuple(notes.looked_up)) != (self.objects, self.looked_up):
+        named = tuple(notes.objects), tuple(notes.looked_up), tuple(notes.wished)
+        if named != (self.objects, self.looked_up, self.wished):
             return False
         if self.content is not None:
             return (
@@ -265,7 +268,8 @@ class Program:
             notes = Notes(None, session.known)
             content = _dump(value, notes, in_band=in_band)
             objects = tuple(notes.objects)
-            return Packed(content, objects, self._gather(session, (*objects, *notes.looked_up)))
+            needed = (*objects, *notes.looked_up)
+            return Packed(content, objects, self._gather(session, needed, notes.wished))
         finally:
             if is_mine:
                 self._lock.release()
@@ -297,7 +301,7 @@ class Program:
         entry.leaves = True
         session.done[entry.key] = entry
         session.fresh.append(entry)
-        self._gather(session, (*entry.objects, *entry.looked_up))
+        self._gather(session, (*entry.objects, *entry.looked_up), entry.wished)
         return Shared(value, number, entry)
 
     def is_alive(self, version: int) -> bool:
@@ -320,7 +324,33 @@ class Program:
         module = sys.modules.get(key[0])
         return module is not None and key[1] in module.__dict__
 
-    def _gather(self, session: "_Session", keys: Iterable[Key]) -> dict[Key, Entry]:
+    def _gather(
+        self, session: "_Session", keys: Iterable[Key], wishes: Iterable[Key] = ()
+    ) -> dict[Key, Entry]:
+        self._pursue(session, keys)
+        wished = dict.fromkeys(wishes)
+        seen: set[Key] = set()
+        while True:
+            for entry in session.done.values():
+                wished.update(dict.fromkeys(entry.wished))
+            waiting = [key for key in wished if key not in seen]
+            if not waiting:
+                break
+            for key in waiting:
+                seen.add(key)
+                try:
+                    self._pursue(session, (key,))
+                except Exception:  # noqa: BLE001  # it cannot travel, and may not be needed
+                    session.active.clear()
+        self._settle(session)
+        return session.done
+
+    def _pursue(self, session: "_Session", keys: Iterable[Key]) -> None:
+        """Look at names and all that they need.
+
+        Raises:
+            Exception: Whatever the pickling of one of them raises.
+        """
         queue = deque(keys)
         while queue:
             key = queue.popleft()
@@ -328,8 +358,6 @@ class Program:
                 continue
             entry = self._refresh(session, key)
             queue.extend((*entry.objects, *entry.looked_up))
-        self._settle(session)
-        return session.done
 
     def _refresh(self, session: "_Session", key: Key) -> Entry:
         """Return a name's entry as its value is now, and those that it refers to before."""

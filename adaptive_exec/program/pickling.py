@@ -7,15 +7,17 @@ those of its module on the other side. Classes by value are cloudpickle's work, 
 """
 
 import functools
+import re
 import sys
 from collections import ChainMap
 from contextvars import ContextVar
 from io import TextIOWrapper
 from types import CellType, FunctionType, ModuleType
 
-from adaptive_exec.program import spaces, variables
+from adaptive_exec.program import odd, spaces, variables
 from adaptive_exec.program.c_pickle import Pickler
-from adaptive_exec.program.code import all_names_in, marshalled, names_in, submodules
+from adaptive_exec.program.classes import without_hooks
+from adaptive_exec.program.code import all_names_in, marshalled, names_in, submodules, words_in
 from adaptive_exec.program.places import PLACES
 from adaptive_exec.program.shares import Shared
 
@@ -43,6 +45,10 @@ _OURS = frozenset({"__name__", "__package__", "__file__", "__spec__", "__loader_
 """Names that a module has before anything is sent."""
 _FIELDS = ("__defaults__", "__kwdefaults__", "__module__", "__doc__")
 _CONTAINERS: frozenset[type] = frozenset({list, dict, set, bytearray})
+_SEEKERS = frozenset({"globals", "eval", "exec", "vars"})
+"""Builtins by which code may look up a name that does not stand in it."""
+_SHELL = re.compile(r"_[i\d]*|In|Out|_[oid]h|get_ipython|exit|quit|open")
+"""Names that an interactive shell has put beside the user's."""
 
 
 class NeedsMoreError(Exception):
@@ -61,6 +67,7 @@ class Notes:
     Attributes:
         objects: Names whose values must be there when it is unpickled.
         looked_up: Names that its functions look up when they run.
+        wished: Names that they may look up: what of it cannot travel stays behind.
         has_identities: Whether it refers to lists, dictionaries or sets by name.
     """
 
@@ -73,6 +80,7 @@ class Notes:
     ) -> None:
         self.objects: dict[Key, None] = {}
         self.looked_up: dict[Key, None] = {}
+        self.wished: dict[Key, None] = {}
         self.has_identities = False
         self._owner = owner
         self._known = {} if known is None else known
@@ -81,7 +89,7 @@ class Notes:
         self._spaces: dict[str, _Space] = {}
         self._own_spaces: dict[int, _OwnSpace] = {}
 
-    def reduce(  # noqa: PLR0911  # one for each kind
+    def reduce(  # noqa: C901, PLR0911  # one for each kind
         self, value: "Any", *, by_value: "Callable[[Any], Any] | None"
     ) -> "Any":
         """Say how an object is pickled, as `reducer_override` does.
@@ -104,7 +112,19 @@ class Notes:
         key = self._known.get(id(value))
         if key is not None and key != self._owner:
             return self._refer(key, key[1])
+        if kind.__module__ in odd.MODULES:
+            reduced = odd.reduce(value, kind)
+            if reduced is not None:
+                return self._named_if_owner(value, *reduced)
         return self._reduce_named(value, kind, by_value)
+
+    def _named_if_owner(
+        self, value: object, make: "Any", arguments: "Any", *state: "Any"
+    ) -> "tuple[Any, ...]":
+        """Have the value of a name known by it before it is filled: it may refer to itself."""
+        if self._owner is None or value is not self._root:
+            return make, arguments, *state
+        return spaces.named, (*self._owner, make, *arguments), *state
 
     def persistent_id(self, value: object) -> "Key | None":
         """Return the name of a list, dictionary or set that is known by one."""
@@ -147,10 +167,9 @@ class Notes:
                 return NotImplemented
             raise NeedsMoreError
         reduced = by_value(kind)
-        if self._owner is None or reduced is NotImplemented or kind is not self._root:
+        if reduced is NotImplemented:
             return reduced
-        make, arguments, *state = reduced
-        return spaces.named, (*self._owner, make, *arguments), *state
+        return self._named_if_owner(kind, *reduced)
 
     def _reduce_module(self, module: ModuleType, by_value: "Callable[[Any], Any] | None") -> "Any":
         name = module.__name__
@@ -210,6 +229,8 @@ class Notes:
         return self._refer(handle.key, handle.key[1])
 
     def _function_by_value(self, function: FunctionType) -> "tuple[Any, ...]":
+        if odd.is_dispatcher(function):
+            return self._named_if_owner(function, *odd.reduce_dispatcher(function))
         space = function.__globals__
         names = names_in(function.__code__) & space.keys()
         home = self._home_of(space)
@@ -222,6 +243,7 @@ class Notes:
             place = home
             for name in sorted(names - _OURS):
                 self.looked_up[home.name, name] = None
+            self._wish(function, home.name)
         cells = function.__closure__ or ()
         contents = [(cell, cell.cell_contents) for cell in cells if _is_filled(cell)]
         fields = {name: getattr(function, name) for name in _FIELDS}
@@ -236,6 +258,16 @@ class Notes:
             named = *self._owner, spaces.make_function, *made
             return spaces.named, named, state, None, None, spaces.fill_function
         return spaces.make_function, made, state, None, None, spaces.fill_function
+
+    def _wish(self, function: FunctionType, home: str) -> None:
+        """Note what a function may look up by a name that is made while it runs."""
+        seeks = _SEEKERS & names_in(function.__code__) - function.__globals__.keys()
+        modules = {home} if seeks else set()
+        modules.update(PLACES.strange_among(words_in(function.__code__)))
+        for module in sorted(modules):
+            for name in list(getattr(sys.modules.get(module), "__dict__", ())):
+                if name not in _OURS and not _SHELL.fullmatch(name):
+                    self.wished[module, name] = None
 
     def _home_of(self, space: "dict[str, Any]") -> "_Space | None":
         """Return the strange module whose namespace this is."""
@@ -398,8 +430,10 @@ def _heavy() -> "tuple[Any, Any]":
 
     def by_value(kind: type) -> "Any":
         if PLACES.is_strange(kind.__module__):
-            return cloudpickle._dynamic_class_reduce(kind)  # noqa: SLF001  # `sys.modules` has it
-        return cloudpickle._class_reduce(kind)  # noqa: SLF001  # as its own pickler does
+            reduced = cloudpickle._dynamic_class_reduce(kind)  # noqa: SLF001  # `sys.modules` has it
+        else:
+            reduced = cloudpickle._class_reduce(kind)  # noqa: SLF001  # as its own pickler does
+        return without_hooks(kind, reduced)
 
     class Heavy(cloudpickle.Pickler):  # type: ignore[misc]  # it ships no types
         notes: Notes

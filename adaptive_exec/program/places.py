@@ -50,6 +50,10 @@ class Places:
             return False
         return any(name == one or name.startswith(f"{one}.") for one in registered)
 
+    def strange_among(self, words: frozenset[str]) -> set[str]:
+        """Return those of some words that name modules which workers cannot import."""
+        return set(words & (self._strange | self._registered))
+
 
 def _registered() -> frozenset[str]:
     """Return the modules that the user has told cloudpickle to send by value."""

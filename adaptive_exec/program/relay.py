@@ -45,12 +45,14 @@ class Relay:
         say: Takes what is said; None while there is nobody.
         where: Returns batch and number of the task that runs, -1 for none.
         loading: The thread that loads modules just now, 0 for none.
+        has_spoken: Whether anything was said since this was last set to False.
     """
 
     def __init__(self) -> None:
         self.say: Say | None = None
         self.where: Where = _nowhere
         self.loading = 0
+        self.has_spoken = False
         self._streams: list[Stream] = []
         self._theirs: set[int] = set()
         self._own: set[int] = set()
@@ -81,7 +83,12 @@ class Relay:
 
     def begin(self, say: "Say", where: "Where") -> None:
         """Be a worker: what is said goes to its parent."""
-        self.say, self.where = say, where
+
+        def say_and_note(kind: int, batch: int, index: int, body: bytes) -> None:
+            self.has_spoken = True
+            say(kind, batch, index, body)
+
+        self.say, self.where = say_and_note, where
         self.loading = 0
         self.note_handlers()
 

@@ -24,7 +24,7 @@ again for a submitted call; a map reads all."""
 QUICK_SECONDS = 0.001
 """Seconds for which the rest is not read again for a call among others that are open: a read per
 call would take a tenth of what a tiny one takes."""
-REGISTERED, MODULE = "registered ", "module "
+REGISTERED, MODULE, GUESTS = "registered ", "module ", "functions in module "
 """Beginnings of the names of settings that are not in the table."""
 _LOGGER = logging.getLogger("adaptive_exec")
 _SLOW_ROWS = {name: row for name, row in ROWS.items() if row.is_slow}
@@ -299,6 +299,8 @@ def _pack_modules(packed: dict[str, bytes], watched: dict[str, Watched]) -> None
     for name, one in watched.items():
         try:
             packed[MODULE + name] = dump_plain(one.facts)
+            if one.guests or GUESTS + name in packed:
+                packed[GUESTS + name] = dump(one.guests)
         except Exception:  # a value of a type that was changed since; the module's own stays
             _LOGGER.debug("settings: module %s cannot travel", name, exc_info=True)
 
