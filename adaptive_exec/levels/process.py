@@ -101,6 +101,8 @@ ZYGOTE, BARE_ZYGOTE, LOKY = "zygote", "bare zygote", "loky"
 EARLY_DEATHS, FRESH_SECONDS = 2, 0.1
 """Deaths before any result that speak against a way to start workers while others are busy, and for
 how long these may have been."""
+FAILED = 1
+"""Exit code of a worker that an error of this package has ended, or a task."""
 LEFT_NAMES_CHARACTERS_MAX = 500
 """Characters that are said of threads which did not come to an end."""
 SINCE_AHEAD_SECONDS = 60.0
@@ -567,12 +569,13 @@ class ProcessRunner:
         if not (self._has_results or member.is_killed):
             self._doubt_way(member, status)
         is_walled = _is_walled(member, status)
+        cause = WALLED if is_walled else describe(status) + _last_words(member, status)
         self._note_stack(member, running, status, is_walled=is_walled)
         self._release(member)
         if member.is_to_end and member.order is None:
             return
         if member.birth == "ordered":
-            error = f"the worker ended by {describe(status)}"
+            error = f"the worker ended by {cause}"
             self._refuse(worker, error, is_passing=status is None or os.WIFSIGNALED(status))
             return
         self._outlet.post(
@@ -580,7 +583,7 @@ class ProcessRunner:
                 time.monotonic(),
                 LEVEL,
                 worker,
-                member.fault or (WALLED if is_walled else describe(status)),
+                member.fault or cause,
                 running=running,
                 known=member.order is None or (known and not (is_foul and running is None)),
                 blameless=member.is_killed,
@@ -1135,6 +1138,16 @@ def _is_walled(member: Member, status: int | None) -> bool:
 
 def _is_sigkill(status: int | None) -> bool:
     return status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def _last_words(member: Member, status: int | None) -> str:
+    """Return the last line of what a worker has written down that ended by itself."""
+    if status is None or member.slate is None or not os.WIFEXITED(status):
+        return ""
+    if os.WEXITSTATUS(status) != FAILED:
+        return ""
+    lines = read_stack(member.slate.stack).splitlines()
+    return f" ({lines[-1]})" if lines else ""
 
 
 def describe(status: int | None) -> str:

@@ -91,9 +91,13 @@ class Slate:
 
     def note_hit(self, text: str) -> None:
         """Write down that the running task ran into the wall, and where (worker)."""
+        self.note_stack(text)
+        self.numbers[_HIT] = 1
+
+    def note_stack(self, text: str) -> None:
+        """Write down where this process was as it ended (worker)."""
         stack = text.encode("ascii", "backslashreplace")[1 - STACK_BYTES :] + b"\0"
         self._bytes[self.stack_offset : self.stack_offset + len(stack)] = stack
-        self.numbers[_HIT] = 1
 
     def is_hit(self) -> bool:
         """Say whether the last task ran into the wall (parent)."""

@@ -19,6 +19,7 @@ from adaptive_exec.core.events import (
     Usage,
     WorkerReady,
 )
+from adaptive_exec.errors import DriverError
 from adaptive_exec.levels.base import ChunkOrder, Failure, Outlet, Results
 from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.forks import end_child
@@ -173,8 +174,12 @@ class ThreadRunner:
         context = chunk_context(order)
         while True:
             results = Results([])
-            with InThread(order.place(), results.values, at):
-                run_bite(order, at, bite, context, results)
+            try:
+                with InThread(order.place(), results.values, at):
+                    run_bite(order, at, bite, context, results)
+            except BaseException as error:  # noqa: BLE001  # ours: what tasks raise is their result
+                _fail_rest(results.values, len(order.items) - at, error)
+                bite = len(order.items)
             if os.getpid() != self._pid:  # a task forked, and this is its child
                 last = results.values[-1]
                 end_child(last.error if isinstance(last, Failure) else None)
@@ -185,3 +190,10 @@ class ThreadRunner:
             self._outlet.put_results(order.chunk, results)
             count = len(results.values)
             self._outlet.post(ChunkProgressed(time.monotonic(), order.chunk, count))
+
+
+def _fail_rest(values: list[Any], count: int, error: BaseException) -> None:
+    """End those of a chunk's tasks that have no outcome, for an error of this package."""
+    broken = DriverError(f"a thread failed beside its tasks, got {type(error).__name__}: {error}")
+    broken.__cause__ = error
+    values.extend(Failure(broken) for _ in range(count - len(values)))

@@ -330,6 +330,11 @@ class Worker:
         if self._slate is not None:
             self._slate.note_hit(describe_traceback(error))
 
+    def say_last_words(self, error: BaseException) -> None:
+        """Write down what ends this worker beside its tasks: an error of this package."""
+        if self._slate is not None and not in_child[0]:
+            self._slate.note_stack(describe_traceback(error))
+
     def tell_of_end(self, names: str, is_over: int) -> None:
         """Say that something is left to be done, or with 1 that the time for it is over."""
         self._send((ENDING, is_over, names[:TEXT_CHARACTERS_MAX]))
@@ -752,6 +757,9 @@ def _serve(
         code = LINK_LOST
     except WallHitError:
         code = WALLED
+    except BaseException as error:
+        worker.say_last_words(error)
+        raise
     if in_child[0]:
         end_child()
     bound_seconds = worker.left_work_seconds if was_told else ORPHANED_SECONDS
