@@ -21,7 +21,7 @@ from adaptive_exec.core.events import BatchOpened, JournalOpened
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display
 from adaptive_exec.engine.loop import Driver
-from adaptive_exec.engine.ports import Book
+from adaptive_exec.engine.ports import LedgerBook
 from adaptive_exec.errors import UnsendableError
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
@@ -623,7 +623,7 @@ def _find_preloads(driver: Driver, first: dict[int, PackedFunction]) -> dict[int
     return {} if packed.is_large else {batch: packed}
 
 
-def _open_book() -> Book:
+def _open_book() -> LedgerBook:
     from adaptive_exec.ledger.book import Ledger  # 2 ms that an executor without workers saves
 
     name = sys.argv[0].rpartition("/")[2]

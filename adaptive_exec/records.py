@@ -20,7 +20,7 @@ from adaptive_exec.core.events import (
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.journal.book import KNOWN, RUN
 from adaptive_exec.journal.keys import KEY_BYTES
-from adaptive_exec.journal.rows import Ended, Found
+from adaptive_exec.journal.rows import Ended, FoundRow
 from adaptive_exec.journal.section import Admitted, Section
 from adaptive_exec.levels.base import FULL, ONE, Block, Failure, Results, Unportable
 from adaptive_exec.outcomes import make_error
@@ -55,7 +55,7 @@ class Records:
         self._content = _content_reader(style, key)
         self._keys: dict[int, bytes] = {}
         self._aside: dict[int, bytes] = {}
-        self._found: dict[int, Found] = {}
+        self._found: dict[int, FoundRow] = {}
         self._has_told = False
 
     def know(self, function: Callable[..., Any]) -> None:
@@ -100,7 +100,9 @@ class Records:
         for fate, span in groupby(offsets, admitted.fates.__getitem__):
             self._announce(fate, [start + offset for offset in span], start, admitted.found)
 
-    def _announce(self, fate: int, indices: list[int], start: int, found: dict[int, Found]) -> None:
+    def _announce(
+        self, fate: int, indices: list[int], start: int, found: dict[int, FoundRow]
+    ) -> None:
         now, count = time.monotonic(), len(indices)
         if fate == RUN:
             self._post(TasksArrived(now, self._batch, count))
@@ -124,7 +126,7 @@ class Records:
         self._recall(found)
         return bool(self._aside)
 
-    def _recall(self, found: dict[int, Found]) -> None:
+    def _recall(self, found: dict[int, FoundRow]) -> None:
         self._found.update(found)
         for first, stop in _spans(list(found)):
             size = sum(found[index].size_bytes for index in range(first, stop))

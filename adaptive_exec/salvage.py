@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from adaptive_exec.journal.book import Book
 from adaptive_exec.journal.keys import KEY_BYTES
-from adaptive_exec.journal.rows import Ended, Place, write_rows
+from adaptive_exec.journal.rows import Ended, RowPlace, write_rows
 from adaptive_exec.levels.base import Failure
 from adaptive_exec.levels.exchange import take_results
 from adaptive_exec.levels.frames import Frame
@@ -83,7 +83,7 @@ def _take_record(book: Book, keys: list[bytes | None], record: tuple[Any, ...]) 
     ]
     failures = {at: value.error for at, value in enumerate(values) if value.__class__ is Failure}
     ended = Ended(keys, values, failures, details)
-    write_rows(Place(_UNKNOWN_FUNCTION, "process", 0, attempt), ended, book.add)
+    write_rows(RowPlace(_UNKNOWN_FUNCTION, "process", 0, attempt), ended, book.add)
 
 
 def _values(frame: Frame) -> list[Any]:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from adaptive_exec.cards.card import Card, load_function
 from adaptive_exec.cards.rows import Row, RowTask, unchanged
-from adaptive_exec.cards.sample import Choice, Numbered, choose
+from adaptive_exec.cards.sample import Numbered, SampleChoice, choose
 from adaptive_exec.cards.tables import open_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class CardBatch:
     """Tasks, the function, and how a row is made of an outcome.
 
     Attributes:
@@ -42,7 +42,7 @@ class Batch:
     settings: Mapping[str, object]
 
 
-def batch_of_card(card: Card, choice: Choice) -> Batch:
+def batch_of_card(card: Card, choice: SampleChoice) -> CardBatch:
     """Make a batch of a card.
 
     Args:
@@ -60,7 +60,7 @@ def batch_of_card(card: Card, choice: Choice) -> Batch:
     name_of = load_function(card.label)
     source = load_function(card.source)()
     total, tasks = choose(choice, len(found), lambda: found)
-    return Batch(
+    return CardBatch(
         name=card.name,
         function=RowTask(load_function(card.function), unchanged),
         tasks=tasks,
@@ -78,7 +78,9 @@ def folder_name(reference: str) -> str:
     return re.sub(r"[^\w.-]", ".", reference)
 
 
-def batch_of_table(reference: str, path: Path, column: str | None, choice: Choice) -> Batch:
+def batch_of_table(
+    reference: str, path: Path, column: str | None, choice: SampleChoice
+) -> CardBatch:
     """Make a batch of the user's function over a table.
 
     Args:
@@ -98,7 +100,7 @@ def batch_of_table(reference: str, path: Path, column: str | None, choice: Choic
     function = load_function(reference)
     total, tasks = choose(choice, table.count, table.records)
     many = "uncounted" if table.count is None else str(table.count)
-    return Batch(
+    return CardBatch(
         name=folder_name(reference),
         function=RowTask(function, table.decode),
         tasks=tasks,
@@ -111,7 +113,7 @@ def batch_of_table(reference: str, path: Path, column: str | None, choice: Choic
     )
 
 
-def _limited(choice: Choice, total: int | None) -> str:
+def _limited(choice: SampleChoice, total: int | None) -> str:
     if choice.count is None:
         return ""
     if choice.is_sample:

@@ -13,7 +13,7 @@ Numbered = tuple[int, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SampleChoice:
     """Which tasks of a batch run.
 
     Attributes:
@@ -44,7 +44,7 @@ def draw_seed() -> int:
 
 
 def choose(
-    choice: Choice, total: int | None, tasks: Callable[[], Iterable[object]]
+    choice: SampleChoice, total: int | None, tasks: Callable[[], Iterable[object]]
 ) -> tuple[int | None, Callable[[], Iterator[Numbered]]]:
     """Choose tasks, keeping the order of the input.
 
@@ -68,7 +68,7 @@ def choose(
     return len(places), lambda: _at(places, tasks())
 
 
-def draw(choice: Choice, total: int) -> list[int]:
+def draw(choice: SampleChoice, total: int) -> list[int]:
     """Draw a sample of places.
 
     Args:

@@ -20,7 +20,7 @@ from adaptive_exec.executor import adaptive_executor
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.ledger.book import read_ledger
 from adaptive_exec.ledger.folder import PLACE_VARIABLE, find_folder, open_folder
-from adaptive_exec.ledger.record import Record
+from adaptive_exec.ledger.record import LeaseRecord
 from adaptive_exec.specs import LEVELS, is_isolated
 from adaptive_exec.system.identity import is_same_running
 
@@ -171,7 +171,7 @@ def _ledger_place() -> tuple[str, str]:
         return "", _one_line(error)
 
 
-def _as_seen(record: Record) -> dict[str, object]:
+def _as_seen(record: LeaseRecord) -> dict[str, object]:
     """Return what of another instance tells whether it is the one that was looked for."""
     return {
         "pid": record.pid,
@@ -182,7 +182,7 @@ def _as_seen(record: Record) -> dict[str, object]:
     }
 
 
-def _ledger_lines(place: str, trouble: str, seen: list[Record]) -> list[str]:
+def _ledger_lines(place: str, trouble: str, seen: list[LeaseRecord]) -> list[str]:
     """Say where instances of this user meet, and which of them are there."""
     head = f"Other instances that are counted, of those that use {place}"
     if trouble:

@@ -40,7 +40,7 @@ READ_BYTES: Final = 65_536
 
 
 @dataclass(slots=True)
-class Stream:
+class LineStream:
     """One of an instance's outputs, cut into lines.
 
     Attributes:
@@ -139,7 +139,7 @@ class _Crowd:
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
             self._selector.register(
-                pipe, selectors.EVENT_READ, Stream(prefix=f"[{number}] ", is_error=is_error)
+                pipe, selectors.EVENT_READ, LineStream(prefix=f"[{number}] ", is_error=is_error)
             )
 
     def listen(self, *, until: float | None) -> None:
@@ -200,7 +200,7 @@ class _Crowd:
             if process.poll() is None:
                 self._peaks[place] = max(self._peaks[place], read_tree_bytes(process.pid))
 
-    def _read(self, pipe: object, stream: Stream) -> None:
+    def _read(self, pipe: object, stream: LineStream) -> None:
         assert hasattr(pipe, "fileno")
         chunk = os.read(pipe.fileno(), READ_BYTES)
         if chunk:

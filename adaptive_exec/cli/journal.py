@@ -18,7 +18,7 @@ from adaptive_exec.cli.supervise import duration
 from adaptive_exec.display import note, size_text
 from adaptive_exec.errors import JournalError
 from adaptive_exec.journal.about import About, read_about
-from adaptive_exec.journal.contents import Contents, Entry, Summary
+from adaptive_exec.journal.contents import ContentEntry, Contents, JournalSummary
 
 
 def show_journal(file: Path) -> int:
@@ -110,7 +110,7 @@ def _find(file: Path) -> Path:
     return file / JOURNAL_NAME if file.is_dir() else file
 
 
-def _lines(path: Path, about: About, summary: Summary) -> Iterator[str]:
+def _lines(path: Path, about: About, summary: JournalSummary) -> Iterator[str]:
     if about.card:
         state = "not finished" if about.finished_at is None else "finished"
         yield f"{path}: {about.card}, {state}"
@@ -134,12 +134,12 @@ def _lines(path: Path, about: About, summary: Summary) -> Iterator[str]:
         yield f"resume with: {about.command}"
 
 
-def _facts(entry: Entry) -> dict[str, Any]:
-    facts = {name: getattr(entry, name) for name in Entry.__slots__ if name != "value"}
+def _facts(entry: ContentEntry) -> dict[str, Any]:
+    facts = {name: getattr(entry, name) for name in ContentEntry.__slots__ if name != "value"}
     return {"key": facts.pop("key"), "status": facts.pop("status"), **facts}
 
 
-def _row(entry: Entry) -> Row:
+def _row(entry: ContentEntry) -> Row:
     row: Row = {name: make_cell(value) for name, value in _facts(entry).items()}
     if isinstance(entry.value, dict):
         cells = {f"value.{name}": make_cell(cell) for name, cell in entry.value.items()}
@@ -147,7 +147,7 @@ def _row(entry: Entry) -> Row:
     return {**row, "value": make_cell(entry.value)}
 
 
-def _write_rows(entries: Iterator[Entry], output: Path) -> int:
+def _write_rows(entries: Iterator[ContentEntry], output: Path) -> int:
     count = 0
     with (
         tempfile.TemporaryDirectory(dir=output.resolve().parent) as folder,
@@ -160,7 +160,7 @@ def _write_rows(entries: Iterator[Entry], output: Path) -> int:
     return count
 
 
-def _write_lines(entries: Iterator[Entry], output: Path) -> int:
+def _write_lines(entries: Iterator[ContentEntry], output: Path) -> int:
     count = 0
     part = output.with_name(f".{output.name}.part")
     try:

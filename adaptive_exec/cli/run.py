@@ -18,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from adaptive_exec.cards.batch import Batch, batch_of_card, batch_of_table
+from adaptive_exec.cards.batch import CardBatch, batch_of_card, batch_of_table
 from adaptive_exec.cards.card import DEFAULT_CARD, find_card
 from adaptive_exec.cards.folders import FolderError, clear_folders, open_folder, reopen_folder
 from adaptive_exec.cards.outputs import can_write_parquet, check_output, write_csv, write_table
-from adaptive_exec.cards.sample import Choice, draw_seed
+from adaptive_exec.cards.sample import SampleChoice, draw_seed
 from adaptive_exec.cards.spool import Spool
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.exits import say
@@ -37,7 +37,7 @@ from adaptive_exec.cli.resume import (
     unfinished_run,
 )
 from adaptive_exec.cli.summary import Summary
-from adaptive_exec.cli.tally import Feed, Outcome, Tally, row_of, timing_line
+from adaptive_exec.cli.tally import Feed, Tally, TallyLine, row_of, timing_line
 from adaptive_exec.config import Journal, make_config
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display, note
@@ -71,12 +71,12 @@ class Prepared:
     """
 
     options: RunOptions
-    batch: Batch
+    batch: CardBatch
     seed: int
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RunPlace:
     """Where a pass writes.
 
     Attributes:
@@ -109,7 +109,7 @@ class Pass:
     """
 
     options: RunOptions
-    batch: Batch
+    batch: CardBatch
     seed: int
     deadline: exits.Deadline
     summary: Summary
@@ -118,7 +118,7 @@ class Pass:
     is_cut_off: bool = False
     again: str = ""
 
-    def until_cut_off(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    def until_cut_off(self, outcomes: Iterator[TallyLine]) -> Iterator[TallyLine]:
         """Yield outcomes to the end, or until the deadline has left nothing that runs."""
         try:
             yield from outcomes
@@ -272,12 +272,12 @@ def _run_pass(now: Pass) -> int:
         return _say_end(now.options, batch, now.tally, now.report)
 
 
-def _open_place(now: Pass, stack: ExitStack) -> Place:
+def _open_place(now: Pass, stack: ExitStack) -> RunPlace:
     options, batch = now.options, now.batch
     if options.output is not None:
         target = options.output.resolve()
         journal = _open_journal(now, journal_beside(target), "")
-        return Place(folder=target.parent, tables=(target,), is_own=False, journal=journal)
+        return RunPlace(folder=target.parent, tables=(target,), is_own=False, journal=journal)
     if options.resumed is None:
         _tell_of_unfinished(options, batch.name)
         folder = open_folder(options.runs, batch.name)
@@ -288,7 +288,7 @@ def _open_place(now: Pass, stack: ExitStack) -> Place:
     journal = _open_journal(now, folder.path / JOURNAL_NAME, folder.path.name)
     names = (CSV_NAME, PARQUET_NAME) if can_write_parquet() else (CSV_NAME,)
     tables = tuple(folder.path / name for name in names)
-    return Place(folder.path, tables, is_own=True, journal=journal)
+    return RunPlace(folder.path, tables, is_own=True, journal=journal)
 
 
 def _tell_of_unfinished(options: RunOptions, card: str) -> None:
@@ -320,7 +320,7 @@ def _open_journal(now: Pass, path: Path, run: str) -> Path | None:
     return path
 
 
-def _note_end(now: Pass, place: Place) -> None:
+def _note_end(now: Pass, place: RunPlace) -> None:
     """Note in the journal that nothing is left to go on with."""
     total, tally = now.batch.total, now.tally
     is_whole = total is None or tally.done >= total
@@ -338,7 +338,7 @@ def _journal_setting(options: RunOptions, path: Path | None) -> dict[str, Any]:
     return {"journal": Journal(str(path), options.retries_failed, options.accepts_changed)}
 
 
-def _work(now: Pass, spool: Spool, place: Place) -> None:
+def _work(now: Pass, spool: Spool, place: RunPlace) -> None:
     """Run the batch; every outcome becomes a row as it comes."""
     options, batch, tally = now.options, now.batch, now.tally
     own = _journal_setting(options, place.journal)
@@ -381,7 +381,7 @@ def _closing(executor: AdaptiveExecutor) -> Callable[..., None]:
     return close
 
 
-def _write(place: Place, batch: Batch, spool: Spool, report: RunReport) -> None:
+def _write(place: RunPlace, batch: CardBatch, spool: Spool, report: RunReport) -> None:
     columns = _columns(batch, spool)
     for path in place.tables:
         try:
@@ -394,7 +394,9 @@ def _write(place: Place, batch: Batch, spool: Spool, report: RunReport) -> None:
         (place.folder / REPORT_NAME).write_text(f"{report}\n", encoding="utf-8")
 
 
-def _write_partial(place: Place, batch: Batch, spool: Spool, *, seconds: float | None) -> None:
+def _write_partial(
+    place: RunPlace, batch: CardBatch, spool: Spool, *, seconds: float | None
+) -> None:
     """Keep the rows of a stopped pass, as many as can be written in that time."""
     if not place.is_own:
         return
@@ -403,7 +405,7 @@ def _write_partial(place: Place, batch: Batch, spool: Spool, *, seconds: float |
     note(f"{batch.name}: rows so far in {path}")
 
 
-def _columns(batch: Batch, spool: Spool) -> list[str]:
+def _columns(batch: CardBatch, spool: Spool) -> list[str]:
     """Return the columns in an order that does not depend on who was first."""
     if batch.columns is not None:
         return list(batch.columns)
@@ -416,7 +418,7 @@ def _say_stopped(now: Pass) -> None:
     note(f"{now.tally.done} of {total} done; {now.again}")
 
 
-def _say_end(options: RunOptions, batch: Batch, tally: Tally, report: RunReport) -> int:
+def _say_end(options: RunOptions, batch: CardBatch, tally: Tally, report: RunReport) -> int:
     if tally.failed:
         note(f"{batch.name}: {tally.failed} of {tally.done} failed, the first: {tally.first_error}")
     if tally.broken is not None:
@@ -435,8 +437,8 @@ def _say_end(options: RunOptions, batch: Batch, tally: Tally, report: RunReport)
     return tally.exit_code(batch.total)
 
 
-def _make_batch(options: RunOptions, seed: int) -> Batch:
-    choice = Choice(options.count, seed)
+def _make_batch(options: RunOptions, seed: int) -> CardBatch:
+    choice = SampleChoice(options.count, seed)
     if options.function is not None:
         assert options.table is not None
         return batch_of_table(options.function, options.table, options.column, choice)

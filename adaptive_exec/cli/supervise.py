@@ -12,7 +12,7 @@ from typing import Final
 from adaptive_exec.cli.log_lines import logging_to_stderr
 from adaptive_exec.cli.options import whole
 from adaptive_exec.config import parse_size
-from adaptive_exec.core.supervision import Terms
+from adaptive_exec.core.supervision import CopyTerms
 from adaptive_exec.host.snapshot import take_snapshot
 
 COPIES_MAX: Final = 1024
@@ -32,7 +32,7 @@ class Asked:
     """
 
     command: tuple[str, ...]
-    terms: Terms
+    terms: CopyTerms
     pid_file: Path
 
 
@@ -61,7 +61,7 @@ def make_terms(
         message = f"--copies must be {COPIES_MAX} or less, got {copies}; start more by hand"
         raise ValueError(message)
     limit_bytes = take_snapshot().limit_bytes
-    terms = Terms(
+    terms = CopyTerms(
         copies=copies,
         max_age_seconds=_read(duration, "--max-age", given["max_age"]),
         max_memory_bytes=_size("--max-memory", given["max_memory"], limit_bytes),

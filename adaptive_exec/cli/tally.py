@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from adaptive_exec.cards.batch import Batch
+from adaptive_exec.cards.batch import CardBatch
 from adaptive_exec.cards.rows import Row
 from adaptive_exec.cli import exits
 from adaptive_exec.errors import DriverError, InitializerError, TaskTimeoutError, WorkerLostError
@@ -18,7 +18,7 @@ SLOWEST: Final = 3
 """Tasks named in the summary of timings."""
 
 
-class Outcome(Protocol):
+class TallyLine(Protocol):
     """What the executor says of one task."""
 
     @property
@@ -52,7 +52,7 @@ class Feed:
         batch: The batch.
     """
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: CardBatch) -> None:
         self._batch = batch
         self._open: dict[int, tuple[int, str]] = {}
         self.broken: Exception | None = None
@@ -90,7 +90,7 @@ class Tally:
         """Stop the clock: what follows is writing."""
         self.wall_seconds = time.monotonic() - self._began
 
-    def add(self, outcome: Outcome, label: str) -> None:
+    def add(self, outcome: TallyLine, label: str) -> None:
         """Count one outcome."""
         self.done += 1
         took = outcome.wall_seconds or 0.0
@@ -124,14 +124,14 @@ class Tally:
         return [f"timing: {self.done} tasks in {took}", f"slowest: {slowest or 'none'}"]
 
 
-def timing_line(batch: Batch, place: int, label: str, outcome: Outcome) -> str:
+def timing_line(batch: CardBatch, place: int, label: str, outcome: TallyLine) -> str:
     """Return the line of one task: card, place, label, seconds, level, and its error if any."""
     took = "? s" if outcome.wall_seconds is None else f"{outcome.wall_seconds:.3f} s"
     line = f"{batch.name}[{place}] - {label} - {took} - {outcome.level or 'no level'}"
     return line if outcome.error is None else f"{line} - {error_text(outcome.error)}"
 
 
-def row_of(batch: Batch, place: int, label: str, outcome: Outcome) -> Row:
+def row_of(batch: CardBatch, place: int, label: str, outcome: TallyLine) -> Row:
     """Return the row of an outcome.
 
     Args:

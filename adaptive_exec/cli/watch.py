@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from adaptive_exec.cli.exits import ALL_HAVE_VALUES, say
 from adaptive_exec.display import size_text
 from adaptive_exec.ledger.book import read_ledger
-from adaptive_exec.ledger.record import Record
+from adaptive_exec.ledger.record import LeaseRecord
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -35,7 +35,7 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class WatchRow:
     """One instance as it stands.
 
     Attributes:
@@ -92,7 +92,7 @@ class Watcher:
     def __init__(self) -> None:
         self._before: dict[str, tuple[float, int, float | None]] = {}
 
-    def look(self, now: float | None = None) -> list[Row]:
+    def look(self, now: float | None = None) -> list[WatchRow]:
         """Return every instance as it stands, oldest first.
 
         Args:
@@ -106,14 +106,14 @@ class Watcher:
         }
         return rows
 
-    def _remember(self, row: Row, record: Record) -> tuple[float, int, float | None]:
+    def _remember(self, row: WatchRow, record: LeaseRecord) -> tuple[float, int, float | None]:
         return record.updated_at, row.done, row.rate
 
-    def _row(self, record: Record, now: float) -> Row:
+    def _row(self, record: LeaseRecord, now: float) -> WatchRow:
         claim, standing = record.claim, record.standing
         rate = self._rate(record, now)
         left = None if standing.total is None else max(0, standing.total - standing.done)
-        return Row(
+        return WatchRow(
             name=claim.name,
             pid=record.pid,
             program=record.program,
@@ -137,7 +137,7 @@ class Watcher:
             decisions=record.decisions,
         )
 
-    def _rate(self, record: Record, now: float) -> float | None:
+    def _rate(self, record: LeaseRecord, now: float) -> float | None:
         before = self._before.get(record.claim.name)
         done = record.standing.done
         if before is None:
@@ -176,7 +176,7 @@ def watch(*, refresh: float = REFRESH_SECONDS, seconds: float | None = None) -> 
 
 
 @contextlib.contextmanager
-def _screen() -> Iterator[Callable[[Sequence[Row]], None]]:
+def _screen() -> Iterator[Callable[[Sequence[WatchRow]], None]]:
     """Give what shows a table in the place of the last one, or below it where that cannot be."""
     from rich.console import Console
     from rich.live import Live
@@ -191,7 +191,7 @@ def _screen() -> Iterator[Callable[[Sequence[Row]], None]]:
         yield lambda rows: console.print(draw(rows))
 
 
-def _show_in_notebook(console: "Console", rows: Sequence[Row]) -> None:
+def _show_in_notebook(console: "Console", rows: Sequence[WatchRow]) -> None:
     from IPython.display import clear_output  # type: ignore[import-not-found]  # a notebook has it
 
     clear_output(wait=True)
@@ -222,7 +222,7 @@ def run_watch(*, once: bool, as_json: bool, refresh: float) -> int:
     return ALL_HAVE_VALUES
 
 
-def _say(rows: Sequence[Row], *, as_json: bool) -> None:
+def _say(rows: Sequence[WatchRow], *, as_json: bool) -> None:
     if as_json:
         say(json.dumps({"at": time.time(), "instances": [asdict(row) for row in rows]}))
         return
@@ -231,7 +231,7 @@ def _say(rows: Sequence[Row], *, as_json: bool) -> None:
     Console(file=sys.stdout).print(draw(rows))
 
 
-def draw(rows: Sequence[Row]) -> "RenderableType":
+def draw(rows: Sequence[WatchRow]) -> "RenderableType":
     """Draw instances as a table, and under it what each decided last.
 
     Args:
@@ -260,14 +260,14 @@ def draw(rows: Sequence[Row]) -> "RenderableType":
     return Group(table, *lines)
 
 
-def _title(rows: Sequence[Row]) -> str:
+def _title(rows: Sequence[WatchRow]) -> str:
     done = sum(row.done for row in rows)
     rate = sum(row.rate or 0.0 for row in rows)
     workers = sum(row.workers for row in rows)
     return f"{len(rows)} instances, {workers} workers, {done} tasks done, {rate:.1f}/s"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: WatchRow) -> tuple[str, ...]:
     total = "?" if row.total is None else str(row.total)
     level = f"waits, place {row.place}" if row.place else row.level or "rests"
     return (
@@ -284,7 +284,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _memory(row: Row) -> str:
+def _memory(row: WatchRow) -> str:
     limit = row.memory_limit_bytes
     marks = [
         f"{name} {100 * mark / limit:.0f}%"

@@ -29,7 +29,7 @@ DONE, FAILED, GIVEN_UP = 0, 1, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class CopyTerms:
     """What was asked for.
 
     Attributes:
@@ -130,7 +130,7 @@ class Kill(NamedTuple):
     number: int
 
 
-class Measure(NamedTuple):
+class CopyMeasure(NamedTuple):
     """Measure the running copies; answer with `CopiesMeasured`."""
 
     is_check: bool
@@ -146,13 +146,13 @@ class Say(NamedTuple):
     decision: Decision
 
 
-class Finish(NamedTuple):
+class EndSupervision(NamedTuple):
     """Everything has ended; this is the exit code."""
 
     code: int
 
 
-Order = Start | Terminate | Kill | Measure | LookAtHost | Say | Finish
+Order = Start | Terminate | Kill | CopyMeasure | LookAtHost | Say | EndSupervision
 
 
 _STOP_ASKED = because(Code.STOP_ASKED)
@@ -197,7 +197,7 @@ class Supervision:
         at: Monotonic seconds.
     """
 
-    def __init__(self, terms: Terms, at: float) -> None:
+    def __init__(self, terms: CopyTerms, at: float) -> None:
         self._terms = terms
         self._copies = {
             number: Copy(number, since=at, start_at=at) for number in range(1, terms.copies + 1)
@@ -227,7 +227,7 @@ class Supervision:
         orders = list(self._take(event))
         orders += self._advance(event.at)
         if self._is_over(event.at):
-            orders.append(Finish(self._code()))
+            orders.append(EndSupervision(self._code()))
         return orders
 
     def _take(self, event: Happening) -> Iterator[Order]:
@@ -353,7 +353,7 @@ class Supervision:
         elif event.at >= self._settled_at:
             self._low_looks += 1
             if self._low_looks > 1:  # the second look: what follows cannot be undone
-                yield Measure(is_check=False)
+                yield CopyMeasure(is_check=False)
 
     def _hurry(self, event: HostSeen) -> Iterator[Order]:
         """Kill at once a copy that was told to end, when half of what should be left is gone."""
@@ -418,7 +418,7 @@ class Supervision:
             yield LookAtHost()
         if at >= self._next_check:
             self._next_check = at + self._terms.check_seconds
-            yield Measure(is_check=True)
+            yield CopyMeasure(is_check=True)
         if is_seen and self._verdict.pressure != "critical":
             for copy in due:
                 self._put(copy.number, phase="starting", since=at, memory_bytes=None, pid=0)
@@ -486,7 +486,7 @@ def _why_ended(status: int) -> Reason:
     return because(Code.COPY_FAILED, exit=status) if status else because(Code.COPY_DONE)
 
 
-def _marks(terms: Terms) -> Config:
+def _marks(terms: CopyTerms) -> Config:
     if terms.min_available_bytes is None:
         return Config()
     return Config(critical_memory=f"{max(1, terms.min_available_bytes)}B")

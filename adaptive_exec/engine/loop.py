@@ -48,7 +48,7 @@ from adaptive_exec.engine.inline import Inline
 from adaptive_exec.engine.lanes import Lanes
 from adaptive_exec.engine.lifetime import enter, leave
 from adaptive_exec.engine.perform import Performer
-from adaptive_exec.engine.ports import Book, Calls, Step
+from adaptive_exec.engine.ports import Calls, LedgerBook, Step
 from adaptive_exec.engine.recorder import RecordBook
 from adaptive_exec.engine.sharing import Sharing
 from adaptive_exec.engine.telling import Telling
@@ -89,7 +89,7 @@ class Driver:
         config: Config,
         read_host: Callable[[], HostSnapshot],
         runners: Runners,
-        open_book: Callable[[], Book],
+        open_book: Callable[[], LedgerBook],
         journal: RecordBook | None = None,
     ) -> None:
         self.config = config

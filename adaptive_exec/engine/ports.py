@@ -82,7 +82,7 @@ class Calls(Protocol):
         """Do in the calling thread what lies ready for it; return False when nothing did."""
 
 
-class Book(Protocol):
+class LedgerBook(Protocol):
     """This instance's side of the ledger."""
 
     def trade(self, order: TradeShare, host: HostSnapshot, facts: Facts) -> Traded:

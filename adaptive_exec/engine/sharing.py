@@ -10,7 +10,7 @@ from adaptive_exec.core.run import Run
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.trace import Trace
 from adaptive_exec.engine import lanes as lane
-from adaptive_exec.engine.ports import Book, Hands
+from adaptive_exec.engine.ports import Hands, LedgerBook
 from adaptive_exec.ledger.facts import Facts
 
 
@@ -22,11 +22,11 @@ class Sharing:
         open_book: How to get at the ledger; asked when there is something to write in it.
     """
 
-    def __init__(self, hands: Hands, open_book: Callable[[], Book]) -> None:
+    def __init__(self, hands: Hands, open_book: Callable[[], LedgerBook]) -> None:
         self.has_traded = False
         self._hands = hands
         self._open_book = open_book
-        self._book: Book | None = None
+        self._book: LedgerBook | None = None
         self._error = ""
 
     def trade(self, order: TradeShare, run: Run, trace: Trace) -> None:

@@ -32,7 +32,7 @@ _CGROUP_FIELDS: Final = 3
 """Fields of a line of /proc/self/cgroup: hierarchy, controllers, path."""
 
 
-class Group(NamedTuple):
+class ControlGroup(NamedTuple):
     """One folder of a control group that limits something.
 
     Attributes:
@@ -67,9 +67,9 @@ class Groups(NamedTuple):
         pids: Groups that limit the number of processes.
     """
 
-    memory: tuple[Group, ...] = ()
-    cpu: tuple[Group, ...] = ()
-    pids: tuple[Group, ...] = ()
+    memory: tuple[ControlGroup, ...] = ()
+    cpu: tuple[ControlGroup, ...] = ()
+    pids: tuple[ControlGroup, ...] = ()
 
 
 class _Mount(NamedTuple):
@@ -98,7 +98,7 @@ def find_groups(root: str, memberships: bytes | None) -> Groups:
     )
 
 
-def _find(mounts: list[_Mount], paths: dict[str, str], controller: str) -> tuple[Group, ...]:
+def _find(mounts: list[_Mount], paths: dict[str, str], controller: str) -> tuple[ControlGroup, ...]:
     # A controller is bound to one hierarchy; in a hybrid the other one has no files for it and adds
     # nothing.
     first = _best_chain([m for m in mounts if controller in m.controllers], paths, controller)
@@ -106,8 +106,10 @@ def _find(mounts: list[_Mount], paths: dict[str, str], controller: str) -> tuple
     return (*first, *second)
 
 
-def _best_chain(mounts: list[_Mount], paths: dict[str, str], controller: str) -> tuple[Group, ...]:
-    stand_in: tuple[Group, ...] = ()
+def _best_chain(
+    mounts: list[_Mount], paths: dict[str, str], controller: str
+) -> tuple[ControlGroup, ...]:
+    stand_in: tuple[ControlGroup, ...] = ()
     for mount in mounts:
         path = paths.get(controller if mount.version == 1 else "", "/")
         inside = _inside(mount, path)
@@ -128,10 +130,10 @@ def _inside(mount: _Mount, path: str) -> str | None:
     return inside
 
 
-def _chain(mount: _Mount, inside: str, limit_file: str) -> tuple[Group, ...]:
+def _chain(mount: _Mount, inside: str, limit_file: str) -> tuple[ControlGroup, ...]:
     parts = [part for part in inside.split("/") if part]
     names = ["/".join(["", *parts[:depth]]) for depth in range(len(parts), -1, -1)]
-    groups = (Group(mount.version, name or "/", mount.folder + name) for name in names)
+    groups = (ControlGroup(mount.version, name or "/", mount.folder + name) for name in names)
     return tuple(group for group in groups if os.path.exists(f"{group.folder}/{limit_file}"))
 
 

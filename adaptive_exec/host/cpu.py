@@ -14,7 +14,7 @@ from functools import cache
 from typing import NamedTuple
 
 from adaptive_exec.core.snapshot import Limit
-from adaptive_exec.host.cgroup import Group
+from adaptive_exec.host.cgroup import ControlGroup
 from adaptive_exec.host.reading import read_file, read_number, whole
 
 
@@ -32,7 +32,7 @@ class Cores(NamedTuple):
     limits: tuple[Limit, ...]
 
 
-def read_cores(groups: Sequence[Group], own: Sequence[Limit]) -> Cores:
+def read_cores(groups: Sequence[ControlGroup], own: Sequence[Limit]) -> Cores:
     """Read the usable cores.
 
     Args:
@@ -62,7 +62,7 @@ def _whole_cores(limit: Limit) -> int:
     return max(1, math.ceil(limit.value))
 
 
-def _read_quota(group: Group) -> tuple[Limit, ...]:
+def _read_quota(group: ControlGroup) -> tuple[Limit, ...]:
     name = "cpu.max" if group.version > 1 else "cpu.cfs_quota_us"
     words = (read_file(f"{group.folder}/{name}") or b"").split()
     quota = whole(words[0]) if words else None

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from adaptive_exec.host.cgroup import Group
+from adaptive_exec.host.cgroup import ControlGroup
 from adaptive_exec.host.reading import join, read_file, read_number
 
 _UNITS: Final = (".service", ".scope")
@@ -23,7 +23,7 @@ _TRANSIENT: Final = ("/run/systemd/transient", "/etc/systemd/system.control")
 _CONTINUE: Final = "continue"
 
 
-def read_wide_kill(root: str, groups: Sequence[Group]) -> str:
+def read_wide_kill(root: str, groups: Sequence[ControlGroup]) -> str:
     """Say what ends more than one process when the kernel kills for memory.
 
     Args:
@@ -40,7 +40,7 @@ def read_wide_kill(root: str, groups: Sequence[Group]) -> str:
     return _read_unit(root, second[0]) if second else ""
 
 
-def _reach(groups: Sequence[Group]) -> int:
+def _reach(groups: Sequence[ControlGroup]) -> int:
     """Return how many groups are killed at a limit of theirs; all where none has one."""
     limited = [
         place for place, group in enumerate(groups, 1) if read_number(f"{group.folder}/memory.max")
@@ -48,7 +48,7 @@ def _reach(groups: Sequence[Group]) -> int:
     return max(limited, default=len(groups))
 
 
-def _read_unit(root: str, group: Group) -> str:
+def _read_unit(root: str, group: ControlGroup) -> str:
     """Name the systemd unit that a group is in or below, where a kill ends it; else `""`."""
     unit, is_users = _find_unit(group.name)
     if not unit or not os.path.isdir(join(root, "/run/systemd/system")):

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from adaptive_exec.config import GIB, KIB
 from adaptive_exec.core.snapshot import Limit
-from adaptive_exec.host.cgroup import Group
+from adaptive_exec.host.cgroup import ControlGroup
 from adaptive_exec.host.own_limits import OwnLimits
 from adaptive_exec.host.reading import join, number_after, read_file, read_number, whole
 
@@ -28,7 +28,7 @@ ASSUMED_FREE_FRACTION: Final = 0.5
 below the target."""
 
 
-class Memory(NamedTuple):
+class HostMemory(NamedTuple):
     """What was found about memory.
 
     Attributes:
@@ -42,7 +42,7 @@ class Memory(NamedTuple):
     limits: tuple[Limit, ...]
 
 
-class Found(NamedTuple):
+class FoundLimit(NamedTuple):
     """Limits and rooms that one source told of; either may be empty.
 
     Attributes:
@@ -86,8 +86,12 @@ _LAYOUTS: Final = {
 
 
 def read_memory(
-    root: str, groups: Sequence[Group], *, own: OwnLimits, elsewhere: Callable[[], Found]
-) -> Memory:
+    root: str,
+    groups: Sequence[ControlGroup],
+    *,
+    own: OwnLimits,
+    elsewhere: Callable[[], FoundLimit],
+) -> HostMemory:
     """Read the limit and what is available.
 
     Args:
@@ -107,22 +111,22 @@ def read_memory(
     return _smallest(limits or [Limit("memory", ASSUMED_BYTES, "assumed")], rooms)
 
 
-def _smallest(limits: list[Limit], rooms: list[Limit]) -> Memory:
+def _smallest(limits: list[Limit], rooms: list[Limit]) -> HostMemory:
     limit = min(limits, key=_value)
     assumed = Limit("memory", limit.value * ASSUMED_FREE_FRACTION, "assumed, half of the limit")
     available = min(rooms, key=_value) if rooms else assumed
     if available.value > limit.value:
         available = limit
-    return Memory(limit, available, tuple(limits))
+    return HostMemory(limit, available, tuple(limits))
 
 
 def _value(limit: Limit) -> float:
     return limit.value
 
 
-def _read_host(root: str) -> Found:
+def _read_host(root: str) -> FoundLimit:
     text = read_file(join(root, "/proc/meminfo"))
-    return Found(
+    return FoundLimit(
         _meminfo(text, "MemTotal"), _meminfo(text, "MemAvailable") or _meminfo(text, "MemFree")
     )
 
@@ -134,7 +138,7 @@ def _meminfo(text: bytes | None, name: str) -> tuple[Limit, ...]:
     return (Limit("memory", number * KIB, f"/proc/meminfo {name}"),)
 
 
-def _read_group(group: Group) -> Found:
+def _read_group(group: ControlGroup) -> FoundLimit:
     layout = _LAYOUTS[group.version]
     limits = [
         Limit("memory", number, group.source(name))
@@ -142,16 +146,16 @@ def _read_group(group: Group) -> Found:
         if (number := read_number(f"{group.folder}/{name}")) and number < UNLIMITED_BYTES
     ]
     if not limits:
-        return Found()
+        return FoundLimit()
     usage = read_number(f"{group.folder}/{layout.usage}")
     if usage is None:
-        return Found(tuple(limits))
+        return FoundLimit(tuple(limits))
     taken = max(0, usage - _reclaimable(group, layout))
     room = max(0, min(limit.value for limit in limits) - taken)
-    return Found(tuple(limits), (Limit("memory", room, group.source(layout.usage)),))
+    return FoundLimit(tuple(limits), (Limit("memory", room, group.source(layout.usage)),))
 
 
-def _reclaimable(group: Group, layout: _Layout) -> int:
+def _reclaimable(group: ControlGroup, layout: _Layout) -> int:
     """Return the bytes of file cache that the kernel can drop at once.
 
     Active file pages count: a file read twice is active and yet reclaimable. Dirty ones must be
@@ -170,9 +174,9 @@ def _reclaimable(group: Group, layout: _Layout) -> int:
     return 0
 
 
-def _read_own(root: str, own: OwnLimits) -> Found:
+def _read_own(root: str, own: OwnLimits) -> FoundLimit:
     if own.address_space_bytes is None and own.heap_bytes is None:
-        return Found()
+        return FoundLimit()
     pages = (read_file(join(root, "/proc/self/statm")) or b"").split()
     found = [
         _own_limit(own.address_space_bytes, pages[:1], "RLIMIT_AS"),
@@ -180,22 +184,22 @@ def _read_own(root: str, own: OwnLimits) -> Found:
         # safe side.
         _own_limit(own.heap_bytes, pages[5:6], "RLIMIT_DATA"),
     ]
-    return Found(
+    return FoundLimit(
         tuple(limit for one in found for limit in one.limits),
         tuple(room for one in found for room in one.rooms),
     )
 
 
-def _own_limit(limit_bytes: int | None, pages: list[bytes], source: str) -> Found:
+def _own_limit(limit_bytes: int | None, pages: list[bytes], source: str) -> FoundLimit:
     taken_pages = whole(pages[0]) if pages else None
     if sys.platform == "win32" or limit_bytes is None or taken_pages is None:
-        return Found()
+        return FoundLimit()
     room = max(0, limit_bytes - taken_pages * os.sysconf("SC_PAGE_SIZE"))
     # It counts as a limit of memory too, or a small room under it would look like a full host.
-    return Found((Limit("memory", limit_bytes, source),), (Limit("memory", room, source),))
+    return FoundLimit((Limit("memory", limit_bytes, source),), (Limit("memory", room, source),))
 
 
-def read_oom_kills(groups: Sequence[Group]) -> int | None:
+def read_oom_kills(groups: Sequence[ControlGroup]) -> int | None:
     """Read how many processes of the own group the kernel has killed for memory.
 
     Args:
@@ -211,7 +215,7 @@ def read_oom_kills(groups: Sequence[Group]) -> int | None:
     return number_after(read_file(f"{groups[0].folder}/{name}"), b"oom_kill ")
 
 
-def read_stall_percent(root: str, groups: Sequence[Group]) -> float | None:
+def read_stall_percent(root: str, groups: Sequence[ControlGroup]) -> float | None:
     """Read the share of the last 10 s in which some task stalled on memory.
 
     Args:

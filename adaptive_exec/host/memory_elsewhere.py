@@ -9,10 +9,10 @@ from functools import cache
 from types import ModuleType
 
 from adaptive_exec.core.snapshot import Limit
-from adaptive_exec.host.memory import Found
+from adaptive_exec.host.memory import FoundLimit
 
 
-def read_elsewhere() -> Found:
+def read_elsewhere() -> FoundLimit:
     """Read total and available memory without `/proc`.
 
     Returns:
@@ -34,20 +34,20 @@ def _load_psutil() -> ModuleType | None:
     return psutil
 
 
-def _from_psutil(psutil: ModuleType) -> Found | None:
+def _from_psutil(psutil: ModuleType) -> FoundLimit | None:
     try:
         memory = psutil.virtual_memory()
     except (OSError, RuntimeError, KeyError, ValueError):
         # psutil without /proc on Linux, or with one it cannot parse.
         return None
-    return Found(
+    return FoundLimit(
         (Limit("memory", int(memory.total), "psutil virtual_memory total"),),
         (Limit("memory", int(memory.available), "psutil virtual_memory available"),),
     )
 
 
-def _from_sysconf() -> Found:
-    return Found(_pages("SC_PHYS_PAGES"), _pages("SC_AVPHYS_PAGES"))
+def _from_sysconf() -> FoundLimit:
+    return FoundLimit(_pages("SC_PHYS_PAGES"), _pages("SC_AVPHYS_PAGES"))
 
 
 def _pages(name: str) -> tuple[Limit, ...]:

@@ -18,7 +18,7 @@ _ANCESTORS_MAX: Final = 64
 """Generations that are followed; a deeper tree counts with its nearest known ancestor."""
 
 
-class Member(NamedTuple):
+class GroupMember(NamedTuple):
     """One process as a part of its tree.
 
     Attributes:
@@ -51,7 +51,7 @@ def read_groups(leaders: Sequence[int]) -> dict[int, int | None]:
     return {leader: _sum(pids, members) for leader, pids in sorted_out.items()}
 
 
-def _sum(pids: list[int], members: Mapping[int, Member]) -> int | None:
+def _sum(pids: list[int], members: Mapping[int, GroupMember]) -> int | None:
     if len(pids) < 2:  # noqa: PLR2004  # with itself nobody shares
         return members[pids[0]].resident_bytes if pids else None
     return sum(_share(pid, members[pid].resident_bytes) for pid in pids)
@@ -62,7 +62,7 @@ def _share(pid: int, resident_bytes: int) -> int:
     return resident_bytes if kilobytes is None else kilobytes * KIB
 
 
-def _leader_of(pid: int, members: Mapping[int, Member], leaders: Iterable[int]) -> int | None:
+def _leader_of(pid: int, members: Mapping[int, GroupMember], leaders: Iterable[int]) -> int | None:
     for _ in range(_ANCESTORS_MAX):
         member = members.get(pid)
         if member is None:
@@ -75,14 +75,14 @@ def _leader_of(pid: int, members: Mapping[int, Member], leaders: Iterable[int]) 
     return None
 
 
-def _members() -> dict[int, Member]:
+def _members() -> dict[int, GroupMember]:
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             words = read_stat(int(name))
             if len(words) > RESIDENT and words[STATE] != b"Z":
-                found[int(name)] = Member(
+                found[int(name)] = GroupMember(
                     whole(words[PARENT]) or 0,
                     whole(words[GROUP]) or 0,
                     (whole(words[RESIDENT]) or 0) * page_bytes,
@@ -90,7 +90,7 @@ def _members() -> dict[int, Member]:
     return found
 
 
-def _members_elsewhere() -> dict[int, Member]:
+def _members_elsewhere() -> dict[int, GroupMember]:
     try:
         import psutil
     except ImportError:
@@ -99,7 +99,7 @@ def _members_elsewhere() -> dict[int, Member]:
     for process in psutil.process_iter():
         try:
             resident = int(process.memory_info().rss)
-            found[process.pid] = Member(process.ppid(), os.getpgid(process.pid), resident)
+            found[process.pid] = GroupMember(process.ppid(), os.getpgid(process.pid), resident)
         except (psutil.Error, OSError):
             continue  # it has ended, or is another user's
     return found

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from adaptive_exec.core.snapshot import Limit
-from adaptive_exec.host.cgroup import Group
+from adaptive_exec.host.cgroup import ControlGroup
 from adaptive_exec.host.own_limits import OwnLimits
 from adaptive_exec.host.reading import read_number
 
@@ -25,7 +25,7 @@ class Processes(NamedTuple):
     limits: tuple[Limit, ...]
 
 
-def read_processes(groups: Sequence[Group], own: OwnLimits) -> Processes:
+def read_processes(groups: Sequence[ControlGroup], own: OwnLimits) -> Processes:
     """Read the room for processes.
 
     Args:

@@ -13,7 +13,7 @@ from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.host.cgroup import Groups, find_groups
 from adaptive_exec.host.cpu import read_cores
 from adaptive_exec.host.killing import read_wide_kill
-from adaptive_exec.host.memory import Found, read_memory, read_oom_kills, read_stall_percent
+from adaptive_exec.host.memory import FoundLimit, read_memory, read_oom_kills, read_stall_percent
 from adaptive_exec.host.memory_elsewhere import read_elsewhere
 from adaptive_exec.host.own_limits import OwnLimits, OwnProcess
 from adaptive_exec.host.processes import read_processes
@@ -50,11 +50,11 @@ class HostProbe:
         root: str = "/",
         *,
         own: OwnLimits | None = None,
-        elsewhere: Callable[[], Found] | None = None,
+        elsewhere: Callable[[], FoundLimit] | None = None,
     ) -> None:
         self._root = root
         self._own = own
-        self._elsewhere = elsewhere or (read_elsewhere if root == "/" else Found)
+        self._elsewhere = elsewhere or (read_elsewhere if root == "/" else FoundLimit)
         self._process = OwnProcess()
         self._known: tuple[bytes | None, Groups] | None = None
         self._domains: tuple[Groups, Domains] | None = None

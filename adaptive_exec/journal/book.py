@@ -17,8 +17,8 @@ from adaptive_exec.config import COMMIT_SHARE, GROUP_BYTES_MAX, GROUP_SECONDS, L
 from adaptive_exec.journal.checks import explain
 from adaptive_exec.journal.claims import Claims
 from adaptive_exec.journal.keys import KEY_BYTES, FunctionName
-from adaptive_exec.journal.rows import Found, prepare, read_found
-from adaptive_exec.journal.store import DONE, FAILED, Row, Store
+from adaptive_exec.journal.rows import FoundRow, prepare, read_found
+from adaptive_exec.journal.store import DONE, FAILED, Store, StoredRow
 from adaptive_exec.system.identity import this_process
 
 RUN, KNOWN, AWAY = 0, 1, 2
@@ -57,7 +57,7 @@ class Book:
         self._functions: dict[bytes, int] = {}
         self._read_to = self._own_to = 0
         self._rows: OrderedDict[int, tuple[Any, ...]] = OrderedDict()
-        self._group: list[Row] = []
+        self._group: list[StoredRow] = []
         self._group_bytes = 0
         self._commit_seconds = 0.0
         self._committed_at = 0.0
@@ -112,7 +112,7 @@ class Book:
             self._functions[name.digest] = number
         return number, name.digest
 
-    def admit(self, keys: Sequence[bytes | None]) -> tuple[list[int], dict[int, Found]]:
+    def admit(self, keys: Sequence[bytes | None]) -> tuple[list[int], dict[int, FoundRow]]:
         """Say what is to be done with tasks, and claim those that are to be run here.
 
         Args:
@@ -135,7 +135,7 @@ class Book:
                     found[offset] = known
         return fates, found
 
-    def look_again(self, keys: Mapping[int, bytes]) -> tuple[dict[int, Found], list[int]]:
+    def look_again(self, keys: Mapping[int, bytes]) -> tuple[dict[int, FoundRow], list[int]]:
         """Look what has become of tasks that another instance runs.
 
         Args:
@@ -166,7 +166,7 @@ class Book:
         with self._lock:
             return [None if key in self._places else key for key in keys]
 
-    def add(self, row: Row) -> None:
+    def add(self, row: StoredRow) -> None:
         """Put finished tasks into the group that is written next."""
         with self._lock:
             if self.trouble:
@@ -280,7 +280,7 @@ class Book:
             if mine:
                 store.add_claim(b"".join(mine))
 
-    def _find(self, key: bytes | None) -> Found | None:
+    def _find(self, key: bytes | None) -> FoundRow | None:
         """Read what is known of a task; None when it cannot be read, so that the task runs."""
         assert key is not None, "what is known has a key"
         place = self._places[key]
@@ -299,10 +299,10 @@ class Book:
                 self._rows.popitem(last=False)
         return row
 
-    def _write(self, group: list[Row]) -> None:
+    def _write(self, group: list[StoredRow]) -> None:
         with self._store.transaction():
             self._store.add_rows(group)
 
 
-def _size_of(row: Row) -> int:
+def _size_of(row: StoredRow) -> int:
     return len(row.body) + sum(memoryview(part.body).nbytes for _, part in row.outlying)

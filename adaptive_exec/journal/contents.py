@@ -20,7 +20,7 @@ _WORDS = {DONE: "done", FAILED: "failed", UNKEPT: "not kept"}
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ContentEntry:
     """One task in a journal.
 
     Attributes:
@@ -53,7 +53,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Summary:
+class JournalSummary:
     """All tasks of a journal together.
 
     Attributes:
@@ -78,7 +78,7 @@ class Summary:
     runs: int = 0
     live_runs: int = 0
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ContentEntry) -> None:
         """Count a task."""
         self.functions[entry.function] += 1
         self.statuses[entry.status] += 1
@@ -109,9 +109,9 @@ class Contents:
         """Close the file."""
         self._store.close()
 
-    def summary(self) -> Summary:
+    def summary(self) -> JournalSummary:
         """Sum all tasks up, without reading their values."""
-        summary = Summary()
+        summary = JournalSummary()
         for entry in self.entries(with_values=False):
             summary.add(entry)
         runs = self._store.open_runs()
@@ -120,7 +120,7 @@ class Contents:
         summary.live_runs = len(runs) - len(gone)
         return summary
 
-    def entries(self, *, with_values: bool) -> Iterator[Entry]:
+    def entries(self, *, with_values: bool) -> Iterator[ContentEntry]:
         """Yield the tasks in the order in which they were written.
 
         Args:
@@ -152,7 +152,7 @@ class Contents:
         last: dict[bytes, int],
         *,
         with_values: bool,
-    ) -> Iterator[Entry]:
+    ) -> Iterator[ContentEntry]:
         function, level, worker, attempt, at, keys, marks, *_ = row
         prepared = prepare(row)
         for offset, mark in enumerate(marks):
@@ -165,7 +165,7 @@ class Contents:
                 value = self._read(prepared, number, offset)
             name = functions.get(function, "")
             common = (*detail, attempt, level, worker, at)
-            yield Entry(key.hex(), name, _WORDS[mark], value, cause, *common)
+            yield ContentEntry(key.hex(), name, _WORDS[mark], value, cause, *common)
 
     def _read(self, prepared: tuple[Any, ...], number: int, offset: int) -> Any:
         try:

@@ -22,7 +22,7 @@ _LOCK_MODE: Final = 0o644
 """Others need to open it to see whether it is locked; nothing stands in it."""
 
 
-class Run(NamedTuple):
+class JournalRun(NamedTuple):
     """A run that has not said that it ended.
 
     Attributes:
@@ -59,7 +59,7 @@ class Lives:
         self._clock = clock
         self._silences: dict[int, _Silence] = {}
 
-    def find_gone(self, runs: Mapping[int, Run]) -> list[int]:
+    def find_gone(self, runs: Mapping[int, JournalRun]) -> list[int]:
         """Return those of some runs that are gone.
 
         Args:
@@ -69,7 +69,7 @@ class Lives:
         self._silences = {run: one for run, one in self._silences.items() if run in runs}
         return [number for number, run in runs.items() if self._is_gone(number, run, here)]
 
-    def _is_gone(self, number: int, run: Run, here: Identity) -> bool:
+    def _is_gone(self, number: int, run: JournalRun, here: Identity) -> bool:
         if is_proved_gone(run.process, here):
             return True
         is_held = is_lock_held(self._path, number) if self._has_locks else None

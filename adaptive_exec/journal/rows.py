@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adaptive_exec.config import ROW_BYTES_MAX
-from adaptive_exec.journal.store import DONE, FAILED, UNKEPT, Row, Store
+from adaptive_exec.journal.store import DONE, FAILED, UNKEPT, Store, StoredRow
 from adaptive_exec.journal.values import (
     PLAIN,
     failure_text,
@@ -26,7 +26,7 @@ Detail = tuple[float | None, float | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRow:
     """What the journal knows of a task.
 
     Attributes:
@@ -47,7 +47,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RowPlace:
     """What tasks that came together have in common.
 
     Attributes:
@@ -80,7 +80,7 @@ class Ended:
     details: Sequence[Detail] | None
 
 
-def write_rows(place: Place, ended: Ended, hand_over: Callable[[Row], None]) -> None:
+def write_rows(place: RowPlace, ended: Ended, hand_over: Callable[[StoredRow], None]) -> None:
     """Put the outcomes of neighbours into rows.
 
     Args:
@@ -106,8 +106,8 @@ _UNKNOWN: Detail = (None, None, None)
 
 
 def _plain_row(
-    place: Place, keys: Sequence[bytes | None], values: Sequence[Any], details: Sequence[Detail]
-) -> Row | None:
+    place: RowPlace, keys: Sequence[bytes | None], values: Sequence[Any], details: Sequence[Detail]
+) -> StoredRow | None:
     """Make a row of plain values; None where they are too long to lie in it."""
     body = pack_value(list(values)).body
     if body is None:
@@ -115,13 +115,13 @@ def _plain_row(
     joined = b"".join(key for key in keys if key is not None)
     facts = marshal.dumps([(*detail, None) for detail in details])
     marks = bytes([DONE]) * len(keys)
-    return Row(*_head(place), joined, marks, facts, None, body)
+    return StoredRow(*_head(place), joined, marks, facts, None, body)
 
 
 class _RowWriter:
     """Gathers the bytes of neighbours into rows."""
 
-    def __init__(self, place: Place, hand_over: Callable[[Row], None]) -> None:
+    def __init__(self, place: RowPlace, hand_over: Callable[[StoredRow], None]) -> None:
         self._place = place
         self._hand_over = hand_over
         self._begin()
@@ -150,7 +150,7 @@ class _RowWriter:
             return
         facts, lengths = marshal.dumps(self._facts), marshal.dumps(self._lengths)
         blobs = (b"".join(self._keys), bytes(self._marks), facts, lengths, b"".join(self._pieces))
-        self._hand_over(Row(*_head(self._place), *blobs, self._outlying))
+        self._hand_over(StoredRow(*_head(self._place), *blobs, self._outlying))
         self._begin()
 
     def _begin(self) -> None:
@@ -163,7 +163,7 @@ class _RowWriter:
         self._bytes = 0
 
 
-def _head(place: Place) -> tuple[int, str, int, int]:
+def _head(place: RowPlace) -> tuple[int, str, int, int]:
     return place.function, place.level, place.worker, place.attempt
 
 
@@ -183,7 +183,7 @@ def prepare(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return level, attempt, marks, marshal.loads(facts), spans, memoryview(body), len(body)
 
 
-def read_found(store: Store, row: tuple[Any, ...], number: int, offset: int) -> Found:
+def read_found(store: Store, row: tuple[Any, ...], number: int, offset: int) -> FoundRow:
     """Return what a prepared row knows of the task at an offset.
 
     Raises:
@@ -192,12 +192,12 @@ def read_found(store: Store, row: tuple[Any, ...], number: int, offset: int) -> 
     level, attempt, marks, facts, spans, body, body_bytes = row
     detail = facts[offset][:3]
     if spans is None:
-        return Found(body[offset], None, detail, level, attempt, body_bytes // len(marks))
+        return FoundRow(body[offset], None, detail, level, attempt, body_bytes // len(marks))
     at, length = spans[offset]
     parts = store.read_outlying(number, offset)
     outlying = join_parts(parts) if parts else []
     piece = None if length < 0 else body[at : at + length]
     size = max(0, length) + sum(map(len, outlying))
     if marks[offset] == FAILED:
-        return Found(None, unpack_failure(piece, outlying), detail, level, attempt, size)
-    return Found(unpack_value(piece, outlying), None, detail, level, attempt, size)
+        return FoundRow(None, unpack_failure(piece, outlying), detail, level, attempt, size)
+    return FoundRow(unpack_value(piece, outlying), None, detail, level, attempt, size)

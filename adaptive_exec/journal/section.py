@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from adaptive_exec.journal.book import RUN, Book
 from adaptive_exec.journal.keys import numbered_key, task_key
-from adaptive_exec.journal.rows import Ended, Found, Place, write_rows
+from adaptive_exec.journal.rows import Ended, FoundRow, RowPlace, write_rows
 
 _FUNCTIONS_KEPT: Final = 64
 """Functions whose names are kept: reading the source of one takes a millisecond."""
@@ -28,7 +28,7 @@ class Admitted:
 
     keys: list[bytes | None]
     fates: list[int]
-    found: dict[int, Found]
+    found: dict[int, FoundRow]
     unkeyed: str | None = None
 
 
@@ -106,7 +106,7 @@ class Section:
         if self.book.trouble or not any(ended.keys):
             return
         number, _ = self.know(function)
-        write_rows(Place(number, level, worker, attempt), ended, self.book.add)
+        write_rows(RowPlace(number, level, worker, attempt), ended, self.book.add)
 
     def _number(self, key: bytes) -> bytes:
         """Tell equal tasks apart by how many came before."""

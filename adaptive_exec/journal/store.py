@@ -18,7 +18,7 @@ from typing import Any, Final
 from adaptive_exec.config import BUSY_SECONDS
 from adaptive_exec.errors import JournalError
 from adaptive_exec.journal.checks import APPLICATION_ID, FORMAT, explain, look_at
-from adaptive_exec.journal.lives import Run, hold_lock, remove_locks
+from adaptive_exec.journal.lives import JournalRun, hold_lock, remove_locks
 from adaptive_exec.journal.mounts import file_system_of, is_network
 from adaptive_exec.journal.values import Part
 from adaptive_exec.system.identity import Identity
@@ -49,7 +49,7 @@ _FROM_FORMAT_1: Final = (
 
 
 @dataclass(slots=True)
-class Row:
+class StoredRow:
     """Finished tasks that came together.
 
     Attributes:
@@ -229,7 +229,7 @@ class Store:
 
     # runs
 
-    def open_runs(self) -> dict[int, Run]:
+    def open_runs(self) -> dict[int, JournalRun]:
         """Return the runs that have not ended, but for this one."""
         # All columns, since the first format gave two of them other names.
         rows = self._base.execute("SELECT * FROM runs WHERE ended IS NULL AND id != ?", (self.run,))
@@ -277,7 +277,7 @@ class Store:
 
     # results
 
-    def add_rows(self, rows: list[Row]) -> None:
+    def add_rows(self, rows: list[StoredRow]) -> None:
         """Write rows; inside a transaction."""
         now = time.time()
         for row in rows:
@@ -347,10 +347,10 @@ _SELECT_RESULTS: Final = (
 )
 
 
-def _as_run(row: tuple[Any, ...]) -> Run:
+def _as_run(row: tuple[Any, ...]) -> JournalRun:
     _, machine, boot, space, pid, started, _, beat, _ = row
     ticks = int(started) if str(started).isdecimal() else 0
-    return Run(Identity(machine, boot, space, pid, ticks), int(beat))
+    return JournalRun(Identity(machine, boot, space, pid, ticks), int(beat))
 
 
 def _connect(name: str, *, is_uri: bool = False) -> sqlite3.Connection:

@@ -23,7 +23,7 @@ _TEXT_MAX: Final = 200
 
 
 @dataclass(slots=True)
-class Piece:
+class ValueBytes:
     """The bytes of one value.
 
     Attributes:
@@ -52,7 +52,7 @@ class Part:
     body: bytes | memoryview
 
 
-def pack_value(value: object) -> Piece:
+def pack_value(value: object) -> ValueBytes:
     """Pack one value.
 
     Raises:
@@ -73,8 +73,8 @@ def pack_value(value: object) -> Piece:
         buffers.clear()
         body = _pack_by_value(value, error)
     if len(body) < OUTLYING_BYTES:
-        return Piece(body, buffers)
-    return Piece(None, [body, *buffers])
+        return ValueBytes(body, buffers)
+    return ValueBytes(None, [body, *buffers])
 
 
 def unpack_value(body: bytes | memoryview | None, outlying: Sequence[bytes]) -> Any:
@@ -89,7 +89,7 @@ def unpack_value(body: bytes | memoryview | None, outlying: Sequence[bytes]) -> 
     return pickle.loads(body, buffers=[bytearray(one) for one in outlying])
 
 
-def pack_failure(error: BaseException) -> Piece:
+def pack_failure(error: BaseException) -> ValueBytes:
     """Pack a task's exception with its traceback; one that cannot be packed gets a stand-in."""
     text = traceback_of(error)
     try:

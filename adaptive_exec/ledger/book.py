@@ -18,7 +18,7 @@ from adaptive_exec.core.share import Claim, apportion, believe_claim, promise
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.ledger.facts import Facts, Traded
 from adaptive_exec.ledger.folder import find_folder, open_folder
-from adaptive_exec.ledger.record import Record, RecordError, read_record, write_record
+from adaptive_exec.ledger.record import LeaseRecord, RecordError, read_record, write_record
 from adaptive_exec.system.identity import is_proved_gone, this_process
 from adaptive_exec.system.locks import HAS_LOCKS, make_locked, try_lock, unlock, wait_for_lock
 from adaptive_exec.system.private import NotOursError, open_file
@@ -135,7 +135,7 @@ class Ledger:
     def _trade(self, order: TradeShare, host: HostSnapshot, facts: Facts, trouble: str) -> Traded:
         others, odd = [], [trouble] if trouble else []
         for name, record in read_folder(self._folder, leave_out=self.name):
-            if isinstance(record, Record):
+            if isinstance(record, LeaseRecord):
                 others.append(_seen_from(host, record))
             elif text := self._once(f"{name}: {record}"):
                 odd.append(text)
@@ -147,7 +147,7 @@ class Ledger:
         return Traded(share, "; ".join(odd))
 
     def _write(self, claim: Claim, order: TradeShare, host: HostSnapshot, facts: Facts) -> None:
-        record = Record(
+        record = LeaseRecord(
             *self._identity,
             since=self._since,
             updated_at=self._clock(),
@@ -179,7 +179,7 @@ class Ledger:
         return text
 
 
-def read_ledger() -> list[Record]:
+def read_ledger() -> list[LeaseRecord]:
     """Return what all living instances of this user on this host say of themselves, oldest first.
 
     Returns:
@@ -188,11 +188,11 @@ def read_ledger() -> list[Record]:
     folder = find_folder()
     if not folder or not HAS_LOCKS:
         return []
-    found = [record for _, record in read_folder(folder) if isinstance(record, Record)]
+    found = [record for _, record in read_folder(folder) if isinstance(record, LeaseRecord)]
     return sorted(found, key=lambda record: (record.claim.arrived_at, record.claim.name))
 
 
-def read_folder(folder: str, *, leave_out: str = "") -> Iterator[tuple[str, Record | str]]:
+def read_folder(folder: str, *, leave_out: str = "") -> Iterator[tuple[str, LeaseRecord | str]]:
     """Read every living instance's lease; remove those whose owner has ended.
 
     Args:
@@ -212,7 +212,7 @@ def read_folder(folder: str, *, leave_out: str = "") -> Iterator[tuple[str, Reco
             yield name, found
 
 
-def _read_one(path: str) -> Record | str | None:
+def _read_one(path: str) -> LeaseRecord | str | None:
     """Return a living instance's record, what is wrong with it, or None where nobody holds it."""
     try:
         content = _read_living(path)
@@ -243,12 +243,12 @@ def _read_living(path: str) -> bytes | None:
         os.close(descriptor)
 
 
-def _has_ended(record: Record) -> bool:
+def _has_ended(record: LeaseRecord) -> bool:
     """Say whether a lease that is held is held by a child only, which outlived its owner."""
     return is_proved_gone(record.process)
 
 
-def _seen_from(host: HostSnapshot, record: Record) -> Claim:
+def _seen_from(host: HostSnapshot, record: LeaseRecord) -> Claim:
     """Return an instance's claim as it concerns one who has this host's cores and limits."""
     memory = host.memory_domain
     return believe_claim(record.claim)._replace(

@@ -24,7 +24,7 @@ class RecordError(ValueError):
     """A text is no record of ours, or not a whole one."""
 
 
-class Record(NamedTuple):
+class LeaseRecord(NamedTuple):
     """One instance's lease, and how it stands.
 
     Attributes:
@@ -75,7 +75,7 @@ class Record(NamedTuple):
         return Identity(self.machine, self.boot, self.space, self.pid, self.started)
 
 
-def write_record(record: Record) -> bytes:
+def write_record(record: LeaseRecord) -> bytes:
     """Return the bytes of a record.
 
     Source:
@@ -95,7 +95,7 @@ def write_record(record: Record) -> bytes:
     return body + f"{_TAIL}{binascii.crc32(body):08x}\n".encode()
 
 
-def read_record(content: bytes) -> Record:
+def read_record(content: bytes) -> LeaseRecord:
     """Read the bytes of a record.
 
     Args:
@@ -122,17 +122,17 @@ def read_record(content: bytes) -> Record:
     return _build(dict(line.split(" ", 1) for line in lines if " " in line))
 
 
-def _build(texts: dict[str, str]) -> Record:
+def _build(texts: dict[str, str]) -> LeaseRecord:
     values = {name: _read(text) for name, text in texts.items()}
     groups: dict[str, dict[str, Value]] = {"claim": {}, "standing": {}, "": {}}
     for name, value in values.items():
         group, _, field = name.rpartition(".")
         groups.get(group, {})[field] = value
-    own = {name: value for name, value in groups[""].items() if name in Record._fields}
+    own = {name: value for name, value in groups[""].items() if name in LeaseRecord._fields}
     try:
         claim = Claim(**_known(groups["claim"], Claim._fields))  # type: ignore[arg-type]  # as written
         standing = Standing(**_known(groups["standing"], Standing._fields))  # type: ignore[arg-type]  # as written
-        return Record(claim=claim, standing=standing, **own)  # type: ignore[arg-type]  # as written
+        return LeaseRecord(claim=claim, standing=standing, **own)  # type: ignore[arg-type]  # as written
     except TypeError as error:
         message = f"a record that lacks fields, got {error}; it is left out"
         raise RecordError(message) from error

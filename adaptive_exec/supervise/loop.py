@@ -22,21 +22,21 @@ from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.supervision import (
     CopiesMeasured,
     CopyEnded,
+    CopyMeasure,
     CopyRefused,
     CopyStarted,
-    Finish,
+    CopyTerms,
+    EndSupervision,
     Happening,
     HostSeen,
     Kill,
     LookAtHost,
-    Measure,
     Order,
     Say,
     Start,
     StopAsked,
     Supervision,
     Terminate,
-    Terms,
     Tick,
 )
 from adaptive_exec.host.process_groups import read_groups
@@ -57,7 +57,7 @@ SEVERITIES: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": 
 
 def supervise(
     command: Sequence[str],
-    terms: Terms,
+    terms: CopyTerms,
     book: PidFile,
     *,
     look: Callable[[], HostSnapshot] = take_snapshot,
@@ -89,7 +89,11 @@ class _Doer:
     """The processes, and the loop."""
 
     def __init__(
-        self, command: Sequence[str], terms: Terms, book: PidFile, look: Callable[[], HostSnapshot]
+        self,
+        command: Sequence[str],
+        terms: CopyTerms,
+        book: PidFile,
+        look: Callable[[], HostSnapshot],
     ) -> None:
         self._command = list(command)
         self._book = book
@@ -139,14 +143,14 @@ class _Doer:
                 return self._start(order.number)
             case Terminate() | Kill():
                 self._signal(order)
-            case Measure():
+            case CopyMeasure():
                 return self._measure(is_check=order.is_check)
             case LookAtHost():
                 host = self._look()
                 return HostSeen(time.monotonic(), host)
             case Say():
                 _say(order.decision)
-            case Finish():
+            case EndSupervision():
                 self._code = order.code
             case _:
                 assert_never(order)

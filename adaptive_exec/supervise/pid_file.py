@@ -24,7 +24,7 @@ _OPENINGS_MAX: Final = 100
 """Times that the file is opened anew because its owner removed it between two calls of ours."""
 
 
-class Entry(NamedTuple):
+class PidEntry(NamedTuple):
     """A copy in the file: with its start a pid names a process for good."""
 
     pid: int
@@ -85,7 +85,7 @@ class PidFile:
         os.close(self._descriptor)
 
 
-def _runs(entry: Entry) -> bool:
+def _runs(entry: PidEntry) -> bool:
     """Say whether this very process still runs."""
     return is_same_running(this_process()._replace(pid=entry.pid, started=entry.started))
 
@@ -128,7 +128,7 @@ def _place() -> bytes:
     return _PLACE + f"{here.boot} {here.space}".encode()
 
 
-def _entries(text: bytes) -> list[Entry]:
+def _entries(text: bytes) -> list[PidEntry]:
     """Read the copies; none of another boot or namespace, where the numbers are others'."""
     _, place, *lines = [*text.splitlines(), b"", b""]
     if place != _place():
@@ -137,5 +137,5 @@ def _entries(text: bytes) -> list[Entry]:
     for line in lines:
         words = line.split()
         if len(words) == 3 and all(word.isdigit() for word in words):  # noqa: PLR2004  # number, pid, start
-            found.append(Entry(int(words[1]), int(words[2])))
+            found.append(PidEntry(int(words[1]), int(words[2])))
     return found

@@ -18,7 +18,7 @@ from adaptive_exec.ledger import folder as folder_module
 from adaptive_exec.ledger.book import SUFFIX, Ledger, read_folder, read_ledger
 from adaptive_exec.ledger.facts import Facts
 from adaptive_exec.ledger.folder import PLACE_VARIABLE, find_folder, folder_paths
-from adaptive_exec.ledger.record import Record, RecordError, read_record, write_record
+from adaptive_exec.ledger.record import LeaseRecord, RecordError, read_record, write_record
 from adaptive_exec.system.private import NotOursError, check_folder
 from tests.core.world import make_host
 from tests.system.spaces import CONTAINER, end, start
@@ -59,7 +59,7 @@ def ledgers(home):
 
 
 def test_a_record_says_the_same_when_it_is_read():
-    record = Record(
+    record = LeaseRecord(
         "m", "b", "pid:[1]", 7, 8, 1.5, 2.5, Claim("7-1", 0.25, 3, 2, 1, 9, 4, 3), STANDING,
         program="card.py --name x\ny", core_domain="cores 3", memory_domains=("a b", "host"),
         decisions=("planned: batch 1", "shared: run 100% of\x1fit"),
@@ -74,7 +74,7 @@ def test_a_record_says_the_same_when_it_is_read():
     assert again.decisions == ("planned: batch 1", "shared: run 100% of it")
 
 
-GOOD = write_record(Record("", "", "", 1, 2, 0.0, 0.0, Claim("1-1", 0.0), STANDING))
+GOOD = write_record(LeaseRecord("", "", "", 1, 2, 0.0, 0.0, Claim("1-1", 0.0), STANDING))
 
 
 @pytest.mark.parametrize(

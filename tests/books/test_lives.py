@@ -12,7 +12,7 @@ from adaptive_exec.config import ABSENT_SECONDS, LIFE_SECONDS
 from adaptive_exec.journal import store as store_module
 from adaptive_exec.journal.book import AWAY, RUN, Book
 from adaptive_exec.journal.contents import Contents
-from adaptive_exec.journal.lives import Lives, Run, is_lock_held, lock_path
+from adaptive_exec.journal.lives import JournalRun, Lives, is_lock_held, lock_path
 from adaptive_exec.journal.section import Section
 from adaptive_exec.journal.store import Store
 from adaptive_exec.system.identity import this_process
@@ -82,7 +82,9 @@ class Clock:
         return self.now
 
 
-def is_gone_after(lives: Lives, clock: Clock, run: Run, *, steps: int, seconds: float) -> bool:
+def is_gone_after(
+    lives: Lives, clock: Clock, run: JournalRun, *, steps: int, seconds: float
+) -> bool:
     gone: list[int] = []
     for _ in range(steps):
         gone = lives.find_gone({1: run})
@@ -168,7 +170,7 @@ def test_whose_lock_file_was_removed_lives_by_its_signs(path: Path, claimer):
 def test_over_a_network_a_run_is_given_up_after_a_silence_by_our_own_clock(tmp_path: Path):
     clock = Clock()
     lives = Lives(tmp_path / "j", has_locks=False, clock=clock)
-    run = Run(FAR, 7)
+    run = JournalRun(FAR, 7)
     steps = round(ABSENT_SECONDS / LIFE_SECONDS)
 
     assert not is_gone_after(lives, clock, run, steps=steps, seconds=LIFE_SECONDS)
@@ -180,14 +182,14 @@ def test_a_sign_of_life_begins_the_silence_anew(tmp_path: Path):
     lives = Lives(tmp_path / "j", has_locks=False, clock=clock)
 
     for beat in range(30):
-        assert not is_gone_after(lives, clock, Run(FAR, beat), steps=5, seconds=LIFE_SECONDS)
+        assert not is_gone_after(lives, clock, JournalRun(FAR, beat), steps=5, seconds=LIFE_SECONDS)
 
 
 def test_who_was_frozen_himself_calls_nobody_gone_for_it(tmp_path: Path):
     clock = Clock()
     lives = Lives(tmp_path / "j", has_locks=False, clock=clock)
 
-    assert not is_gone_after(lives, clock, Run(FAR, 1), steps=3, seconds=3600)
+    assert not is_gone_after(lives, clock, JournalRun(FAR, 1), steps=3, seconds=3600)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from adaptive_exec.cards import stdlib
 from adaptive_exec.cards.batch import batch_of_card
 from adaptive_exec.cards.card import DEFAULT_CARD, find_card, load_function
-from adaptive_exec.cards.sample import Choice
+from adaptive_exec.cards.sample import SampleChoice
 
 
 def measured(tmp_path: Path, text: str | bytes) -> dict[str, object]:
@@ -93,7 +93,7 @@ def test_a_file_that_does_not_parse_or_decode_is_a_row_with_an_error(
 
 
 def test_the_default_card_is_found_and_its_batch_is_limited():
-    batch = batch_of_card(find_card(DEFAULT_CARD), Choice(-3, seed=4))
+    batch = batch_of_card(find_card(DEFAULT_CARD), SampleChoice(-3, seed=4))
 
     places = [(place, batch.label(place, task)) for place, task in batch.tasks()]
     assert batch.total == 3 == len(places)

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptive_exec.cards.sample import Choice, choose, draw
+from adaptive_exec.cards.sample import SampleChoice, choose, draw
 
 LETTERS = list("abcdefgh")
 
 
-def chosen(choice: Choice, total: int | None = None) -> list[tuple[int, object]]:
+def chosen(choice: SampleChoice, total: int | None = None) -> list[tuple[int, object]]:
     return list(choose(choice, total, lambda: LETTERS)[1]())
 
 
@@ -26,12 +26,12 @@ def chosen(choice: Choice, total: int | None = None) -> list[tuple[int, object]]
 )
 @pytest.mark.parametrize("total", [None, 8], ids=["uncounted", "counted"])
 def test_a_count_chooses_that_many_in_order(count: int | None, places: range, total: int | None):
-    assert chosen(Choice(count), total) == [(place, LETTERS[place]) for place in places]
+    assert chosen(SampleChoice(count), total) == [(place, LETTERS[place]) for place in places]
 
 
 @pytest.mark.parametrize("total", [None, 8], ids=["uncounted", "counted"])
 def test_a_negative_count_is_a_random_sample_in_the_order_of_the_input(total: int | None):
-    found = chosen(Choice(-3, seed=1), total)
+    found = chosen(SampleChoice(-3, seed=1), total)
 
     assert len(found) == 3
     assert found == sorted(found)
@@ -39,15 +39,15 @@ def test_a_negative_count_is_a_random_sample_in_the_order_of_the_input(total: in
 
 
 def test_the_same_seed_draws_the_same_sample_and_others_draw_others():
-    samples = [chosen(Choice(-3, seed=seed)) for seed in range(20)]
+    samples = [chosen(SampleChoice(-3, seed=seed)) for seed in range(20)]
 
-    assert samples == [chosen(Choice(-3, seed=seed)) for seed in range(20)]
+    assert samples == [chosen(SampleChoice(-3, seed=seed)) for seed in range(20)]
     assert len({str(sample) for sample in samples}) > 10
 
 
 @given(st.integers(-50, -1), st.integers(0, 40), st.integers(0, 1000))
 def test_a_sample_has_no_place_twice_and_none_outside(count: int, total: int, seed: int):
-    places = draw(Choice(count, seed), total)
+    places = draw(SampleChoice(count, seed), total)
 
     assert len(places) == min(-count, total) == len(set(places))
     assert places == sorted(places)
@@ -56,11 +56,11 @@ def test_a_sample_has_no_place_twice_and_none_outside(count: int, total: int, se
 
 def test_a_count_of_zero_is_refused_with_the_way_out():
     with pytest.raises(ValueError, match="count must not be 0, got 0; give"):
-        Choice(0)
+        SampleChoice(0)
 
 
 def test_what_is_chosen_can_be_had_again_for_the_next_pass():
-    _, tasks = choose(Choice(-2, seed=5), None, lambda: iter(LETTERS))
+    _, tasks = choose(SampleChoice(-2, seed=5), None, lambda: iter(LETTERS))
 
     assert list(tasks()) == list(tasks())
 
@@ -70,7 +70,7 @@ def test_the_first_tasks_of_an_endless_input_are_had_without_reading_it_all():
         while True:
             yield "x"
 
-    total, tasks = choose(Choice(2), None, endless)
+    total, tasks = choose(SampleChoice(2), None, endless)
 
     assert total is None
     assert list(tasks()) == [(0, "x"), (1, "x")]

@@ -25,7 +25,7 @@ class Fleet:
 
     def __init__(self, copies=2, **terms):
         self.at = 1000.0
-        self.terms = sup.Terms(copies=copies, **terms)
+        self.terms = sup.CopyTerms(copies=copies, **terms)
         self.mind = sup.Supervision(self.terms, self.at)
         self.available = 20 * GIB
         self.memory = {}
@@ -61,7 +61,7 @@ class Fleet:
             case sup.Kill():
                 assert order.number in self.alive
                 self.killed.append(order.number)
-            case sup.Measure():
+            case sup.CopyMeasure():
                 memory = {number: self.memory.get(number, MIB) for number in self.alive}
                 return sup.CopiesMeasured(self.at, memory, order.is_check)
             case sup.LookAtHost():
@@ -69,7 +69,7 @@ class Fleet:
                 return sup.HostSeen(self.at, host)
             case sup.Say():
                 self.said.append(order.decision)
-            case sup.Finish():
+            case sup.EndSupervision():
                 assert self.code is None or self.code == order.code
                 self.code = order.code
         return None
