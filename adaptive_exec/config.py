@@ -81,6 +81,11 @@ GUESS_SECONDS: Final = 0.5
 """Seconds that a first chunk must have run before its size so far shows its nature."""
 GUESS_LOOK_SECONDS: Final = 0.1
 """Seconds that it must have run before its size says anything, and between looks until then."""
+CRAWL_SECONDS: Final = 10.0
+"""Seconds that tasks may be held up at a group's `memory.high` with no room left until the one that
+holds most is stopped: as long as the kernel averages stalls over."""
+CRAWL_PERCENT: Final = 50.0
+"""Share of the time in which tasks must have stalled for that."""
 SETTLE_SECONDS: Final = 1.0
 """Seconds that memory gets to come back after a worker was killed. Source: an 8 GB worker takes 0.3
 s to free."""
@@ -269,6 +274,7 @@ class _Settings(NamedTuple):
     critical_memory: Size | None = None
     task_memory: Size | None = None
     wall: str | None = "auto"
+    count_swap: bool = False
     task_timeout: float | None = None
     retries: int = 2
     retry_on: tuple[type[BaseException], ...] = ()
@@ -314,6 +320,7 @@ class Config(_Settings):
         wall: Where a process worker is refused more memory than its part of the room: `"auto"`
             where a kill of the kernel's would end the caller as well, and at `task_memory` where
             that is given; `"soft"` always; None never.
+        count_swap: What can be swapped out counts as memory that can be taken.
         task_timeout: Seconds for one task; None means no limit.
         retries: Executions after a worker's death, 0 or more.
         retry_on: Exception types of the task itself that make it run again.
@@ -590,7 +597,9 @@ def _check_way_out(name: str, value: object) -> object:
 _WALLS: Final = ("auto", "soft")
 _STARTS: Final = ("zygote", "loky")
 _FALLBACKS: Final = (SHARED,)
-_FLAGS: Final = ("inline", "isolate", "share_host", "progress", "relay", "capture", "reuse")
+_FLAGS: Final = (
+    "count_swap", "inline", "isolate", "share_host", "progress", "relay", "capture", "reuse",
+)  # fmt: skip
 _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "max_workers": _check_count,
     "max_in_flight": _check_count,

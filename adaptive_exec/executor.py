@@ -538,7 +538,7 @@ def _open_journal(config: Config) -> "JournalBook | None":
         return None
     assert not isinstance(journal, str), "the configuration has made a Journal of it"
     from adaptive_exec.journal.book import Book as JournalBook  # brings SQLite
-    from adaptive_exec.salvage import take_up
+    from adaptive_exec.salvage import clear_up, take_up
 
     book = JournalBook(
         Path(journal.path),
@@ -546,7 +546,7 @@ def _open_journal(config: Config) -> "JournalBook | None":
         accepts_change=journal.accept_changed,
     )
     take_up(book)
-    book.before_close = take_up
+    book.before_close = clear_up
     return book
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from adaptive_exec.core.events import (
     Event,
     JournalSkipped,
+    TasksAccused,
     TasksArrived,
     TasksFreed,
     TasksRecalled,
@@ -105,13 +106,24 @@ class Records:
     ) -> None:
         now, count = time.monotonic(), len(indices)
         if fate == RUN:
-            self._post(TasksArrived(now, self._batch, count))
+            self._arrive(now, indices)
             return
         self._post(TasksSetAside(now, self._batch, count))
         if fate == KNOWN:
             self._recall({index: found[index - start] for index in indices})
         else:
             self._aside.update((index, self._keys[index]) for index in indices)
+
+    def _arrive(self, now: float, indices: list[int]) -> None:
+        """Tell of tasks that are to be run, and of those that may end the program by that."""
+        times = self._section.book.times_accused
+        for deaths, span in groupby(indices, lambda at: times(self._keys.get(at, _NO_KEY))):
+            those = list(span)
+            if not deaths:
+                self._post(TasksArrived(now, self._batch, len(those)))
+                continue
+            self._post(TasksSetAside(now, self._batch, len(those)))
+            self._post(TasksAccused(now, self._batch, those[0], those[-1] + 1, deaths))
 
     def look_aside(self) -> bool:
         """Look what became of tasks that another instance runs; return whether some still wait."""

@@ -23,42 +23,68 @@ from adaptive_exec.system.private import open_file
 FILE_BYTES_MAX: Final = 1 << 30
 """Bytes of a file that are read; a worker writes for two seconds into one."""
 _NO_KEY: Final = bytes(KEY_BYTES)
+_CHUNK_FIELDS: Final = 2
+"""Fields of a record that says which chunk was begun."""
 _UNKNOWN_FUNCTION: Final = 0
 """The number of no function: a key holds which one it was, a worker's file does not."""
 
 
-def take_up(book: Book) -> None:
+def take_up(book: Book, *, accuses: bool = True) -> None:
     """Write into the journal what dead workers left beside it, and remove their files.
 
     Args:
         book: The journal.
+        accuses: Hold it against tasks that they ran when they and their program were killed.
     """
     if not HAS_LOCKS:
         return
+    begun: dict[str, tuple[int, bytes]] = {}
     for path in glob.glob(f"{glob.escape(str(book.path))}{LEFT}*"):  # noqa: PTH207  # as texts
-        _take_file(book, path)
+        number, names = _take_file(book, path)
+        worker = path[: path.rindex("-")]  # two files are of one
+        begun[worker] = max(begun.get(worker, (0, b"")), (number, names))
+    if accuses:
+        book.accuse([key for _, names in begun.values() if (key := _running(book, names))])
 
 
-def _take_file(book: Book, path: str) -> None:
-    """Take one file up, unless its worker lives or it is not ours."""
+def clear_up(book: Book) -> None:
+    """Take up what is left at the end of a program that is not killed, so that nobody is blamed."""
+    take_up(book, accuses=False)
+
+
+def _running(book: Book, names: bytes) -> bytes | None:
+    """Return the task of a chunk that ran, the first without a result."""
+    keys = [names[at : at + KEY_BYTES] for at in range(0, len(names), KEY_BYTES)]
+    return next((key for key in book.lack(keys) if key is not None and key != _NO_KEY), None)
+
+
+def _take_file(book: Book, path: str) -> tuple[int, bytes]:
+    """Take one file up, unless its worker lives or it is not ours; return its last chunk."""
+    begun = (0, b"")
     try:
         file = open_file(path, os.O_RDONLY)
     except OSError:  # somebody else's, or another one was first
-        return
+        return begun
     try:
         if not try_lock(file, shared=True):
-            return
-        _take_records(book, os.pread(file, min(os.fstat(file).st_size, FILE_BYTES_MAX), 0))
+            return begun
+        content = os.pread(file, min(os.fstat(file).st_size, FILE_BYTES_MAX), 0)
+        begun = _take_records(book, content)
         if not book.trouble:
             os.unlink(path)  # noqa: PTH108  # a text
     except OSError:
-        return  # a file system without locks, or read-only: what is there stays
+        return begun  # a file system without locks, or read-only: what is there stays
     finally:
         os.close(file)
+    return begun
 
 
-def _take_records(book: Book, content: bytes) -> None:
+def _take_records(book: Book, content: bytes) -> tuple[int, bytes]:
+    begun = (0, b"")
     for record in read_records(content):
+        if len(record) == _CHUNK_FIELDS:
+            begun = record
+            continue
         names = record[0]
         keys = [names[at : at + KEY_BYTES] for at in range(0, len(names), KEY_BYTES)]
         lacking = [None if key == _NO_KEY else key for key in book.lack(keys)]
@@ -66,6 +92,7 @@ def _take_records(book: Book, content: bytes) -> None:
             _take_record(book, lacking, record)
     book.commit()
     book.refresh()
+    return begun
 
 
 def _take_record(book: Book, keys: list[bytes | None], record: tuple[Any, ...]) -> None:

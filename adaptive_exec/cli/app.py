@@ -159,6 +159,9 @@ def run(
     wall: Annotated[
         str | None, typer.Option(metavar="WALL", help="Refuse workers memory: auto, soft, none.")
     ] = None,
+    count_swap: Annotated[
+        bool, typer.Option("--count-swap", help="Swap counts as memory that can be taken.")
+    ] = False,
     retries: Annotated[
         str | None, typer.Option(metavar="N", help="Executions after a worker's death.")
     ] = None,

@@ -150,6 +150,7 @@ def _host_lines(snapshot: HostSnapshot) -> list[str]:
         ("free processes", _count_text(snapshot.free_processes), ""),
         ("free descriptors", _count_text(snapshot.free_descriptors), ""),
         ("out-of-memory kills", _count_text(snapshot.oom_kills), ""),
+        ("swap left", size_text(snapshot.swap_bytes), "room only with count_swap=True"),
         ("a kernel kill ends", *_kill_text(snapshot)),
     ]
     limits = [(limit.name, _limit_text(limit), limit.source) for limit in snapshot.limits]

@@ -358,7 +358,7 @@ def _text_or_none(_name: str, text: str) -> object:
     return None if text == "none" else text
 
 
-_SWITCHES: Final = ("inline", "isolate")
+_SWITCHES: Final = ("count_swap", "inline", "isolate")
 """Settings that an option without a value switches on."""
 _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "levels": _levels,

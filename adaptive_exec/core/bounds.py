@@ -123,7 +123,8 @@ _COUNTS: Final = frozenset({
     "lives",
     "line", "moves", "newest_seen", "next", "oom_kills", "overdue", "pending", "place", "ranges",
     "records", "sent", "services", "slots", "solo", "start", "starting", "stop", "strikes",
-    "suspects", "taken", "tasks", "tries", "unmeasured", "unwalled", "wanted_slots", "worker",
+    "suspects", "taken", "tasks", "throttles", "tries", "unmeasured", "unwalled",
+    "wanted_slots", "worker",
     "last_worker_id", "chorus", "measures", "passed_from", "sizings",
     "speaker", "votes",
 })  # fmt: skip

@@ -129,6 +129,22 @@ class TasksRecalled(NamedTuple):
     result_bytes: int = 0
 
 
+class TasksAccused(NamedTuple):
+    """Tasks that were set aside are to be run here, with care: they may end this program.
+
+    Attributes:
+        start: The first of them.
+        stop: The one after the last.
+        deaths: How often each ran when its program was killed.
+    """
+
+    at: float
+    batch: int
+    start: int
+    stop: int
+    deaths: int
+
+
 class TasksFreed(NamedTuple):
     """Tasks that were set aside are to be run here: whoever ran them is gone."""
 
@@ -456,6 +472,7 @@ Event = (
     | TasksSized
     | TasksSetAside
     | TasksRecalled
+    | TasksAccused
     | TasksFreed
     | JournalOpened
     | JournalFailed

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from adaptive_exec.config import (
+    CRAWL_PERCENT,
     CRITICAL_BYTES,
     CRITICAL_FRACTION,
     TARGET_MEMORY,
@@ -225,6 +226,28 @@ def choose_victim(candidates: Sequence[Candidate], wanted_bytes: int) -> Choice 
     if (largest.bytes or 0) < FUTILE_SHARE * wanted_bytes:
         return None
     return Choice(largest.chunk, largest.bytes or 0)
+
+
+class Crawl(NamedTuple):
+    """Tasks are held up at a group's `memory.high`, with no room left.
+
+    Attributes:
+        since: Monotonic seconds of the first reading that said so.
+        throttles: How often they had been held up by then.
+    """
+
+    since: float
+    throttles: int
+
+
+def watch_crawl(
+    before: Crawl | None, verdict: Verdict, host: HostSnapshot, now: float
+) -> Crawl | None:
+    """Say since when tasks are held up without room, None while they are not."""
+    is_held_up = (host.stall_percent or 0.0) >= CRAWL_PERCENT and verdict.pressure == "critical"
+    if host.throttles is None or not is_held_up:
+        return None
+    return before or Crawl(now, host.throttles)
 
 
 class Victim(NamedTuple):

@@ -7,6 +7,7 @@ a worker killed, and memory settles before the next verdict on another.
 """
 
 from adaptive_exec.config import (
+    CRAWL_SECONDS,
     GUESS_LOOK_SECONDS,
     GUESS_SECONDS,
     MIB,
@@ -38,6 +39,7 @@ from adaptive_exec.core.governor import (
     foresee,
     judge_memory,
     set_marks,
+    watch_crawl,
 )
 from adaptive_exec.core.instructions import ReadHost, RetireWorker, SizeTasks, TrimMemory
 from adaptive_exec.core.peaks import NOTHING_KNOWN, Peaks, counts_as_sum, learn_peak, reserve_bytes
@@ -88,8 +90,8 @@ TRIM_SECONDS = 10.0
 def judge_host(state: State, event: HostSampled) -> None:
     """Take a reading of the host in, and do what memory asks for."""
     before = state.verdict
-    state.host = event.snapshot
-    verdict = foresee(before, judge_memory(before, event.snapshot, state.config))
+    state.host = event.snapshot.with_swap() if state.config.count_swap else event.snapshot
+    verdict = foresee(before, judge_memory(before, state.host, state.config))
     state.verdict = verdict
     state.next_look = state.now + _look_seconds(state, before)
     _weigh(state, event)
@@ -100,6 +102,7 @@ def judge_host(state: State, event: HostSampled) -> None:
         _retire_idle(state)
     move_walls(state)
     _brake(state)
+    _end_crawl(state)
 
 
 def _look_seconds(state: State, before: Verdict) -> float:
@@ -484,6 +487,30 @@ def _brake(state: State) -> None:
         _stop_worker(state, state.flights[victim.chunk], victim.bytes, marks)
 
 
+def _end_crawl(state: State) -> None:
+    """Stop the chunk that holds most, where a group's `memory.high` has held all up for long."""
+    crawl = watch_crawl(state.crawl, state.verdict, state.host, state.now)
+    state.crawl = crawl
+    if crawl is None or state.now - crawl.since < CRAWL_SECONDS:
+        return
+    state.crawl = None
+    flights = [one for one in state.flights.values() if is_isolated(one.level)]
+    flights = [one for one in flights if not one.is_doomed]
+    if not flights or (state.host.throttles or 0) <= crawl.throttles:
+        return
+    largest = max(flights, key=lambda one: state.live.get(one.chunk, 0))
+    largest.is_braked = True
+    reason = because(
+        Code.THROTTLED,
+        seconds=round(state.now - crawl.since, 1),
+        stall=state.host.stall_percent,
+        size=state.live.get(largest.chunk),
+        limit=state.host.limit_bytes,
+        chunk=largest.chunk,
+    )
+    kill(state, largest, reason)
+
+
 def _wanted_bytes(state: State, marks: Marks) -> int:
     return max(1, int(HYSTERESIS * marks.critical_bytes) - state.host.available_bytes)
 
@@ -499,9 +526,15 @@ def _candidates(state: State) -> list[Candidate]:
     services = state.isolated.services.values()
     can_weigh = any(service.birth_bytes is not None for service in services)
     unseen = 0 if can_weigh else None  # where sizes are read, one without has only just begun
-    if len(ranked) > 1 or not state.host.wide_kill:
+    if len(ranked) != 1 or not (state.host.wide_kill or _is_accused(state, ranked[0])):
         ranked = ranked[:-1]
     return [Candidate(one.chunk, state.live.get(one.chunk, unseen)) for one in ranked]
+
+
+def _is_accused(state: State, flight: Flight) -> bool:
+    """Say whether a chunk is a task that ran when the program was killed before."""
+    record = state.batches[flight.batch].records.get(flight.start) if flight.is_suspect else None
+    return record is not None and record.is_accused
 
 
 def _stop_worker(state: State, flight: Flight, held_bytes: int, marks: Marks) -> None:

@@ -13,8 +13,10 @@ CONFIRMED = "out of memory (confirmed)"
 PROBABLE = "out of memory (probable)"
 """Causes of a death for memory: two witnesses, or one."""
 WALLED = "out of memory (more was refused)"
-STOPPED = "out of memory (stopped before the kernel's kill)"
+STOPPED = "out of memory (stopped, nothing was left)"
 """Causes of an end for memory that came before a kill: by a wall, or by our own hand."""
+KILLED_WITH_ALL = "killed with its program"
+"""Cause of an end of which only the next run of the program has learned."""
 UNTOUCHED_SHARE = 0.75
 """Share of a wall below which the highest memory of a worker says that it ended for one large
 request, or for memory that was reserved and not used."""
@@ -38,6 +40,7 @@ class Suspect(NamedTuple):
             too many, or under the widest wall.
         is_freed: True when it is to run without a wall.
         wall_bytes: The wall that it ran into last, 0 for none.
+        is_accused: True when it ran in an earlier run of the program as that was killed.
     """
 
     deaths: int
@@ -50,6 +53,7 @@ class Suspect(NamedTuple):
     is_sure: bool = False
     is_freed: bool = False
     wall_bytes: int = 0
+    is_accused: bool = False
 
     def again(self, *, executions: int) -> "Suspect":
         """Return the record with another count of executions and nothing more held against it."""

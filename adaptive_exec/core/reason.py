@@ -69,6 +69,7 @@ class Code(StrEnum):
     SIZE_TELLS = "size_tells"
     SIZE_SILENT = "size_silent"
     BRAKE = "brake"
+    THROTTLED = "throttled"
     KILL_SPREADS = "kill_spreads"
     MEMORY_UNTOUCHED = "memory_untouched"
     # copies of a supervised command

@@ -37,6 +37,7 @@ from adaptive_exec.core.events import (
     StartRefused,
     StopRequested,
     TaskOverdue,
+    TasksAccused,
     TasksArrived,
     TasksFreed,
     TasksRecalled,
@@ -89,7 +90,7 @@ from adaptive_exec.core.staffing import (
     take_in,
 )
 from adaptive_exec.core.state import State
-from adaptive_exec.core.suspects import kill, next_turn_at, put_back
+from adaptive_exec.core.suspects import kill, next_turn_at, put_back, take_accused
 from adaptive_exec.core.tenancy import next_trade_at, take_share, trade
 from adaptive_exec.core.waiting import look_at_cores, take_times
 from adaptive_exec.core.walls import move_walls, tell_of_wide_kill
@@ -115,6 +116,7 @@ GraveEvent = (
     | TaskOverdue
     | TasksArrived
     | TasksSized
+    | TasksAccused
     | TasksFreed
     | TasksRecalled
     | TasksSetAside
@@ -287,7 +289,7 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             _admit(state, event)
         case TasksSized():
             take_measures(state, event)
-        case TasksSetAside() | TasksRecalled() | TasksFreed():
+        case TasksSetAside() | TasksRecalled() | TasksFreed() | TasksAccused():
             _heed_journal(state, event)
         case JournalOpened() | JournalFailed() | JournalSkipped():
             _tell_of_journal(state, event)
@@ -354,7 +356,9 @@ def _admit(state: State, event: TasksArrived) -> None:
         batch.see("input ended")
 
 
-def _heed_journal(state: State, event: TasksSetAside | TasksRecalled | TasksFreed) -> None:
+def _heed_journal(
+    state: State, event: TasksSetAside | TasksRecalled | TasksFreed | TasksAccused
+) -> None:
     """Take in what need not be run here, or not yet; a dropped batch wants none of it."""
     batch = state.batches.get(event.batch)
     if batch is None:
@@ -368,6 +372,8 @@ def _heed_journal(state: State, event: TasksSetAside | TasksRecalled | TasksFree
             pass
         case TasksRecalled():
             recall(state, batch, event.start, event.stop, result_bytes=event.result_bytes)
+        case TasksAccused():
+            take_accused(state, batch, event)
         case TasksFreed():
             batch.free(event.start, event.stop)
 

@@ -44,6 +44,8 @@ class HostSnapshot(NamedTuple):
         memory_domain: Names the limit that `available_bytes` is left of; `""` is unknown.
         memory_domains: Names of all memory limits that this process is under; who has one of them
             in common shares that limit.
+        swap_bytes: What can still be swapped out, 0 where nothing can; no part of the above.
+        throttles: How often groups were held up at their `memory.high`; None where none has one.
         wide_kill: What has a kill of the kernel's for memory end this process as well, as the file
             or unit that says so; `""` where it ends one process alone.
     """
@@ -64,6 +66,15 @@ class HostSnapshot(NamedTuple):
     memory_domain: str = ""
     memory_domains: tuple[str, ...] = ()
     wide_kill: str = ""
+    swap_bytes: int = 0
+    throttles: int | None = None
+
+    def with_swap(self) -> "HostSnapshot":
+        """Return the same with what can be swapped out as memory that can be taken."""
+        return self._replace(
+            limit_bytes=self.limit_bytes + self.swap_bytes,
+            available_bytes=self.available_bytes + self.swap_bytes,
+        )
 
     @property
     def used_bytes(self) -> int:

@@ -7,7 +7,7 @@ do, in that order.
 from adaptive_exec.config import SHARE_WAIT_SECONDS, UNKNOWN_TASK_BYTES, Config
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
-from adaptive_exec.core.governor import CALM, Verdict, Victim
+from adaptive_exec.core.governor import CALM, Crawl, Verdict, Victim
 from adaptive_exec.core.instructions import Explain, Instruction
 from adaptive_exec.core.reason import Decision, Fact, Reason
 from adaptive_exec.core.roster import Flight, Roster
@@ -64,6 +64,8 @@ class State:
         fair_bytes: A worker's fair part of the room for tasks.
         calm_looks: Readings in a row at which nothing had changed.
         newest_seen: The newest chunk at the last reading.
+        crawl: Since when tasks are held up without room, and how often they were by then; None
+            while they are not.
         is_alarmed: True between the first critical reading and the second look.
         victim: The worker that was killed for memory which is not back yet.
         room_until: Until when nothing is sent at critical pressure.
@@ -79,7 +81,7 @@ class State:
 
     def __init__(self, config: Config, host: HostSnapshot) -> None:  # noqa: PLR0915  # a line for each
         self.config = config
-        self.host = host
+        self.host = host = host.with_swap() if config.count_swap else host
         self.verdict: Verdict = CALM
         self.now = 0.0
         self.orders: list[Instruction] = []
@@ -122,6 +124,7 @@ class State:
         self.fair_bytes = float(host.limit_bytes)
         self.calm_looks = self.newest_seen = 0
         self.is_alarmed = False
+        self.crawl: Crawl | None = None
         self.victim: Victim | None = None
         self.room_until = self.room_after = 0.0
         self.is_recording_full = self.is_setting_full = False

@@ -6,16 +6,19 @@ batch's line, goes out by itself, and only to a level that isolates.
 
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
-from adaptive_exec.core.events import WorkerLost
+from adaptive_exec.core.events import TasksAccused, WorkerLost
 from adaptive_exec.core.instructions import KillWorker
 from adaptive_exec.core.moves import call_home
 from adaptive_exec.core.outcomes import fail, give_back, launch
-from adaptive_exec.core.quarantine import Suspect, accuse, is_poison
+from adaptive_exec.core.quarantine import KILLED_WITH_ALL, STOPPED, Suspect, accuse, is_poison
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Flight
 from adaptive_exec.core.state import State
 from adaptive_exec.specs import ISOLATED
 
+ACCUSED_WAIT_SECONDS = 600.0
+"""Seconds after which one that ran when its program was killed gets its turn although its batch
+still has other work to send. Source: own choice."""
 SUSPECT_WAIT_SECONDS = 10.0
 """Seconds after which a suspect gets its turn although its batch still has other work to send."""
 
@@ -107,18 +110,33 @@ def _give_back_begun(state: State, batch: Batch, flight: Flight, start: int, sto
 
 
 def _accuse(state: State, batch: Batch, flight: Flight, lost: WorkerLost, index: int) -> None:
+    before = batch.records.get(index)
+    is_accused = before is not None and before.is_accused
     record = accuse(
-        batch.records.get(index),
+        before,
         lost,
         executions=flight.attempt,
         is_alone=flight.is_alone,
-        is_fatal=bool(state.host.wide_kill),
+        is_fatal=bool(state.host.wide_kill) or lost.cause == STOPPED or is_accused,
         wall_bytes=flight.wall_bytes or 0,
     )
     batch.records[index] = record
     reason = _line_up(state, batch, index)
     if reason.code is Code.SUSPECT and lost.known:
         state.explain("suspected", "info", f"task {index}", reason)
+
+
+def take_accused(state: State, batch: Batch, event: TasksAccused) -> None:
+    """Take in tasks that ran when their program was killed: they run last, and alone."""
+    for index in range(event.start, event.stop):
+        batch.aside.discard(index)
+        since = state.now + ACCUSED_WAIT_SECONDS - SUSPECT_WAIT_SECONDS
+        batch.records[index] = Suspect(
+            event.deaths, event.deaths, 0, since, KILLED_WITH_ALL, for_memory=True, is_accused=True
+        )
+        reason = _line_up(state, batch, index)
+        if reason.code is Code.SUSPECT:
+            state.explain("suspected", "info", f"task {index}", reason)
 
 
 def _line_up(state: State, batch: Batch, index: int) -> Reason:

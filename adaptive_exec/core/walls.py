@@ -22,7 +22,7 @@ WALL_BYTES_MIN = 32 * MIB
 WALL_SLACK_BYTES = 8 * MIB
 """Bytes beside what a task was said to take: an allocator takes memory in pieces."""
 GROWN_SLACK = 1.25
-"""How much more than it has a worker may take that has outgrown its part of the room."""
+"""How much more a worker may take than it has, or is expected to, that has outgrown its part."""
 MOVE_SHARE = 8
 """Part of a wall by which it must change before it is moved. Source: own choice; 0.3 ms a move."""
 TOUCHED_SHARE = 0.5
@@ -82,11 +82,11 @@ def move_walls(state: State) -> None:
 
 
 def _is_walled(state: State, flight: Flight) -> bool:
-    if not may_wall(state.host, state.config):
-        return False
     batch = state.batches[flight.batch]
     record = batch.records.get(flight.start) if flight.is_suspect else None
-    if record is not None and record.is_freed:
+    if record is not None and record.is_accused:
+        return state.config.wall is not None
+    if not may_wall(state.host, state.config) or (record is not None and record.is_freed):
         return False
     return batch.kind not in state.unwalled if batch.kind else not batch.is_unwalled
 
@@ -110,7 +110,7 @@ def _wall(state: State, flight: Flight, each: float | None) -> int:
     told = _told_bytes(state, flight)
     if told is not None and not state.host.wide_kill:
         return _within(told)
-    share = max(each, GROWN_SLACK * state.live.get(flight.chunk, 0)) - flight.kept_bytes
+    share = max(each, _claim(state, flight)) - flight.kept_bytes
     return _within(share if told is None else min(told, share))
 
 
@@ -136,11 +136,16 @@ def _told_bytes(state: State, flight: Flight) -> int | None:
 
 
 def _each(state: State) -> float:
-    """Return one chunk's part of the room; those that have more already keep it."""
+    """Return one chunk's part of the room; those that have more, or are to get it, keep that."""
     room, count = _widest(state), _count(state)
-    grown = [GROWN_SLACK * one for one in state.live.values()]
-    outgrown = [one for one in grown if one > room / count]
-    return (room - sum(outgrown)) / max(1, count - len(outgrown))
+    claims = [_claim(state, one) for one in state.flights.values() if is_isolated(one.level)]
+    larger = [one for one in claims if one > room / count]
+    return (room - sum(larger)) / max(1, count - len(larger))
+
+
+def _claim(state: State, flight: Flight) -> float:
+    """Return what a chunk has taken, or is expected to take by its size, and a bit more."""
+    return GROWN_SLACK * max(state.live.get(flight.chunk, 0), flight.reserve_bytes)
 
 
 def _count(state: State) -> int:

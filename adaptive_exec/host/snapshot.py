@@ -18,6 +18,7 @@ from adaptive_exec.host.memory_elsewhere import read_elsewhere
 from adaptive_exec.host.own_limits import OwnLimits, OwnProcess
 from adaptive_exec.host.processes import read_processes
 from adaptive_exec.host.reading import join, read_file
+from adaptive_exec.host.swap import read_swap, read_throttles
 
 
 class Domains(NamedTuple):
@@ -92,6 +93,8 @@ class HostProbe:
             memory_domain=_domain_of(memory.available.source, domains.memory) or _OWN,
             memory_domains=tuple(domains.memory.values()),
             wide_kill=self._read_wide_kill(groups),
+            swap_bytes=read_swap(self._root, groups.memory),
+            throttles=read_throttles(groups.memory),
         )
 
     def _read_own(self, now: float) -> OwnLimits:

@@ -54,6 +54,7 @@ class Book:
         self._accepts_change = accepts_change
         self._lock = threading.Lock()
         self._places: dict[bytes, int] = {}
+        self._accused: dict[bytes, int] = {}
         self._functions: dict[bytes, int] = {}
         self._read_to = self._own_to = 0
         self._rows: OrderedDict[int, tuple[Any, ...]] = OrderedDict()
@@ -166,6 +167,20 @@ class Book:
         with self._lock:
             return [None if key in self._places else key for key in keys]
 
+    def accuse(self, keys: Sequence[bytes]) -> None:
+        """Hold it against tasks that they ran when their program was killed.
+
+        Args:
+            keys: Those without a result; what a living run has claimed is left to that.
+        """
+        with self._lock:
+            if not self.trouble:
+                self._try(lambda: self._accuse(keys))
+
+    def times_accused(self, key: bytes) -> int:
+        """Return how often a task ran when its program was killed."""
+        return self._accused.get(key, 0)
+
     def add(self, row: StoredRow) -> None:
         """Put finished tasks into the group that is written next."""
         with self._lock:
@@ -234,6 +249,14 @@ class Book:
         self._read_to = max(self._read_to, self._own_to)
         self._claims.follow(KEY_BYTES)
         self._claims.clear_gone()
+
+    def _accuse(self, keys: Sequence[bytes]) -> None:
+        if keys:
+            with self._store.transaction():
+                self._claims.follow(KEY_BYTES)
+                free = [key for key in keys if not self._claims.is_held(key)]
+                self._store.accuse(free)
+        self._accused = self._store.accused()
 
     def _follow(self) -> None:
         """Take in what others have written since the last time."""

@@ -41,6 +41,10 @@ CREATE TABLE outlying (row INTEGER NOT NULL, task INTEGER NOT NULL, place INTEGE
     part INTEGER NOT NULL, codec INTEGER NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (row, task, place, part)) WITHOUT ROWID;
 """
+_ACCUSED: Final = """
+CREATE TABLE IF NOT EXISTS accused (key BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID
+"""
+"""Tasks that ran when their program was killed, and how often; made when there is one."""
 _FROM_FORMAT_1: Final = (
     "ALTER TABLE runs RENAME COLUMN host TO machine",
     "ALTER TABLE runs RENAME COLUMN seen TO beat",
@@ -257,6 +261,23 @@ class Store:
                 [(now, run) for run in runs],
             )
         remove_locks(self.path, runs)
+
+    # the accused
+
+    def accuse(self, keys: list[bytes]) -> None:
+        """Note that tasks ran when their program was killed; inside a transaction."""
+        self._base.execute(_ACCUSED)
+        self._base.executemany(
+            "INSERT INTO accused VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET times = times + 1",
+            [(key,) for key in keys],
+        )
+
+    def accused(self) -> dict[bytes, int]:
+        """Return the tasks that ran when their program was killed, and how often that was."""
+        name = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'accused'"
+        if self._base.execute(name).fetchone() is None:
+            return {}
+        return dict(self._base.execute("SELECT key, times FROM accused"))
 
     # claims
 

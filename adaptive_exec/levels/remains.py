@@ -2,8 +2,9 @@
 
 With a journal, each group of finished results is appended to a file beside it before the next task
 begins; what the parent has not written by then is taken up from there by the next run. A kill costs
-nothing that the kernel has taken. Two files take turns, so that what was written long ago, and is
-in the journal by now, makes room. Imports little: every worker imports it. Decides nothing.
+nothing that the kernel has taken. Which chunk was begun stands there, too, so that the next run
+knows which task ran. Two files take turns, so that what was written long ago, and is in the journal
+by now, makes room. Imports little: every worker imports it. Decides nothing.
 """
 
 import marshal
@@ -45,9 +46,23 @@ class Remains:
         self._pid = 0
         self._paths: list[str] = []
         self._files: list[int] = []
-        self._now = 0
+        self._now = self._chunks = 0
         self._bytes = 0
         self._began = 0.0
+
+    def begin(self, place: "Place") -> None:
+        """Note that a chunk begins."""
+        self._note(place, place.names)
+
+    def end(self, place: "Place") -> None:
+        """Note that it is over, and nothing runs."""
+        self._note(place, b"")
+
+    def _note(self, place: "Place", names: bytes) -> None:
+        if self._pid and self._pid != os.getpid():
+            return
+        self._chunks += 1
+        self._keep(place, marshal.dumps((self._chunks, names)))
 
     def add(self, place: "Place", span: range, packed: "Packed", facts: "tuple[Any, ...]") -> None:
         """Append finished results.
@@ -72,6 +87,9 @@ class Remains:
             body,
             buffers,
         ))
+        self._keep(place, record)
+
+    def _keep(self, place: "Place", record: bytes) -> None:
         try:
             self._write(place.base.removesuffix(LASTING_SUFFIX), record)
         except OSError:  # a full disk: what is lost with us and the parent is run again
@@ -122,7 +140,8 @@ def read_records(content: bytes) -> "Iterator[tuple[Any, ...]]":
     """Yield the whole records of a file; of one that was being written nothing.
 
     Yields:
-        Keys, attempt, lengths, counts, statuses, details, body, buffers.
+        Keys, attempt, lengths, counts, statuses, details, body, buffers; or of a chunk that began
+        its number and keys, none where it was over.
     """
     at = 0
     while content[at : at + len(MARK)] == MARK:

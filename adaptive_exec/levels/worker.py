@@ -237,6 +237,9 @@ class Worker:
         self._may_be_cut = style == FULL and count > 1
         report = _Report(self, chunk, range(start, start + count), detailed=detailed)
         cpu_before = self._core_time.read()
+        place = in_process.place
+        if place.names:
+            self._remains.begin(place)
         self.wall.put_up()
         self._run_tasks(report, frame)
         self.wall.take_away()
@@ -245,6 +248,8 @@ class Worker:
         report.weigh(arguments_bytes)
         frame.let_go()  # so that word of it goes along with the last results
         report.finish(self._core_time.read() - cpu_before)
+        if place.names:
+            self._remains.end(place)
         self._unsent = 0
         self._mark(0, timed=False)
 

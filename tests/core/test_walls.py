@@ -155,3 +155,27 @@ def test_that_a_kill_would_end_the_caller_is_said_once():
 
     told = [reason for reason in world.told if reason.code is Code.KILL_SPREADS]
     assert [reason.fact("source") for reason in told] == [SOURCE]
+
+
+def test_a_task_that_is_held_up_for_long_with_no_room_is_stopped_and_alone_it_is_poison():
+    world = begin(tasks=5, cores=1, wide_kill="", retries=5)
+    worker = chunks(world)[0].worker
+    for number in range(14):
+        world.wait(1.0)
+        world.reads = max(0, world.reads - 1)
+        host = make_host(cores=1, available=0, limit=GIB, at=world.at)
+        host = host._replace(stall_percent=80.0, throttles=number)
+        world.say(ev.HostSampled(world.at, host, sizes=((worker, GIB),)))
+
+    assert [reason.code for reason in world.told if reason.code is Code.THROTTLED]
+    world.lose(worker, offset=0, blameless=True)
+    assert errors(world) == [STOPPED]
+
+
+def test_swap_is_room_only_where_it_is_counted():
+    swapping = make_host(available=GIB, limit=GIB)._replace(swap_bytes=GIB)
+
+    without, counted = World(Config(), swapping), World(Config(count_swap=True), swapping)
+
+    assert without.run.host.available_bytes == GIB
+    assert counted.run.host.available_bytes == counted.run.host.limit_bytes == 2 * GIB
