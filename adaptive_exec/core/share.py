@@ -99,6 +99,8 @@ def apportion(
     instances = 1 + len({other.name for other in (*near, *beside)})
     slots = _slots(own, near, cores, turn=int(now / SHARE_TURN_SECONDS))
     slot_bytes, place = _bytes(own, beside, room_bytes, turn=int(now / SHARE_TURN_SECONDS))
+    if slot_bytes is not None:  # of claims at the end of their range it may be a byte beyond
+        slot_bytes = bound(slot_bytes, BYTES)
     code = Code.SHARE_ALONE if instances == 1 else Code.SHARE_FAIR
     if place:
         code = Code.SHARE_AWAITED
