@@ -336,7 +336,9 @@ class Config(_Settings):
         initializer: Called once in each worker; in the caller's process only where `levels` leaves
             processes out.
         initargs: Its arguments.
-        start: How process workers start: `"zygote"`, `"loky"` or None for what works best here.
+        start: How process workers start: `"snapshot"` forks the caller, at the first use and in its
+            own thread; `"fresh"` forks a new interpreter that has loaded what tasks need; `"loky"`
+            starts one for each. None means a snapshot where that is safe, else a fresh one.
         journal: File of finished results, read back when their batch is run again: its path, or a
             `Journal`.
         key: Function of a task's arguments that returns what its key in the journal is made of;
@@ -595,7 +597,8 @@ def _check_way_out(name: str, value: object) -> object:
 
 
 _WALLS: Final = ("auto", "soft")
-_STARTS: Final = ("zygote", "loky")
+_STARTS: Final = ("snapshot", "fresh", "loky", "zygote")
+"""The last is an older name of the second."""
 _FALLBACKS: Final = (SHARED,)
 _FLAGS: Final = (
     "count_swap", "inline", "isolate", "share_host", "progress", "relay", "capture", "reuse",

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from adaptive_exec.calls import MapCalls, number_function
 from adaptive_exec.config import CAPTURED_CHARACTERS_MAX, SMALL_BATCH_TASKS, Config, make_config
 from adaptive_exec.core.events import BatchOpened, JournalOpened
+from adaptive_exec.core.plan import BatchShape, make_plan
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display
 from adaptive_exec.engine.loop import Driver
@@ -113,6 +114,7 @@ class AdaptiveExecutor(Executor):
 
     def __init__(self, tasks: object = None, **settings: Any) -> None:
         self._hint = count_tasks(tasks)
+        self._has_begun = False
         self._config = make_config(settings)
         self._preload: dict[int, PackedFunction] = {}
         self._journal = _open_journal(self._config)
@@ -322,6 +324,7 @@ class AdaptiveExecutor(Executor):
                 self._driver.gate.check()
                 self._show_progress(self._hint)
                 self._preload_for_submits(first)
+                self._take_snapshot(BatchShape(self._hint), _SUBMITS)
                 self._submits = _open_submits(
                     self._driver,
                     self._config,
@@ -330,6 +333,36 @@ class AdaptiveExecutor(Executor):
                     self._next_stream(),
                 )
         return self._submits
+
+    def _take_snapshot(
+        self,
+        shape: BatchShape,
+        batch: int,
+        function: Callable[..., Any] | None = None,
+        packed: PackedFunction | None = None,
+    ) -> None:
+        """Fork this process for workers, before the first batch begins, if it is to have some.
+
+        Args:
+            shape: What is known of the batch.
+            batch: Its id.
+            function: What it calls; None where that differs from task to task.
+            packed: The same as it travels.
+        """
+        with self._opening:
+            if self._has_begun:
+                return
+            self._has_begun = True
+        if self._config.start not in (None, "snapshot") or ISOLATED not in self._config.ladder:
+            return
+        host = self._driver.snapshot_host()
+        plan = make_plan(shape, host, self._config)
+        if plan.level == ISOLATED:
+            calls = {} if packed is None else {batch: (function, packed)}
+            room_bytes = host.available_bytes
+            self._driver.prepare(
+                ISOLATED, lambda runner: runner.take_snapshot(plan.workers, room_bytes, calls)
+            )
 
     def _next_stream(self) -> Stream | None:
         """Return what random streams of the next batch's tasks are told by."""
@@ -348,7 +381,9 @@ class AdaptiveExecutor(Executor):
         if packed is not None and not packed.is_large and packed.size <= PRELOAD_BYTES:
             self._preload[_SUBMITS] = packed
 
-    def _open_records(self, batch: int, style: int) -> "Records | None":
+    def _open_records(
+        self, batch: int, style: int, function: Callable[..., Any] | None = None
+    ) -> "Records | None":
         """Open the journal's side of a batch."""
         if self._journal is None or self._journal.trouble:
             return None
@@ -356,7 +391,10 @@ class AdaptiveExecutor(Executor):
         from adaptive_exec.records import Records
 
         section = Section(self._journal)
-        return Records(section, batch, style, self._config.key, self._driver.post)
+        records = Records(section, batch, style, self._config.key, self._driver.post)
+        if function is not None:
+            records.know(function)
+        return records
 
     def _open_map(
         self,
@@ -381,20 +419,20 @@ class AdaptiveExecutor(Executor):
         with self._opening:
             self._show_progress(total)
         batch = next(self._batches)
-        records = self._open_records(batch, style)
-        if records is not None:
-            records.know(fn)
+        records = self._open_records(batch, style, fn)
         is_detailed = detailed or records is not None
-        base = self._driver.folders.base
-        timeout = self._config.task_timeout
+        is_announced = length is not None and self._is_told_of_few()
+        if not self._has_begun:
+            shape = BatchShape(total, packed is not None, is_announced)
+            self._take_snapshot(shape, batch, fn, packed)
         work = Work(
             batch,
             style,
             fn,
             packed,
             is_detailed,
-            timeout,
-            base,
+            self._config.task_timeout,
+            self._driver.folders.base,
             refusal=refusal,
             caller=caller,
             stream=self._next_stream(),
@@ -419,7 +457,7 @@ class AdaptiveExecutor(Executor):
             portable=packed is not None,
             recorded=records is not None,
             kind=kind,
-            announced=length is not None and self._is_told_of_few(),
+            announced=is_announced,
             refusal="" if refusal is None else str(refusal),
         )
         self._driver.admit(opened, calls)

@@ -187,7 +187,7 @@ def run(
         str | None, typer.Option(metavar="N", help="BLAS and OpenMP threads in a worker.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option(metavar="HOW", help="Start of workers: zygote or loky.")
+        str | None, typer.Option(metavar="HOW", help="Start of workers: snapshot, fresh or loky.")
     ] = None,
 ) -> int:
     """Run a card, or your own function over a table."""

@@ -13,7 +13,9 @@ from typing import Any, Final
 from adaptive_exec.cli.exits import ALL_HAVE_VALUES, say
 from adaptive_exec.config import Config
 from adaptive_exec.core.plan import BatchShape, make_plan
+from adaptive_exec.core.reason import Code
 from adaptive_exec.core.snapshot import HostSnapshot, Limit
+from adaptive_exec.core.trace import RunReport
 from adaptive_exec.core.walls import KILL_REMEDY
 from adaptive_exec.display import size_text
 from adaptive_exec.executor import adaptive_executor
@@ -26,8 +28,9 @@ from adaptive_exec.system.identity import is_same_running
 
 PLAN_TASKS: Final = (1, 3, 10, 1000)
 """Sizes of the batches that plans are shown for: below and above the small batch, and many."""
-STARTS: Final = ("zygote", "loky")
-"""Ways to start process workers."""
+BY_ITSELF: Final = "by itself"
+STARTS: Final = (BY_ITSELF, "snapshot", "fresh", "loky")
+"""Ways to start process workers, and what is chosen where none is asked for."""
 _IN_BYTES: Final = frozenset({"memory", "address space"})
 
 
@@ -41,6 +44,7 @@ class StartTry:
         works: Whether the task came back.
         seconds: From opening to closing.
         error: Why it did not, `""` if it did.
+        way: The way that was chosen, and what stood against another one; `""` where there was none.
     """
 
     level: str
@@ -48,6 +52,7 @@ class StartTry:
     works: bool
     seconds: float
     error: str
+    way: str = ""
 
 
 def examine(*, as_json: bool) -> int:
@@ -125,17 +130,24 @@ def _try_starts() -> Iterator[StartTry]:
 
 def _try_start(level: str, start: str) -> StartTry:
     began = time.monotonic()
-    error = ""
+    error, way = "", ""
     settings: dict[str, Any] = {"levels": level, "max_workers": 1}
-    if start:
+    if start not in ("", BY_ITSELF):
         settings["start"] = start
     try:
         with adaptive_executor(1, **settings) as executor:
             for outcome in executor.outcomes(abs, [-1]):
                 error = "" if outcome.error is None else _one_line(outcome.error)
+            way = _way_of(executor.report)
     except Exception as failure:  # noqa: BLE001  # a start may fail in any way; that is what is asked
         error = _one_line(failure)
-    return StartTry(level, start, not error, time.monotonic() - began, error)
+    return StartTry(level, start, not error, time.monotonic() - began, error, way)
+
+
+def _way_of(report: RunReport) -> str:
+    """Say how workers were started, and why not otherwise."""
+    chosen = [one for one in report.decisions if one.reason.code is Code.STARTER_CHOSEN]
+    return ", ".join(f"{one.new}: {one.reason.fact('why') or 'safe'}" for one in chosen)
 
 
 def _one_line(error: BaseException) -> str:
@@ -204,7 +216,7 @@ def _start_lines(tries: list[StartTry]) -> list[str]:
         (
             f"{one.level} ({one.start})" if one.start else one.level,
             f"works, {one.seconds:.2f} s" if one.works else "fails",
-            one.error,
+            one.error or one.way,
         )
         for one in tries
     ]

@@ -260,6 +260,20 @@ class StarterChanged(NamedTuple):
     error: str
 
 
+class StarterChosen(NamedTuple):
+    """How workers are going to be started, before any is.
+
+    Attributes:
+        way: The way.
+        why: What stands against another one; `""` for nothing.
+    """
+
+    at: float
+    level: str
+    way: str
+    why: str
+
+
 class InitializerFailed(NamedTuple):
     """The user's initializer raised in a worker, so that level can run nothing."""
 
@@ -482,6 +496,7 @@ Event = (
     | BatchDropped
     | WorkerReady
     | StarterChanged
+    | StarterChosen
     | StartRefused
     | InitializerFailed
     | ChunkProgressed

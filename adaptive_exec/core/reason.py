@@ -31,6 +31,7 @@ class Code(StrEnum):
     START_RETRIED = "start_retried"
     WORKERS_MISSING = "workers_missing"
     WORKER_DIED = "worker_died"
+    STARTER_CHOSEN = "starter_chosen"
     STARTER_LOST = "starter_lost"
     STARTER_UNFIT = "starter_unfit"
     WORKER_STALLED = "worker_stalled"

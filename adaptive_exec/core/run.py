@@ -34,6 +34,7 @@ from adaptive_exec.core.events import (
     ResultsTaken,
     ShareChanged,
     StarterChanged,
+    StarterChosen,
     StartRefused,
     StopRequested,
     TaskOverdue,
@@ -84,6 +85,7 @@ from adaptive_exec.core.staffing import (
     next_start_at,
     note_price,
     note_starter,
+    note_way,
     release,
     replace_stalled,
     staff,
@@ -111,6 +113,7 @@ GraveEvent = (
     | LevelClosed
     | ShareChanged
     | StarterChanged
+    | StarterChosen
     | StartRefused
     | StopRequested
     | TaskOverdue
@@ -309,6 +312,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             do_without(state, event)
         case StarterChanged():
             note_starter(state, event)
+        case StarterChosen():
+            note_way(state, event)
         case InitializerFailed():
             _give_up(state, event)
         case FunctionRefused():

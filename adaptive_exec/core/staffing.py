@@ -9,6 +9,7 @@ from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import BYTES, FOREVER, SECONDS, bound
 from adaptive_exec.core.events import (
     StarterChanged,
+    StarterChosen,
     StartRefused,
     Usage,
     WorkerLost,
@@ -174,6 +175,12 @@ def note_starter(state: State, event: StarterChanged) -> None:
     severity = "info" if event.new == BARE_WAY else "warning"
     subject = f"{event.level} starter"
     state.explain("replaced", severity, subject, reason, old=event.old, new=event.new)
+
+
+def note_way(state: State, event: StarterChosen) -> None:
+    """Say how workers are going to be started."""
+    reason = because(Code.STARTER_CHOSEN, why=event.why or None)
+    state.explain("chosen", "debug", f"{event.level} starter", reason, new=event.way)
 
 
 def _count_refusal(state: State, roster: Roster, error: str, *, lasting: bool) -> None:

@@ -214,6 +214,18 @@ class Driver:
             self.lanes.put(name, step)
             self._hands_over = True
 
+    def prepare(self, level: str, step: Callable[[Any], None]) -> None:
+        """Have something done with a level's runner before anything runs, in the calling thread.
+
+        Only while no thread of ours drives, nor anybody else does.
+        """
+        with hold_interrupts():
+            if self._thread is None and self._take_wheel():
+                try:
+                    self._performer.prepare(level, step)
+                finally:
+                    self._give_wheel()
+
     def look_by(self, at: float) -> None:
         """Have runners look after what comes by itself at the latest then."""
         self._tick_at = min(self._tick_at, at)
@@ -551,6 +563,7 @@ class Driver:
             return
         self.gate.see(event)
         self._has_ended = True
+        self._performer.drop_prepared()
         self._runners.clear()
         if self._sharing.has_traded:
             self.apart(lane.TRADE, self._sharing.close)

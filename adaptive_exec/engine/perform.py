@@ -5,8 +5,9 @@ Holds the runners of the levels that were opened; only whoever drives touches th
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import assert_never
+from typing import Any, assert_never
 
 from adaptive_exec.config import TICK_SECONDS
 from adaptive_exec.core.events import (
@@ -51,6 +52,7 @@ from adaptive_exec.engine.sharing import Sharing
 from adaptive_exec.engine.telling import Telling
 from adaptive_exec.levels.base import CannotStartError, ChunkOrder, Failure, Results, Runner
 from adaptive_exec.levels.meter import collect_and_trim
+from adaptive_exec.log import LOGGER
 from adaptive_exec.specs import is_inline
 
 
@@ -93,6 +95,29 @@ class Performer:
         self._sharing = sharing
         self._telling = telling
         self._is_trimming = False
+        self._prepared: Runner | None = None
+
+    def prepare(self, level: str, step: Callable[[Any], None]) -> None:
+        """Have something done with a level's runner before it is opened; what it raises is dropped.
+
+        Args:
+            level: The level.
+            step: Gets its runner.
+        """
+        if self.runners:
+            return
+        try:
+            self._prepared = self.runners[level] = self._make[level]()
+            step(self._prepared)
+        except Exception:  # noqa: BLE001  # as in `_start`, which will meet the same
+            LOGGER.debug("engine: the %s level cannot be prepared", level, exc_info=True)
+
+    def drop_prepared(self) -> None:
+        """Let go of what was prepared and not opened: what it holds is to be had by others."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            with suppress(Exception):  # a half-made level may raise anything
+                prepared.abandon()
 
     def perform(self, instruction: Instruction) -> None:  # noqa: C901, PLR0912, PLR0915  # one arm for each instruction
         """Do what the run has ordered."""
@@ -197,8 +222,11 @@ class Performer:
                 self._wheel.in_turn(partial(self._start, level, workers))
                 return
             self._wheel.look_by(0.0)  # a start has bounds to be looked after
+            if self.runners[level] is self._prepared:
+                self._prepared = None
             self.runners[level].start(workers)
         except Exception as error:  # noqa: BLE001  # by origin: all that a start raises is a refused start
+            self.drop_prepared()
             origin = error.__cause__ or error
             text = f"{type(origin).__name__}: {origin}"
             lasting = isinstance(error, (ImportError, CannotStartError))

@@ -15,12 +15,15 @@ from adaptive_exec.levels.slate import make_memory_file
 class Boot:
     """The first steps of one zygote.
 
+    Args:
+        has_words: Whether what it says first is kept.
+
     Attributes:
         words: The file that it speaks into at first; -1 where there is none.
     """
 
-    def __init__(self) -> None:
-        self.words = _open_words()
+    def __init__(self, *, has_words: bool = True) -> None:
+        self.words = _open_words() if has_words else -1
         self._threads: list[str] = []
         self._has_booted = self._has_loaded = False
 

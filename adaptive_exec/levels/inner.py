@@ -47,3 +47,56 @@ def limit_loaded(count: int) -> "Any":
         return threadpoolctl.threadpool_limits(count)
     except Exception:  # noqa: BLE001  # not installed, or a library it does not know: it stays as it is
         return None
+
+
+_SETTERS = {
+    "openblas": (
+        "openblas_set_num_threads",
+        "openblas_set_num_threads64_",
+        "scipy_openblas_set_num_threads",
+        "scipy_openblas_set_num_threads64_",
+    ),
+    "libblis": ("bli_thread_set_num_threads",),
+    "libmkl_rt": ("MKL_Set_Num_Threads",),
+    "libgomp": ("omp_set_num_threads",),
+    "libiomp": ("omp_set_num_threads",),
+    "libomp": ("omp_set_num_threads",),
+}
+"""What tells a library how many threads to use, by what its file's name contains. Source: their
+manuals; threadpoolctl knows more, and takes 30 ms to load."""
+
+
+def limit_here(count: int) -> None:
+    """Hold the numeric libraries that this process was forked with to so many threads, for good.
+
+    Args:
+        count: Threads for each.
+    """
+    if len(unset_variables()) < len(INNER_THREADS):
+        return
+    try:
+        import _ctypes
+
+        for path, setters in _loaded_setters():
+            library = _ctypes.dlopen(path, os.RTLD_LAZY)
+            for name in setters:
+                _try_setter(_ctypes, library, name, count)
+    except (ImportError, AttributeError, OSError, ValueError):
+        return
+
+
+def _loaded_setters() -> "list[tuple[str, tuple[str, ...]]]":
+    with open("/proc/self/maps") as file:
+        paths = {line[line.index("/") :].rstrip() for line in file if ".so" in line}
+    found = []
+    for path in sorted(paths):
+        name = path.rpartition("/")[2]
+        found += [(path, setters) for mark, setters in _SETTERS.items() if mark in name]
+    return found
+
+
+def _try_setter(ctypes: "Any", library: int, name: str, count: int) -> None:
+    try:
+        ctypes.call_function(ctypes.dlsym(library, name), (count,))
+    except OSError:
+        return  # another of its names is the one

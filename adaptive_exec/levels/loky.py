@@ -74,6 +74,7 @@ class LokyStarter:
     """
 
     should_be_bare = False
+    inherited_bytes = 0
 
     def __init__(self, events: StarterEvents, waiter: Waiter, terms: Terms) -> None:
         self.functions: set[int] = set()

@@ -33,6 +33,7 @@ from adaptive_exec.core.events import (
     InitializerFailed,
     LevelClosed,
     StarterChanged,
+    StarterChosen,
     StartRefused,
     TaskOverdue,
     TasksUnbegun,
@@ -67,6 +68,7 @@ from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.ring import Ear, Said, name_spill
 from adaptive_exec.levels.sizes import move_wall, read_size
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
+from adaptive_exec.levels.snapshots import Obstacle, find_obstacle, inherited_numbers
 from adaptive_exec.levels.starter import Relayed, Seat, Starter, Terms
 from adaptive_exec.levels.told import ToldNames
 from adaptive_exec.levels.unsendable import explain_item
@@ -85,7 +87,7 @@ from adaptive_exec.levels.wire import (
     Packed,
 )
 from adaptive_exec.levels.worker import LINK_LOST
-from adaptive_exec.levels.zygote import ZygoteStarter
+from adaptive_exec.levels.zygote import Origin, ZygoteStarter
 from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.hashes import choose_hash_seed
 from adaptive_exec.program.last_words import read_stack
@@ -96,8 +98,8 @@ from adaptive_exec.program.voice import utter
 from adaptive_exec.system.processes import is_stopped
 
 LEVEL = "process"
-ZYGOTE, BARE_ZYGOTE, LOKY = "zygote", "bare zygote", "loky"
-"""Ways to start workers, in the order in which they are tried."""
+SNAPSHOT, ZYGOTE, BARE_ZYGOTE, LOKY = "snapshot", "zygote", "bare zygote", "loky"
+"""Ways to start workers, in the order in which they are tried; the first only at the beginning."""
 EARLY_DEATHS, FRESH_SECONDS = 2, 0.1
 """Deaths before any result that speak against a way to start workers while others are busy, and for
 how long these may have been."""
@@ -210,7 +212,7 @@ class ProcessRunner:
         self._why_changed = ""
         self._has_results = False
         self._early_deaths = 0
-        self._is_closing = False
+        self._is_closing = self._is_forking = False
         self._arena = Arena(ARENA_BYTES_MAX)
         self._shelf = Shelf()
         self._born_with: Settings | None = None
@@ -218,6 +220,77 @@ class ProcessRunner:
         self._relayed: Relayed | None = None
         if is_loky and not is_frozen():
             load_context()  # here and now: the first worker may be ordered as the interpreter ends
+
+    def take_snapshot(
+        self,
+        workers: int,
+        room_bytes: int,
+        functions: Mapping[int, tuple[Callable[..., Any], PackedFunction]],
+    ) -> None:
+        """Fork the caller for its workers where that is safe, or was asked for.
+
+        In the caller's own thread, before there is one of ours.
+
+        Args:
+            workers: How many there may be.
+            room_bytes: Memory that they may have.
+            functions: What tasks call, by batch, and the same as it travels.
+        """
+        if self._starter is not None or self._ways[0] != ZYGOTE:
+            return
+        inherited = inherited_numbers()
+        obstacle = find_obstacle(workers, room_bytes, self._waiter.descriptors() | inherited)
+        first = self._pack_first_if_it_can()
+        if obstacle is not None and not self._may_overrule(obstacle, first):
+            self._say_way(ZYGOTE, obstacle.text)
+            return
+        packed = [first, *(one for _, one in functions.values())]
+        names = {key: entry for one in packed if one for key, entry in one.names.items()}
+        origin = Origin(
+            self._first_call(),
+            {number: function for number, (function, _) in functions.items()},
+            inherited,
+            may_have_threads=obstacle is not None,
+        )
+        self._ways.insert(0, SNAPSHOT)
+        try:
+            self._starter = self._fork(workers, names, origin)
+        except Exception as error:  # noqa: BLE001  # by origin: all that a start raises is a refused start
+            self._ways.pop(0)
+            self._close_bell()
+            self._say_way(ZYGOTE, f"the fork failed ({type(error).__name__}: {error})")
+        else:
+            why = "" if obstacle is None else f"asked for, although {obstacle.text}"
+            self._say_way(SNAPSHOT, why)
+
+    def _may_overrule(self, obstacle: Obstacle, first: PackedFunction | None) -> bool:
+        """Say whether the caller is forked all the same: asked for, or there is no other way."""
+        if obstacle.is_firm or self._config.start == "snapshot":
+            return not obstacle.is_firm
+        return obstacle.is_parked and first is None and self._config.initializer is not None
+
+    def _say_way(self, way: str, why: str) -> None:
+        self._outlet.post(StarterChosen(time.monotonic(), LEVEL, way, why))
+
+    def _fork(self, workers: int, names: Mapping[Key, Entry], origin: Origin) -> Starter:
+        known: list[tuple[Entry, list[bytes]]] = [(entry, []) for entry in names.values()]
+        terms = self._make_terms(workers, None, known)
+        self._is_forking = True  # the child is to have the bell
+        try:
+            return ZygoteStarter(self, self._waiter, {}, terms, origin=origin)
+        finally:
+            self._is_forking = False
+
+    def _first_call(self) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        config = self._config
+        return None if config.initializer is None else (config.initializer, config.initargs)
+
+    def _pack_first_if_it_can(self) -> PackedFunction | None:
+        """Pack the initializer for what names it needs; forked, it need not travel."""
+        try:
+            return self._pack_initializer()
+        except CannotStartError:
+            return None
 
     # orders
 
@@ -421,8 +494,17 @@ class ProcessRunner:
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Return each worker's memory in RAM as `(worker, bytes)`, where it can be read."""
-        sizes = ((one.worker, read_size(one.pid)) for one in self._members.values() if one.pid)
+        sizes = (
+            (one.worker, self._own_part(read_size(one.pid)))
+            for one in self._members.values()
+            if one.pid
+        )
         return tuple((worker, size) for worker, size in sizes if size is not None)
+
+    def _own_part(self, size: int | None) -> int | None:
+        """Return a worker's size without what it shares with a caller that it was forked from."""
+        inherited = 0 if self._starter is None else self._starter.inherited_bytes
+        return None if size is None else max(0, size - inherited)
 
     def times(self) -> tuple[tuple[int, float], ...]:
         """Return the processor time of each worker with a chunk, as `(worker, seconds)`."""
@@ -492,7 +574,7 @@ class ProcessRunner:
 
     def let_go(self) -> None:
         """In a forked child: close the descriptors, touch nothing else."""
-        if self._bell >= 0:
+        if self._bell >= 0 and not self._is_forking:
             os.close(self._bell)
         for member in self._members.values():
             member.link.close()
@@ -544,7 +626,7 @@ class ProcessRunner:
             self._post_ready(member)
 
     def _post_ready(self, member: Member) -> None:
-        size, now = read_size(member.pid), time.monotonic()
+        size, now = self._own_part(read_size(member.pid)), time.monotonic()
         took = now - member.ordered_at if self._ways[0] == LOKY else 0.0  # else a zygote was new
         self._outlet.post(WorkerReady(now, LEVEL, member.worker, size, took))
 
@@ -560,6 +642,7 @@ class ProcessRunner:
         member = self._members.pop(worker, None)
         if member is None:
             return
+        peak_bytes = self._own_part(peak_bytes)
         self._read_last(member)
         if status is not None and os.waitstatus_to_exitcode(status) == LINK_LOST:
             member.fault = member.fault or "its socket was taken from it"
@@ -606,7 +689,7 @@ class ProcessRunner:
             return
         if _is_walled(member, status):
             return
-        if status is None or _is_sigkill(status) or self._ways[0] != ZYGOTE:
+        if status is None or _is_sigkill(status) or self._ways[0] not in (SNAPSHOT, ZYGOTE):
             return
         self._early_deaths += 1
         busy = [other for other in self._members.values() if other.order is not None]
@@ -867,7 +950,7 @@ class ProcessRunner:
                     failed_tasks=usage.failed_tasks + refused,
                     span_bytes=usage.memory[1],
                     kept_bytes=usage.memory[2],
-                    birth_bytes=usage.memory[3],
+                    birth_bytes=self._own_part(usage.memory[3]),
                 ),
             )
         )
@@ -1058,20 +1141,32 @@ class ProcessRunner:
             member.slate = None
 
     def _open_starter(self, workers: int) -> Starter:
+        if self._ways[0] == SNAPSHOT:
+            self._ways.pop(0)  # the caller has threads by now, and has changed
         first = self._pack_initializer()
         is_bare = self._ways[0] != ZYGOTE
         functions = {} if is_bare else self._preload()
         names = {} if first is None else dict(first.names)
         for function in functions.values():
             names.update(function.names)
+        told = [(entry, entry.parts()) for entry in names.values()]
+        terms = self._make_terms(workers, None if first is None else first.body, told)
+        if self._ways[0] == LOKY:
+            return LokyStarter(self, self._waiter, terms)
+        bodies = {number: function.body for number, function in functions.items()}
+        return ZygoteStarter(self, self._waiter, bodies, terms, is_bare=is_bare)
+
+    def _make_terms(
+        self, workers: int, first: bytes | None, names: list[tuple[Entry, list[bytes]]]
+    ) -> Terms:
         self._relayed = self._open_bell()
         most = max(workers, min(self._config.max_workers or self._cores, self._cores))
         inner_threads = self._config.inner_threads or max(1, self._cores // most)
         self._born_with = newest_settings()
-        terms = Terms(
-            first=None if first is None else first.body,
+        return Terms(
+            first=first,
             main=main_facts(),
-            names=[(entry.facts, entry.parts()) for entry in names.values()],
+            names=[(entry.facts, parts) for entry, parts in names],
             inner_threads=inner_threads,
             publish_seconds=PUBLISH_SECONDS if self._config.retries else 0.0,
             arena_bytes=ARENA_BYTES_MAX,
@@ -1080,15 +1175,12 @@ class ProcessRunner:
             settings=self._born_with.body,
             relayed=self._relayed,
         )
-        if self._ways[0] == LOKY:
-            return LokyStarter(self, self._waiter, terms)
-        bodies = {number: function.body for number, function in functions.items()}
-        return ZygoteStarter(self, self._waiter, bodies, terms, is_bare=is_bare)
 
     def _pack_initializer(self) -> PackedFunction | None:
         if self._config.initializer is None:
             return None
-        call = (self._config.initializer, self._config.initargs)
+        call = self._first_call()
+        assert call is not None, "looked at just now"
         try:
             return pack_first(*call)
         except Exception as error:  # noqa: BLE001  # its own pickling may raise anything

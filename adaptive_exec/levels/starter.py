@@ -115,6 +115,8 @@ class Starter(Protocol):
     """Ids of the functions that every worker has from its birth."""
     names: dict[Key, int]
     """Versions of the names that every worker has from its birth."""
+    inherited_bytes: int
+    """Memory of its own that the caller had when it was forked; it is not the workers'."""
     should_be_bare: bool
     """True once it is clear that the next starter must not load the function beforehand."""
 

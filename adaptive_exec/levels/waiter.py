@@ -44,6 +44,10 @@ class Waiter:
         self._poll.register(descriptor, READ)
         self.wake()
 
+    def descriptors(self) -> set[int]:
+        """Return what is watched, and its own."""
+        return {*self._handlers, self._wake_read, self._wake_write}
+
     def want_write(self, descriptor: int, *, wanted: bool) -> None:
         """Also wait for room to write, or no longer."""
         if descriptor in self._handlers:

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, NoReturn
 
 from adaptive_exec.config import (
     CLOSE_SECONDS,
@@ -33,12 +34,14 @@ from adaptive_exec.levels.frames import (
     refuse,
     write_message,
 )
+from adaptive_exec.levels.functions import PROGRAM
 from adaptive_exec.levels.inner import unset_variables
 from adaptive_exec.levels.interpreter import find_interpreter
 from adaptive_exec.levels.originals import lift, make_pair, send_with
 from adaptive_exec.levels.pages import ask_for_huge_pages
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.slate import make_memory_file
+from adaptive_exec.levels.snapshots import ForkedProcess, fork_caller, read_own_bytes
 from adaptive_exec.levels.starter import (
     Seat,
     StarterEvents,
@@ -60,9 +63,11 @@ from adaptive_exec.levels.zygote_main import (
     MESSAGE_BYTES,
     QUIT,
     REFUSED,
+    main_of_snapshot,
 )
 from adaptive_exec.program.family import number_worker, read_family
 from adaptive_exec.program.hashes import set_hash_seed
+from adaptive_exec.program.spaces import Key
 from adaptive_exec.system.processes import is_stopped, kill_group, open_pidfd, started_ticks
 
 LOADING_SHARE = 0.02
@@ -96,10 +101,12 @@ class ZygoteStarter:
         functions: Packed functions to load before the first fork, by id.
         terms: What every worker is started with.
         is_bare: True to load nothing beforehand: each worker does so for itself.
+        origin: What is to be forked, this process; None for a fresh interpreter.
 
     Raises:
         CannotStartError: There is no interpreter to start.
         OSError: The process, a descriptor or memory was refused.
+        ThreadsLeftError: This process has other threads, after all.
     """
 
     def __init__(  # noqa: PLR0915  # a line for each part
@@ -110,12 +117,14 @@ class ZygoteStarter:
         terms: Terms,
         *,
         is_bare: bool = False,
+        origin: "Origin | None" = None,
     ) -> None:
-        executable = find_interpreter()
+        executable = find_interpreter() if origin is None else ""
         self.functions: set[int] = set()
         self.names = versions_of(terms)
         self.should_be_bare = bool(functions)
-        self._wanted = set(functions)
+        self.inherited_bytes = 0 if origin is None else read_own_bytes()
+        self._wanted = set(functions if origin is None else origin.functions)
         self._events = events
         self._waiter = waiter
         self._places: dict[int, _Place] = {}
@@ -125,7 +134,7 @@ class ZygoteStarter:
         self._quitting = False
         self._patient_until = 0.0
         self._fault = ""
-        self._boot = Boot()
+        self._boot = Boot(has_words=origin is None)
         self._used_seconds = 0.0
         self._became: int | None = None
         self._ending: _Ending | None = None
@@ -134,8 +143,15 @@ class ZygoteStarter:
             family = read_family()
             settings = _settings(functions, terms, self._key, family, is_bare=is_bare)
             bell = -1 if terms.relayed is None else terms.relayed.bell
-            passed = _Passed(theirs.fileno(), self._boot.words, family["tracker"], bell)
-            self._process = _launch(executable, passed, settings, terms.hash_seed)
+            self._process: subprocess.Popen[bytes] | ForkedProcess
+            if origin is None:
+                passed = _Passed(theirs.fileno(), self._boot.words, family["tracker"], bell)
+                packed = marshal.dumps(settings)
+                self._process = _launch(executable, passed, packed, terms.hash_seed)
+            else:
+                live = partial(_live_on, theirs, settings, self.names, origin)
+                threads = origin.may_have_threads
+                self._process = fork_caller(live, may_have_threads=threads)
             waiter.watch(self._control.fileno(), self._on_control)
         except BaseException:
             self._control.close()
@@ -372,6 +388,33 @@ class ZygoteStarter:
         self._boot.drop()
 
 
+class Origin(NamedTuple):
+    """What a snapshot zygote has from its birth, and how it is forked.
+
+    Attributes:
+        first: The initializer with its arguments, None for none.
+        functions: Functions of batches, by id.
+        kept: Descriptors that it keeps as they are.
+        may_have_threads: True where other threads were looked at and are put up with.
+    """
+
+    first: tuple[Any, tuple[Any, ...]] | None
+    functions: dict[int, Any]
+    kept: set[int]
+    may_have_threads: bool
+
+
+def _live_on(
+    control: _socket.socket, settings: dict[str, Any], versions: dict[Key, int], origin: Origin
+) -> NoReturn:
+    """Be the zygote, in the process that was forked."""
+    PROGRAM.begin_anew()
+    settings["versions"] = versions
+    settings["kept"] = origin.kept
+    settings["family"]["tools"] = None  # they are here
+    main_of_snapshot(control.detach(), settings, origin.first, origin.functions)
+
+
 class _Ending(NamedTuple):
     """Since when the end of the zygote's process is awaited, and by which descriptor it is seen."""
 
@@ -446,8 +489,8 @@ def _settings(
     family: dict[str, Any],
     *,
     is_bare: bool,
-) -> bytes:
-    return marshal.dumps({
+) -> dict[str, Any]:
+    return {
         "key": key,
         "path": search_path(),
         "argv": _words(),
@@ -469,7 +512,7 @@ def _settings(
         "left_work_seconds": terms.left_work_seconds,
         "family": family,
         "relayed": None if terms.relayed is None else tuple(terms.relayed),
-    })
+    }
 
 
 def search_path() -> list[str]:

@@ -15,11 +15,12 @@ import sys
 
 from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.frames import read_message, read_rights, write_message
-from adaptive_exec.levels.inner import limit_loaded
+from adaptive_exec.levels.inner import limit_here, limit_loaded
 from adaptive_exec.levels.originals import make_plain_poll, open_socket
 from adaptive_exec.levels.ring import name_spill
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.worker import Worker, describe_traceback, serve_to_the_end
+from adaptive_exec.program.anew import begin_anew
 from adaptive_exec.program.applied import Applied
 from adaptive_exec.program.c_pickle import loads
 from adaptive_exec.program.ending import Inheritance
@@ -113,6 +114,42 @@ def main(descriptor: int, settings: "dict[str, Any]") -> None:
     zygote.serve()
 
 
+def main_of_snapshot(
+    descriptor: int,
+    settings: "dict[str, Any]",
+    first: "tuple[Any, tuple[Any, ...]] | None",
+    functions: "dict[int, Any]",
+) -> "NoReturn":
+    """Serve, in a process that was just forked from the caller, until QUIT or the parent's end.
+
+    Args:
+        descriptor: As in `main`.
+        settings: As in `main`.
+        first: The initializer with its arguments, None for none.
+        functions: The functions that workers have from their birth.
+    """
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != settings["parent"]:
+        os._exit(1)
+    _set_group(0)
+    kept = [descriptor, settings["family"]["tracker"], *settings.pop("kept")]
+    if settings["relayed"] is not None:
+        kept.append(settings["relayed"][0])
+    begin_anew(kept)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    watch_parent = open_pidfd(settings["parent"])
+    be_expendable(ZYGOTE_SCORE)
+    settings["self"] = os.getpid()
+    zygote = Zygote(descriptor, watch_parent, settings)
+    zygote.take_over(first, functions)
+    relay.unmute()
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if watch_parent >= 0:
+        prctl(PR_SET_PDEATHSIG, 0)  # as in `main`
+    zygote.serve()
+    os._exit(0)
+
+
 class Zygote:
     """Forks workers on request and reports their ends."""
 
@@ -170,6 +207,27 @@ class Zygote:
             os._exit(
                 THREADED
             )  # the next zygote starts without the function, its workers load it themselves
+
+    def take_over(
+        self, first: "tuple[Any, tuple[Any, ...]] | None", functions: "dict[int, Any]"
+    ) -> None:
+        """Begin with all that the caller has, from whom this process was forked."""
+        settings = self._settings
+        self._first, self._functions = first, functions
+        self._enter_family()
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            util._run_after_forkers()  # noqa: SLF001  # as each process that it forks
+        self._program.begin_here(loads(settings.pop("program")))
+        HERE.begin_here(settings.pop("versions"))
+        limit_here(settings["inner_threads"])
+        for name in settings["capped"]:
+            os.environ[name] = str(settings["inner_threads"])
+        settings["inner_threads"] = 1  # there is nothing to be widened any more
+        self._generators = find_generators(spare=(first and first[1]))
+        gc.freeze()  # what the caller has is not ours to collect
+        gc.enable()
+        self._answer((LOADED, list(functions), [], ""))
 
     def _load_first(self) -> None:
         """Load the initializer, or let each worker do it."""

@@ -10,7 +10,7 @@ import sys
 from functools import partial
 
 from adaptive_exec.program.modules import apply_guests, apply_module
-from adaptive_exec.program.table import ROWS, homes_of_filters
+from adaptive_exec.program.table import ROWS, fresh_filters, homes_of_filters
 from adaptive_exec.program.variables import set_pending
 from adaptive_exec.program.waiting import Arrivals
 from adaptive_exec.system.pickles import loads
@@ -36,6 +36,13 @@ class Applied:
         self._fresh_filters: list[Any] | None = None
         self._is_loading = False
         self._due: Any = None
+
+    def begin_here(self, packed: "dict[str, bytes]") -> None:
+        """Know that all of it is in force: this process was forked from the caller as it is."""
+        self._told = dict(packed)
+        self._in_force = dict(packed)
+        if "warnings" in sys.modules:
+            self._fresh_filters = fresh_filters()
 
     def take_early(self, packed: "dict[str, bytes]") -> None:
         """Apply what modules are to be loaded under, and keep the rest for `take_late`."""

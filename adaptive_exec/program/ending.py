@@ -64,16 +64,21 @@ class Inheritance:
         if not self._is_parting:
             return
         self._is_parting = False
-        atexit._clear()  # noqa: SLF001  # what was registered elsewhere is not the worker's to run
-        weak = sys.modules.get("weakref")
-        if weak is not None:  # a folder that was made while loading is not one worker's to remove
-            for one in list(weak.finalize._registry):  # noqa: SLF001  # there is no public way
-                one.atexit = False
-            weak.finalize._registered_with_atexit = False  # noqa: SLF001  # as above
-        for name, function in (("multiprocessing.util", "_exit_function"), ("logging", "shutdown")):
-            module = sys.modules.get(name)
-            if module is not None:
-                atexit.register(getattr(module, function))
+        forget_endings()
+
+
+def forget_endings() -> None:
+    """Have what was registered for the end elsewhere not run in this process."""
+    atexit._clear()  # noqa: SLF001  # what was registered elsewhere is not the worker's to run
+    weak = sys.modules.get("weakref")
+    if weak is not None:  # a folder that was made while loading is not one worker's to remove
+        for one in list(weak.finalize._registry):  # noqa: SLF001  # there is no public way
+            one.atexit = False
+        weak.finalize._registered_with_atexit = False  # noqa: SLF001  # as above
+    for name, function in (("multiprocessing.util", "_exit_function"), ("logging", "shutdown")):
+        module = sys.modules.get(name)
+        if module is not None:
+            atexit.register(getattr(module, function))
 
 
 def finish(

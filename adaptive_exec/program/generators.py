@@ -91,9 +91,9 @@ def _kinds() -> "frozenset[type]":
     """Return all types of generators that are loaded."""
     found: set[type] = set()
     for base in _bases():
-        found |= _family(base)
+        found |= type_family(base)
     system = getattr(sys.modules.get("random"), "SystemRandom", None)
-    return frozenset(found - (_family(system) if system is not None else set()))
+    return frozenset(found - (type_family(system) if system is not None else set()))
 
 
 def _bases() -> "list[type]":
@@ -104,11 +104,12 @@ def _bases() -> "list[type]":
     return [base for base in bases if base is not None]
 
 
-def _family(kind: type) -> set[type]:
+def type_family(kind: type) -> set[type]:
+    """Return a class and all that are made of it."""
     family = {kind}
     children: list[type] = type.__subclasses__(kind)
     for child in children:
-        family |= _family(child)
+        family |= type_family(child)
     return family
 
 

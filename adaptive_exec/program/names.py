@@ -252,6 +252,12 @@ class Program:
         self._alive: WeakValueDictionary[int, Entry] = WeakValueDictionary()
         self._lock = threading.RLock()  # a finalizer may pack something at any line
 
+    def begin_anew(self) -> None:
+        """Know of nothing, in a process that was forked: what is in shared memory is not here."""
+        self._entries, self._leaving = {}, WeakValueDictionary()
+        self._alive = WeakValueDictionary()
+        self._lock = threading.RLock()  # another thread may have had it
+
     def pack(self, value: object, *, in_band: bool = False) -> Packed:
         """Pickle a function, or what it is part of, with all names that it needs.
 

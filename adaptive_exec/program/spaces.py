@@ -43,6 +43,24 @@ class Spaces:
         self._versions: dict[Key, int] = {}
         self._received: dict[Key, Any] = {}
         self._pending: dict[Key, Callable[[], Any]] = {}
+        self._born: dict[Key, Any] = {}
+
+    def begin_here(self, versions: "dict[Key, int]") -> None:
+        """Be a worker that was forked from the caller: all of its names are here (worker).
+
+        Args:
+            versions: Those that the caller has sent somebody, as they are now.
+        """
+        self.is_worker = True
+        PLACES.look()
+        self._born = {
+            (name, own): value
+            for name, module in list(sys.modules.items())
+            if PLACES.is_strange(name) and type(module) is ModuleType
+            for own, value in vars(module).items()
+        }
+        self._received = dict(self._born)
+        self._versions = dict(versions)
 
     def take(self, entries: "Iterable[tuple[Key, int, Callable[[], Any]]]") -> None:
         """Install names in versions that are new here.
@@ -56,12 +74,17 @@ class Spaces:
                 continue
             self._versions[key] = version
             self.failed.pop(key, None)
-            if known is None and key[0] and key[1] in space(key[0]):
+            if known is None and key[0] and self._is_set(key):
                 continue  # an initializer or a task has set it
             self._received.pop(key, None)
             self._pending[key] = load
         while self._pending:
             self._load(next(iter(self._pending)))
+
+    def _is_set(self, key: "Key") -> bool:
+        """Say whether a name has a value that is not what this process was forked with."""
+        own = space(key[0])
+        return key[1] in own and self._born.get(key, self) is not own[key[1]]
 
     def _load(self, key: "Key") -> None:
         load = self._pending.pop(key)
@@ -118,8 +141,11 @@ class Spaces:
             if not key[0]:
                 self._versions.pop(key, None)
             elif space(key[0]).get(key[1], self) is value:
-                del space(key[0])[key[1]]
                 self._versions.pop(key, None)
+                if self._born.get(key, self) is value:
+                    self._received[key] = value  # the caller's own; nothing is freed
+                else:
+                    del space(key[0])[key[1]]
 
 
 HERE = Spaces()

@@ -312,6 +312,18 @@ def homes_of_filters(value: "list[Any]") -> "set[str]":
     return {home for home in homes if home not in sys.modules}
 
 
+def fresh_filters() -> "list[Any]":
+    """Return how a fresh interpreter filters.
+
+    Source: the manual of `warnings`, "Default Warning Filter".
+    """
+    ignored = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
+    return [
+        ("default", None, DeprecationWarning, "__main__", 0),
+        *(("ignore", None, kind, None, 0) for kind in ignored),
+    ]
+
+
 def _pattern_of(text: "Any") -> "Any":
     if text is None or isinstance(text, str):
         return text

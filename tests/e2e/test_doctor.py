@@ -26,8 +26,12 @@ def test_every_number_has_its_source_and_every_way_to_start_was_tried(tmp_path: 
     assert all(found["snapshot"][f"{name}_source"] for name in ("limit", "available", "cores"))
     tried = {(one["level"], one["start"]): one["works"] for one in found["starts"]}
     assert set(tried) == {
-        ("process", "zygote"), ("process", "loky"), ("thread", ""), ("sequential", ""),
+        ("process", "by itself"), ("process", "snapshot"), ("process", "fresh"),
+        ("process", "loky"), ("thread", ""), ("sequential", ""),
     }  # fmt: skip
+    ways = {one["start"]: one["way"].partition(":")[0] for one in found["starts"]}
+    assert ways["by itself"] in ("snapshot", "zygote")
+    assert ways["snapshot"] == "snapshot"
     assert all(tried.values()), found["starts"]
     assert [plan["tasks"] for plan in found["plans"]] == [1, 3, 10, 1000]
 

@@ -15,7 +15,7 @@ from tests.levels.leaks import eventually
 
 SCRIPT: Final = Path(__file__).with_name("scripts") / "hungry.py"
 LIMIT_BYTES: Final = 192 * 1024 * 1024
-STARTS: Final = ["zygote", pytest.param("loky", marks=pytest.mark.slow)]
+STARTS: Final = ["fresh", "snapshot", pytest.param("loky", marks=pytest.mark.slow)]
 
 
 def run_in_a_group(folder, way, start, count, fates):
@@ -59,7 +59,7 @@ def test_a_task_that_outgrows_the_limit_one_that_exits_and_one_that_crashes_are_
 
 def test_two_such_tasks_are_told_apart_from_those_that_died_beside_them(tmp_path):
     fates = {3: "memory", 20: "memory"}
-    said, _ = run_in_a_group(tmp_path, "outcomes", "zygote", 30, fates)
+    said, _ = run_in_a_group(tmp_path, "outcomes", "fresh", 30, fates)
     assert set(said["errors"]) == {"3", "20"}
     assert {kind for kind, *_ in said["errors"].values()} == {"PoisonTaskError"}
     assert said["right"] == [number for number in range(30) if number not in fates]

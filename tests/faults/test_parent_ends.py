@@ -72,7 +72,7 @@ list(results)
 }
 
 
-def start(folder, state, way="zygote"):
+def start(folder, state, way="fresh"):
     """Start a parent whose workers come one of two ways."""
     command = [sys.executable, "-B", str(SCRIPTS / "beating_parent.py"), str(folder), way, state]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -89,7 +89,7 @@ def beats_of(folder):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
-@pytest.mark.parametrize("way", ["zygote", pytest.param("loky", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", ["fresh", "snapshot", pytest.param("loky", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("state", STATES)
 def test_a_killed_parent_leaves_nothing_running(state, way, number, tmp_path):
     with start(tmp_path, STATES[state], way) as parent:

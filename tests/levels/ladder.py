@@ -18,11 +18,16 @@ from tests.levels.leaks import eventually
 
 TRAITS: Final[dict[str, LevelSpec]] = {
     "process": spec_of("process"),
+    "snapshot": spec_of("process"),
     "loky": spec_of("process"),
     "thread": spec_of("thread"),
     "sequential": spec_of("sequential"),
 }
-SETTINGS: Final = {"loky": {"levels": ("process",), "start": "loky"}}
+SETTINGS: Final = {
+    "process": {"levels": ("process",), "start": "fresh"},
+    "snapshot": {"levels": ("process",), "start": "snapshot"},
+    "loky": {"levels": ("process",), "start": "loky"},
+}
 """Settings of the rows that are not just a level's name."""
 
 

@@ -164,7 +164,7 @@ def test_an_interpreter_that_refuses_is_quoted_and_no_time_is_lost(tmp_path: Pat
             sys.exit("no second interpreter here")
     """
     environment = in_every_interpreter(tmp_path, refuse)
-    found, words = run_parent(tmp_path, "", env=environment)
+    found, words = run_parent(tmp_path, "", settings="dict(start='fresh')", env=environment)
     assert found["levels"] == ["thread"]
     assert found["reasons"] == ["starter_unfit", "start_refused"]
     assert "no second interpreter here" in words
@@ -177,7 +177,7 @@ def test_a_frozen_program_is_never_started_again(mark: str, tmp_path: Path):
     executable.write_text(f"#!/bin/sh\necho started >> {starts}\n")
     executable.chmod(0o700)
     parent = f"sys.{mark}, sys.executable = True, {str(executable)!r}"
-    for settings in ("{}", "dict(start='loky')"):
+    for settings in ("dict(start='fresh')", "dict(start='loky')"):
         found, words = run_parent(tmp_path, parent, settings=settings)
         assert (found["levels"], found["reasons"]) == (["thread"], ["start_refused"]), words
         assert "is frozen into one executable" in words

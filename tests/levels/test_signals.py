@@ -81,11 +81,10 @@ def naps_end_with_the_test() -> Iterator[None]:
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_handler_that_raises_ends_a_map_and_is_no_tasks_result(level: str):
     with executor_at(level) as executor, alarm_raises(0.3):
-        outcomes = executor.outcomes(nap, [0.01, 0.01, 30.0, 30.0, 30.0])
         began = time.monotonic()
         seen = []
         with pytest.raises(StopAskedError):
-            seen.extend(outcomes)
+            seen.extend(executor.outcomes(nap, [0.01, 0.01, 30.0, 30.0, 30.0]))
         executor.kill_workers()
         assert time.monotonic() - began < END_SECONDS
 
