@@ -74,7 +74,9 @@ def make_one(_):
 
 
 def write_pid(path):
-    path.write_text(str(os.getpid()))
+    whole = path.with_suffix(".new")  # who waits for the file finds it whole
+    whole.write_text(str(os.getpid()))
+    whole.replace(path)
     time.sleep(1000)
 
 
