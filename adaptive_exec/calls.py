@@ -143,6 +143,8 @@ class MapCalls:
 
     def size(self, start: int | None) -> None:
         """Look at the arguments of tasks from `start` on, whatever comes; None: no more."""
+        if self._sizer is not None and self._sizer.is_asked:
+            return  # all are measured
         if start is None:
             self._sizer = None
             return

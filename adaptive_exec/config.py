@@ -272,7 +272,8 @@ class _Settings(NamedTuple):
     target_memory: Size | None = None
     warn_memory: Size | None = None
     critical_memory: Size | None = None
-    task_memory: Size | None = None
+    task_memory: Size | Callable[..., Size] | None = None
+    size: Callable[..., float] | None = None
     wall: str | None = "auto"
     count_swap: bool = False
     task_timeout: float | None = None
@@ -316,7 +317,10 @@ class Config(_Settings):
             smaller of 4 GiB and 20 %.
         critical_memory: Size of what is left below which workers are stopped; None means the
             smaller of 2 GiB and 8 %.
-        task_memory: Size that one task takes; None means it is measured.
+        task_memory: Size that one task takes, or a function of its arguments that returns it; None
+            means it is measured.
+        size: Function of a task's arguments that returns a number by which tasks that take much
+            differ from others; None means that it is looked for among these.
         wall: Where a process worker is refused more memory than its part of the room: `"auto"`
             where a kill of the kernel's would end the caller as well, and at `task_memory` where
             that is given; `"soft"` always; None never.
@@ -549,6 +553,10 @@ def _check_flag(name: str, value: object) -> None:
         raise TypeError(message)
 
 
+def _check_task_memory(name: str, value: object) -> object:
+    return value if callable(value) else _check_size(name, value)
+
+
 def _check_callable(name: str, value: object) -> object:
     if not callable(value):
         message = f"{name} must be callable, got {value!r}; leave it out for none"
@@ -614,7 +622,8 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "target_memory": _check_size,
     "warn_memory": _check_size,
     "critical_memory": _check_size,
-    "task_memory": _check_size,
+    "task_memory": _check_task_memory,
+    "size": _check_callable,
     "max_worker_memory": _check_size,
     "initializer": _check_callable,
     "on_event": _check_callable,

@@ -16,7 +16,13 @@ from types import TracebackType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from adaptive_exec.calls import MapCalls, number_function
-from adaptive_exec.config import CAPTURED_CHARACTERS_MAX, SMALL_BATCH_TASKS, Config, make_config
+from adaptive_exec.config import (
+    CAPTURED_CHARACTERS_MAX,
+    SMALL_BATCH_TASKS,
+    Config,
+    Size,
+    make_config,
+)
 from adaptive_exec.core.events import BatchOpened, JournalOpened
 from adaptive_exec.core.plan import BatchShape, make_plan
 from adaptive_exec.core.trace import RunReport
@@ -38,6 +44,7 @@ from adaptive_exec.levels.interrupts import hold_interrupts
 from adaptive_exec.levels.sequential import SequentialRunner
 from adaptive_exec.levels.thread import ThreadRunner
 from adaptive_exec.levels.unsendable import explain_function, explain_item
+from adaptive_exec.measures import Sizer
 from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.contexts import caller_context
 from adaptive_exec.program.seeds import Stream
@@ -119,6 +126,10 @@ class AdaptiveExecutor(Executor):
         self._preload: dict[int, PackedFunction] = {}
         self._journal = _open_journal(self._config)
         runners = _runners(self._config, self._preload)
+        self._told = self._config.task_memory
+        self._says_sizes = callable(self._told) or self._config.size is not None
+        if callable(self._told):  # who decides is told of each task
+            self._config = self._config._replace(task_memory=None)
         self._driver = Driver(self._config, take_snapshot, runners, _open_book, self._journal)
         if self._journal is not None:
             self._driver.post(_describe(self._journal))
@@ -152,6 +163,47 @@ class AdaptiveExecutor(Executor):
         _check_function(fn)
         self._driver.gate.check()
         return self._submit_calls(fn).submit(fn, args, kwargs)
+
+    def with_options(self, *, task_memory: Size | Callable[..., Size]) -> "WithOptions":
+        """Return a door to the same executor for calls that take so much memory each.
+
+        Args:
+            task_memory: Size that a call takes, or a function of its arguments that returns it.
+
+        Returns:
+            Something with a `submit`.
+
+        Raises:
+            TypeError: It is neither a size nor a function.
+            ValueError: The size is out of range.
+        """
+        checked = Config(task_memory=task_memory).task_memory
+        return WithOptions(self, self._sizer(0, checked))
+
+    def _submit_told(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], sizer: Sizer
+    ) -> "Future[Any]":
+        _check_function(fn)
+        self._driver.gate.check()
+        return self._submit_calls(fn).submit(fn, args, kwargs, sizer)
+
+    def _sizer(self, kind: int, told: Size | Callable[..., Size] | None) -> Sizer:
+        """Return what measures each task as the user says."""
+        limit = self._driver.snapshot_host().limit_bytes
+        return Sizer(kind, size=self._config.size, task_memory=told, limit_bytes=limit)
+
+    def _number(
+        self, fn: Callable[..., Any], packed: PackedFunction | None
+    ) -> tuple[int, Sizer | None]:
+        """Return a function's number, and what measures all of its tasks."""
+        kind = number_function(fn, packed)
+        return kind, self._sizer_of_all(kind) if self._says_sizes else None
+
+    def _sizer_of_all(self, kind: int) -> Sizer | None:
+        """Return what measures every task, None where the user says nothing of each."""
+        if not (kind and self._says_sizes):
+            return None
+        return self._sizer(kind, self._told if callable(self._told) else None)
 
     def map(
         self,
@@ -332,6 +384,7 @@ class AdaptiveExecutor(Executor):
                     self._open_records(_SUBMITS, FULL),
                     self._next_stream(),
                 )
+                self._submits.sizer = self._sizer_of_all(1)
         return self._submits
 
     def _take_snapshot(
@@ -437,7 +490,7 @@ class AdaptiveExecutor(Executor):
             caller=caller,
             stream=self._next_stream(),
         )
-        kind = number_function(fn, packed)
+        kind, sizer = self._number(fn, packed)
         calls = MapCalls(
             self._driver,
             work,
@@ -447,6 +500,7 @@ class AdaptiveExecutor(Executor):
             records=records,
             captured=self._make_captured(keeps=is_detailed),
             kind=kind,
+            sizer=sizer,
         )
         opened = BatchOpened(
             time.monotonic(),
@@ -458,6 +512,7 @@ class AdaptiveExecutor(Executor):
             recorded=records is not None,
             kind=kind,
             announced=is_announced,
+            sized=sizer is not None,
             refusal="" if refusal is None else str(refusal),
         )
         self._driver.admit(opened, calls)
@@ -468,6 +523,18 @@ class AdaptiveExecutor(Executor):
             calls.drop()
             raise
         return calls
+
+
+class WithOptions:
+    """A door to an executor for calls of which something is said beforehand."""
+
+    def __init__(self, executor: AdaptiveExecutor, sizer: Sizer) -> None:
+        self._executor = executor
+        self._sizer = sizer
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Schedule `fn(*args, **kwargs)`; as the executor's own."""
+        return self._executor._submit_told(fn, args, kwargs, self._sizer)  # noqa: SLF001  # its own door
 
 
 def _read_progress(driver: Driver) -> Progress:

@@ -13,6 +13,7 @@ from adaptive_exec.config import Size, parse_size
 from adaptive_exec.core.sizes import NUMBERS_MAX, Measure
 from adaptive_exec.levels.base import FULL, ONE
 from adaptive_exec.log import LOGGER
+from adaptive_exec.sources import GONE
 
 TYPE_CHECKING = False
 
@@ -44,19 +45,24 @@ class Sizer:
         self._size = size
         self._task_memory = task_memory
         self._limit_bytes = limit_bytes
-        self._is_told = False
+        self._has_failed = False
 
     @property
     def is_told(self) -> bool:
-        """Whether the user says what each task takes, or how large it is."""
+        """Whether the user says what each task takes."""
+        return self._task_memory is not None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the user says anything of each task."""
         return self._size is not None or self._task_memory is not None
 
     def measure_all(self, items: Sequence[Any], style: int) -> tuple[Measure | None, ...]:
         """Measure the items of a map, each called as its style says."""
         if style == ONE:
-            return tuple(self.measure((item,), {}) for item in items)
+            return tuple(None if item is GONE else self.measure((item,), {}) for item in items)
         assert style != FULL, "submitted calls are measured one by one"
-        return tuple(None if item is None else self.measure(item, {}) for item in items)
+        return tuple(None if item is GONE else self.measure(item, {}) for item in items)
 
     def measure(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, kind: int | None = None
@@ -84,8 +90,8 @@ class Sizer:
         return parse_size("task_memory", size, limit_bytes=self._limit_bytes)
 
     def _tell(self, error: Exception) -> None:
-        if not self._is_told:
-            self._is_told = True
+        if not self._has_failed:
+            self._has_failed = True
             LOGGER.warning(
                 "size: a function of the user's failed, got %s: %s; its task counts as unknown",
                 type(error).__name__,

@@ -5,7 +5,10 @@ Nothing here knows of threads: who may pull, and when, is `calls`'.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
+
+GONE: Final = object()
+"""Stands in for arguments that were let go of."""
 
 
 class Slices:
@@ -66,8 +69,8 @@ class Pulled:
         return [self._kept[index] for index in range(start, stop)]
 
     def peek(self, start: int, stop: int) -> Sequence[Any]:
-        """Return the same, from any thread; None in the place of those let go of meanwhile."""
-        return [self._kept.get(index) for index in range(start, stop)]
+        """Return the same, from any thread; GONE in the place of those let go of meanwhile."""
+        return [self._kept.get(index, GONE) for index in range(start, stop)]
 
     def release(self, start: int, stop: int) -> None:
         """Let go of finished tasks' arguments."""

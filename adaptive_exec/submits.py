@@ -61,7 +61,7 @@ class SubmitCalls:
     ) -> None:
         self.captured: Captured | None = None  # a Future has no place for what a task says
         self._records = records
-        self._sizer: Sizer | None = None
+        self.sizer: Sizer | None = None
         self._entries: dict[int, _Entry] = {}
         self._sends = sends
         self.work = work._replace(entered=lambda: self._next, callers=self._entries.get)
@@ -77,12 +77,19 @@ class SubmitCalls:
         self._registering = threading.RLock()  # a finalizer may submit something at any line
 
     def submit(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        sizer: Sizer | None = None,
     ) -> "Future[Any]":
-        """Enter a call; return its Future."""
+        """Enter a call, measured as the user says; return its Future."""
         future: Future[Any] = Future()
         settings = read_for_call(is_alone=not self._entries) if self._sends else None
-        self.enter(_Entry(future, (function, args, kwargs), settings))
+        entry = _Entry(future, (function, args, kwargs), settings)
+        if sizer is not None:
+            entry.measure = _measure_call(sizer, entry.call)
+        self.enter(entry)
         if not self._driver.is_threaded:
             self._driver.pump()
             self._work_off(future)
@@ -110,13 +117,15 @@ class SubmitCalls:
 
     def size(self, start: int | None) -> None:
         """Look at the arguments of calls from `start` on, whatever comes; None: no more."""
+        if self.sizer is not None and self.sizer.is_asked:
+            return  # all are measured
         if start is None:
-            self._sizer = None
+            self.sizer = None
             return
-        if self._sizer is None:
-            self._sizer = Sizer()
+        if self.sizer is None:
+            self.sizer = Sizer()
         entries = list(map(self._entries.get, range(start, self._next)))
-        self._driver.apart(lane.PACK, partial(self._measure, self._sizer, start, entries))
+        self._driver.apart(lane.PACK, partial(self._measure, self.sizer, start, entries))
 
     def _measure(self, sizer: Sizer, start: int, entries: "list[_Entry | None]") -> None:
         """Tell what the arguments of calls show of their size."""
@@ -269,8 +278,8 @@ class SubmitCalls:
         # Made before, since to make an object may run finalizers, which may submit something.
         arrived = TasksArrived(time.monotonic(), self.work.batch, 1)
         measure = entry.measure
-        if measure is None and self._sizer is not None:
-            measure = _measure_call(self._sizer, entry.call)
+        if measure is None and self.sizer is not None:
+            measure = _measure_call(self.sizer, entry.call)
         with hold_interrupts(), self._door:
             index = self._register(entry)
             if measure is not None:
@@ -341,7 +350,7 @@ class _Entry:
 def _measure_call(sizer: Sizer, call: _Call) -> Measure | None:
     function, args, kwargs = call
     kind = number_plain(function)
-    return sizer.measure(args, kwargs, kind=kind) if kind else None
+    return sizer.measure(args, kwargs, kind=kind) if kind or sizer.is_told else None
 
 
 def do_nothing() -> None:

@@ -75,6 +75,22 @@ def ours(**ways):
     return {name: (WORKERS, settings) for name, settings in named.items()}
 
 
+def two_sizes(order):
+    """Sixty small ones and twelve that take twenty times as much, in an order."""
+    tasks = [(10, 0.4)] * 60 + [(200, 0.4)] * 12
+    if order == "shuffled":
+        Random(1).shuffle(tasks)
+    return tasks[::-1] if order == "falling" else tasks
+
+
+def of_two_sizes(order):
+    counts = (8, 5, 4)
+    executors = {"adaptive": (8, {})}
+    executors |= {f"ProcessPoolExecutor of {count}": (count, {}) for count in counts}
+    asked = "all results, 0 kills, shuffled at most 1.3 x the best fixed number of workers"
+    return Scenario("wait", two_sizes(order), executors, asked, limit_mib=1000)
+
+
 TOLD = {"adaptive task_memory=150MB": {"task_memory": "150MB"}}
 UNHELD = {
     "target_memory": 0.97,
@@ -122,6 +138,9 @@ SCENARIOS = {
         naive("ProcessPoolExecutor", "loky", "pebble", "dask") | ours(),
         "all results, at most 2 kills",
     ),
+    "rising": of_two_sizes("rising"),
+    "falling": of_two_sizes("falling"),
+    "shuffled": of_two_sizes("shuffled"),
     "neighbour": Scenario(
         "hold",
         [(25, 5)] * 600,

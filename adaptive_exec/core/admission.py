@@ -97,6 +97,8 @@ def choose(state: State, batch: Batch, roster: Roster, *, may_pass: bool) -> Cho
     """
     waiting = batch.waiting()
     head = next(waiting)
+    if batch.is_sized and head not in batch.measures:
+        return None
     said = expect(state, batch.measures.get(head), head)
     if not state.out:
         batch.passed_from = None
@@ -109,6 +111,8 @@ def choose(state: State, batch: Batch, roster: Roster, *, may_pass: bool) -> Cho
     if not (may_pass and _may_be_passed(state, batch, said)):
         return None
     for index in waiting:
+        if batch.is_sized and index not in batch.measures:
+            break
         said = expect(state, batch.measures.get(index), index)
         if said.is_known and _may_go(state, said, room, is_by_bytes=is_by_bytes):
             return Choice(index, said.bytes)
@@ -190,6 +194,8 @@ def _waiting_measures(state: State) -> Iterator[tuple[int, Measure | None]]:
 def alike(state: State, batch: Batch, choice: Choice, count: int) -> int:
     """Say how many tasks from the chosen one on are of like size, so that they may go together."""
     for index in range(choice.task + 1, choice.task + count):
+        if batch.is_sized and index not in batch.measures:
+            return index - choice.task
         said = expect(state, batch.measures.get(index), index)
         if not said.is_known or said.bytes > ALIKE * choice.need_bytes + ALIKE_BYTES:
             return index - choice.task
@@ -200,6 +206,14 @@ def reserve(roster: Roster, flight: Flight, choice: Choice) -> None:
     """Reserve memory for a chunk that goes out."""
     flight.reserve_bytes = max(choice.need_bytes, roster.services[flight.worker].kept_bytes)
     flight.is_probe = choice.is_probe
+
+
+def reserve_late(state: State, flight: Flight) -> None:
+    """Reserve memory for a chunk that went out before its size was known."""
+    if flight.reserve_bytes or flight.measure is None:
+        return
+    said = expect(state, flight.measure, flight.stop - 1)
+    flight.reserve_bytes, flight.is_probe = said.bytes, not said.is_known
 
 
 def find_sizing(state: State, kind: int) -> Sizing:

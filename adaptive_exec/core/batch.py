@@ -47,6 +47,9 @@ class Batch:
         is_leaking: True once it was said that its function leaks.
         is_unwalled: True once its function was found to reserve memory that it does not use.
         is_sizing: True once measures of its tasks have come.
+        is_sized: True when the measure of each task comes, so that it is waited for.
+        unsized: The chunk after which measures were asked for: its first task, the one after the
+            last, what it took, its seconds; None once its own measure has come.
         is_asking: True while they are asked for.
         is_told: True where the user says of each task what it takes.
         measures: What is known of the size of tasks that are not finished.
@@ -79,6 +82,8 @@ class Batch:
         self.kept_each = 0.0
         self.grown_workers = 0
         self.is_leaking = self.is_unwalled = False
+        self.is_sized = opened.sized
+        self.unsized: tuple[int, int, int, float] | None = None
         self.is_sizing = self.is_asking = self.is_told = False
         self.measures: dict[int, Measure] = {}
         self.passed_from: int | None = None

@@ -126,7 +126,7 @@ _COUNTS: Final = frozenset({
     "suspects", "taken", "tasks", "throttles", "tries", "unmeasured", "unwalled",
     "wanted_slots", "worker",
     "last_worker_id", "chorus", "measures", "passed_from", "sizings",
-    "speaker", "votes",
+    "speaker", "unsized", "votes",
 })  # fmt: skip
 """Ids, and what is counted one by one."""
 _CHECKED: Final = frozenset({"config", "orders"})

@@ -63,7 +63,7 @@ def _send_next(state: State) -> bool:
         if roster is None or _is_glutted(state, batch):
             continue
         choice = None
-        if batch.measures and is_isolated(roster.level):
+        if (batch.measures or batch.is_sized) and is_isolated(roster.level):
             choice = choose(state, batch, roster, may_pass=not _holds_too_much(batch))
             if choice is None:
                 continue

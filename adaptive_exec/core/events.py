@@ -57,6 +57,7 @@ class BatchOpened(NamedTuple):
         kind: A number that batches of one function share, 0 where nothing is known of it.
         announced: True when the executor was told that so few tasks would come, which is asking
             for threads.
+        sized: True when each task's TasksSized comes, so that it is waited for.
         refusal: Why the function cannot be sent, `""` when it can.
     """
 
@@ -70,6 +71,7 @@ class BatchOpened(NamedTuple):
     recorded: bool = False
     kind: int = 0
     announced: bool = True
+    sized: bool = False
     refusal: str = ""
 
 

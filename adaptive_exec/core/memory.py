@@ -21,11 +21,12 @@ from adaptive_exec.core.admission import (
     count_fitting,
     find_sizing,
     goes_by_bytes,
+    reserve_late,
     room_bytes,
     taken_bytes,
 )
 from adaptive_exec.core.batch import Batch
-from adaptive_exec.core.bounds import BYTES, COUNT, FOREVER, SIZE, bound
+from adaptive_exec.core.bounds import BYTES, COUNT, FOREVER, SECONDS, SIZE, bound
 from adaptive_exec.core.events import HostSampled, TasksSized, Usage, WorkerLost
 from adaptive_exec.core.governor import (
     HYSTERESIS,
@@ -140,10 +141,12 @@ def note_done(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
     if usage.span_bytes is None:
         batch.unmeasured += not batch.peaks.measured
         return
-    _learn_size(state, flight, batch, usage.span_bytes)
+    if flight.measure is not None:
+        _learn_size(state, flight, batch, usage.span_bytes)
     batch.peaks = learn_peak(batch.peaks, usage.span_bytes, state.now - flight.since)
     learn_of_reserve(state, flight, usage.span_bytes)
-    _ask_for_sizes(state, flight, batch, usage)
+    if batch.is_asking or usage.span_bytes >= SIZED_BYTES:
+        _ask_for_sizes(state, flight, batch, usage)
     if usage.kept_bytes is not None and usage.tasks:
         grown = (usage.kept_bytes - flight.kept_bytes) / usage.tasks
         batch.kept_each = bound((batch.kept_each + max(0.0, grown)) / 2, BYTES)
@@ -192,16 +195,32 @@ def take_measures(state: State, event: TasksSized) -> None:
     batch = state.batches.get(event.batch)
     if batch is None or batch.dropped:
         return
+    state.has_measures = True
     batch.is_sizing, batch.is_told = True, batch.is_told or event.is_told
     for index, measure in enumerate(event.measures, event.start):
         if measure is not None:
             batch.measures[index] = _believe(measure)
+    _learn_late(state, batch)
     stop = event.start + len(event.measures)
     for flight in state.flights.values():
         if flight.batch == batch.id and flight.start < stop and event.start < flight.stop:
             flight.measure = batch.measure(flight.start, flight.stop)
             batch.forget_measures(flight.start, flight.next)
+            reserve_late(state, flight)
     refit(state)
+
+
+def _learn_late(state: State, batch: Batch) -> None:
+    """Learn the size of the chunk after which sizes were asked for."""
+    if batch.unsized is None:
+        return
+    start, stop, took, seconds = batch.unsized
+    measure = batch.measure(start, stop)
+    batch.unsized = None
+    batch.forget_measures(start, stop)
+    if measure is not None and measure.kind:
+        sizing = find_sizing(state, measure.kind)
+        sizing.learn(measure, took, seconds, index=stop - 1, flat_bytes=float(took))
 
 
 def _believe(measure: Measure) -> Measure:
@@ -212,7 +231,7 @@ def _believe(measure: Measure) -> Measure:
 
 def _ask_for_sizes(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
     """Have tasks' arguments looked at once a task was heavy, and no more when they are tiny."""
-    if state.config.task_memory is not None or not is_isolated(flight.level):
+    if state.config.task_memory is not None or batch.is_sized or not is_isolated(flight.level):
         return
     each_seconds = usage.wall_seconds / max(1, usage.tasks)
     if batch.is_asking:
@@ -225,13 +244,16 @@ def _ask_for_sizes(state: State, flight: Flight, batch: Batch, usage: Usage) -> 
         batch.is_asking = True
         out = (one.next for one in state.flights.values() if one.batch == batch.id)
         first = batch.first_pending if batch.pending else batch.arrived
-        state.orders.append(SizeTasks(batch.id, min(first, *out, batch.arrived)))
+        took, seconds = usage.span_bytes or 0, bound(state.now - flight.since, SECONDS)
+        batch.unsized = (flight.start, flight.stop, took, seconds)
+        first = min(flight.start, first, *out, batch.arrived)
+        state.orders.append(SizeTasks(batch.id, first))
 
 
 def _learn_size(state: State, flight: Flight, batch: Batch, need_bytes: int) -> None:
     """Learn what a chunk of a known size took, beside what would have been reserved without."""
     measure = flight.measure
-    if measure is None:
+    if measure is None or not measure.kind:
         return
     flat = float(batch.peaks.p95_bytes)
     if batch.peaks.measured:
@@ -272,7 +294,7 @@ def refit(state: State) -> None:
         state.chunk_bytes = 0
         return
     state.chunk_bytes = max(peaks.p95_bytes, told or 0, seen)
-    if goes_by_bytes(state):
+    if state.has_measures and goes_by_bytes(state):
         _fit_by_bytes(state, before)
         return
     window = fit(before, peaks, _room(state, 0), told_bytes=told, seen_bytes=seen)
@@ -442,11 +464,21 @@ def _change_pressure(state: State, old: str) -> None:
         state.room_until = 0.0
     if new == "critical" and state.now >= state.room_after:
         state.room_until = state.now + ROOM_SECONDS
+        _tell_of_wait(state)
     if old == "normal":
         state.window = halve(state.window, state.out)
         if state.now >= state.trim_after:
             state.trim_after = state.now + TRIM_SECONDS
             state.orders.append(TrimMemory())
+
+
+def _tell_of_wait(state: State) -> None:
+    """Say that nothing is sent for want of memory, and for how long at most."""
+    if not (state.batches and any(batch.pending for batch in state.batches.values())):
+        return
+    facts = {"available": state.host.available_bytes, "out": state.out}
+    reason = because(Code.ROOM_AWAITED, **facts, wait=ROOM_SECONDS)
+    state.explain("waiting", "info", "memory", reason)
 
 
 def _retire_idle(state: State) -> None:

@@ -66,6 +66,7 @@ class Code(StrEnum):
     MEMORY_FITS = "memory_fits"
     WINDOW_GROWS = "window_grows"
     WINDOW_HALVED = "window_halved"
+    ROOM_AWAITED = "room_awaited"
     MEMORY_BY_BYTES = "memory_by_bytes"
     SIZE_TELLS = "size_tells"
     SIZE_SILENT = "size_silent"

@@ -55,6 +55,9 @@ def _is_starved(state: State, roster: Roster) -> bool:
         return False
     if state.starved_at is None:
         state.starved_at = state.now
+        facts: dict[str, Fact] = {"available": state.host.available_bytes, "out": state.out}
+        reason = because(Code.ROOM_AWAITED, **facts, wait=ROOM_SECONDS)
+        state.explain("waiting", "info", roster.level, reason)
     if state.now - state.starved_at >= ROOM_SECONDS:
         state.starved_at = None
         error = f"{state.host.available_bytes} bytes of memory available"

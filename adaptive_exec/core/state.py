@@ -73,6 +73,7 @@ class State:
         is_recording_full: True while the journal's disk is far behind with what is finished.
         is_setting_full: The same for submitted calls and the code that unpacks their results.
         trim_after: When garbage may be collected again for want of memory.
+        has_measures: True once any measure has come.
         sizings: What was learned of the sizes of functions' tasks, by their numbers.
         starved_at: Since when not even one worker fits, None while it does.
         unwalled: Kinds of batches whose functions reserve memory that they do not use.
@@ -129,6 +130,7 @@ class State:
         self.room_until = self.room_after = 0.0
         self.is_recording_full = self.is_setting_full = False
         self.trim_after = 0.0
+        self.has_measures = False
         self.sizings: dict[int, Sizing] = {}
         self.starved_at: float | None = None
         self.unwalled: tuple[int, ...] = ()
