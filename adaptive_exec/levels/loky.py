@@ -9,6 +9,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES
@@ -114,7 +117,8 @@ class LokyStarter:
                     **set_hash_seed(self._terms.hash_seed),
                 },
             )
-            process.start()
+            with _with_what_is_asked_for():
+                process.start()
         except Exception as error:
             ours.close()
             # loky reports EMFILE as UnboundLocalError and others as TypeError: by origin, all mean
@@ -288,6 +292,25 @@ def pick_up(laid: "Connection | bytes") -> bytes:
         at += len(part)
     laid.close()
     return b"".join(parts)
+
+
+@contextmanager
+def _with_what_is_asked_for() -> Iterator[None]:
+    """Have `sys.argv` and streams that can be flushed, which a start of loky's asks for."""
+    held = {name: getattr(sys, name, None) for name in ("argv", "stdout", "stderr")}
+    lacking = [name for name in ("stdout", "stderr") if getattr(held[name], "closed", True)]
+    is_wordless = held["argv"] is None
+    for name in lacking:
+        setattr(sys, name, StringIO())
+    if is_wordless:
+        sys.argv = [""]
+    try:
+        yield
+    finally:
+        for name in lacking:
+            setattr(sys, name, held[name])
+        if is_wordless:
+            del sys.argv
 
 
 def serve(  # noqa: PLR0915  # a line for each thing to be set up

@@ -46,7 +46,7 @@ def begin_thread(target: Callable[..., Any], name: str, *args: Any) -> None:
         RuntimeError: No thread can be started.
         MemoryError: There is no memory for one.
     """
-    thread = threading.Thread(target=target, name=name, args=args, daemon=True)
+    thread = _make(target, name, args)
     if hasattr(thread, "_started"):
         thread._started = _NotAwaited()  # noqa: SLF001  # as below
     thread.start()
@@ -67,7 +67,7 @@ class _Booted(threading.Event):
 
 
 def _start(target: Callable[..., Any], name: str, args: tuple[Any, ...]) -> threading.Thread:
-    thread = threading.Thread(target=target, name=name, args=args, daemon=True)
+    thread = _make(target, name, args)
     booted = _Booted()
     if hasattr(thread, "_started"):
         thread._started = booted  # noqa: SLF001  # the only way to bound Thread.start; same in 3.11 to 3.14
@@ -76,3 +76,16 @@ def _start(target: Callable[..., Any], name: str, args: tuple[Any, ...]) -> thre
         message = "a thread was started but did not boot"
         raise MemoryError(message)
     return thread
+
+
+def _make(target: Callable[..., Any], name: str, args: tuple[Any, ...]) -> threading.Thread:
+    """Make a thread, also where the program has taken the hook away that `threading` asks for."""
+    hook: Any = threading.excepthook
+    if hook is not None:
+        return threading.Thread(target=target, name=name, args=args, daemon=True)
+    place: Any = threading
+    place.excepthook = threading.__excepthook__
+    try:
+        return threading.Thread(target=target, name=name, args=args, daemon=True)
+    finally:
+        place.excepthook = hook

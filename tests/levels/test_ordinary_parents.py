@@ -83,6 +83,8 @@ PARENTS = {
         socket.socket = Refused
     """,
     "no folder": "import tempfile; os.chdir(folder := tempfile.mkdtemp()); os.rmdir(folder)",
+    "no hook": "import threading; threading.excepthook = None",
+    "no words": "del sys.argv",
     "tracing": "sys.settrace(lambda *_: None); sys.setprofile(lambda *_: None)",
     "warnings": "import warnings; warnings.simplefilter('error')",
 }
@@ -101,6 +103,16 @@ def test_an_ordinary_parent_has_workers_that_live_on(parent: str, tmp_path: Path
     assert found["levels"] == ["process"], words
     assert not found["is_here"]
     assert found["reasons"] == []
+
+
+OF_LOKY = ["time-out", "path", "closed streams", "no streams", "no hook", "no words"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_LOKY)
+def test_an_ordinary_parent_has_workers_of_loky_where_it_asks_for_them(name: str, tmp_path: Path):
+    found, words = run_parent(tmp_path, PARENTS[name], settings="{'start': 'loky'}")
+    assert (found["levels"], found["is_here"], found["reasons"]) == (["process"], False, []), words
 
 
 @pytest.mark.parametrize("start", rows_of(["zygote", "loky"]))
