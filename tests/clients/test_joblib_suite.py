@@ -5,6 +5,7 @@
 Those that ask for loky by its class, its files or its words are left out.
 """
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("joblib.test.test_parallel", reason="needs joblib with its tests")
+if importlib.util.find_spec("joblib.test.test_parallel") is None:
+    pytest.skip("needs joblib with its tests", allow_module_level=True)
 
 LOOKS_INSIDE = {
     "test_nested_parallel_warnings": "counts loky's warnings",
