@@ -360,9 +360,10 @@ class Program:
         queue = deque(keys)
         while queue:
             key = queue.popleft()
-            if key in session.done or not self._is_there(key):
+            if key in session.pursued or not self._is_there(key):
                 continue
             entry = self._refresh(session, key)
+            session.pursued.add(key)
             queue.extend((*entry.objects, *entry.looked_up))
 
     def _refresh(self, session: "_Session", key: Key) -> Entry:
@@ -460,12 +461,14 @@ class _Session:
         done: Entries that are as their values are now.
         fresh: Those that are new.
         active: Names that are being looked at.
+        pursued: Names of which all that they need was looked at.
     """
 
     def __init__(self) -> None:
         self.done: dict[Key, Entry] = {}
         self.fresh: list[Entry] = []
         self.active: dict[Key, None] = {}
+        self.pursued: set[Key] = set()
         self.known = _Known()
 
     def end(self, entry: Entry) -> Entry:

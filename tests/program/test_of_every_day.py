@@ -39,7 +39,9 @@ def run_script(tmp_path, body, start):
     assert ran.stdout.splitlines()[-1:] == ["True"], (ran.stdout, ran.stderr)
 
 
-STARTS = pytest.mark.parametrize("start", [None, pytest.param("loky", marks=pytest.mark.slow)])
+STARTS = pytest.mark.parametrize(
+    "start", [None, "fresh", pytest.param("loky", marks=pytest.mark.slow)]
+)
 
 ODD = """
 import functools
@@ -272,3 +274,32 @@ def test_a_task_that_has_spoken_is_not_run_again_for_the_death_of_a_later_one(
     assert given == list(range(9))
     said = capsys.readouterr().out.splitlines()
     assert sorted(said) == [f"task {index}" for index in range(9)]
+
+
+IN_TABLES = """
+import math
+
+
+def root(value):
+    return math.sqrt(value)
+
+
+TABLE = {"root": root}
+LIST = [root]
+
+
+class Holder:
+    chosen = [root]
+
+
+def task(item):
+    return TABLE["root"](item) + LIST[0](item) + Holder.chosen[0](item)
+
+
+print(each(task, 3) == [task(item) for item in range(3)])
+"""
+
+
+@STARTS
+def test_functions_in_tables_find_what_they_look_up(start, tmp_path):
+    run_script(tmp_path, IN_TABLES, start)
