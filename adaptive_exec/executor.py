@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable, Iterable, Sized
 from concurrent.futures import Executor, Future
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -642,6 +641,8 @@ def _open_journal(config: Config) -> "JournalBook | None":
     if journal is None:
         return None
     assert not isinstance(journal, str), "the configuration has made a Journal of it"
+    from pathlib import Path  # 5 ms, which only a journal is worth
+
     from adaptive_exec.journal.book import Book as JournalBook  # brings SQLite
     from adaptive_exec.salvage import clear_up, take_up
 

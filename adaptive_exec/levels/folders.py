@@ -49,7 +49,7 @@ class TaskFolders:
         It says whose it is, so that it can be told when nobody owns it.
         """
         name = f"{TEMPORARY_PREFIX}{name_of(this_process())}_{os.urandom(_NAME_BYTES).hex()}"
-        return cls(os.path.join(_temporary(), name), is_lasting=False)
+        return cls(os.path.join(temporary_folder(), name), is_lasting=False)
 
     def clear(self, place: Place, indices: Iterable[int]) -> None:
         """Remove the folders of tasks that are done."""
@@ -79,7 +79,7 @@ class TaskFolders:
             return  # the folders of tasks that failed, or that another instance runs
 
 
-def _temporary() -> str:
+def temporary_folder() -> str:
     """Return the folder of temporary files, as `tempfile` would, which takes 3 ms to import."""
     for variable in ("TMPDIR", "TEMP", "TMP"):
         folder = os.environ.get(variable, "")

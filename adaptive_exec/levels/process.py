@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from tempfile import gettempdir
 from typing import Any, Final
 
 from adaptive_exec.config import (
@@ -59,6 +58,7 @@ from adaptive_exec.levels.arena import IDLE_SECONDS, Arena
 from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Work
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
+from adaptive_exec.levels.folders import temporary_folder
 from adaptive_exec.levels.frames import IN_SLATE, Frame, NoMessageError, Stamp, read_frames, refuse
 from adaptive_exec.levels.functions import PackedFunction, Shelf, pack_first
 from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
@@ -1024,7 +1024,7 @@ class ProcessRunner:
                 self._waiter.watch(self._bell, self._on_bell)
             except OSError:
                 self._bell = -1
-        return Relayed(self._bell, gettempdir())
+        return Relayed(self._bell, temporary_folder())
 
     def _close_bell(self) -> None:
         if self._bell >= 0:

@@ -35,8 +35,8 @@ UNFIT: Final = {
     "libpmix": "MPI", "jaxlib": "XLA", "libtensorflow": "TensorFlow", "libjvm.so": "Java",
 }  # fmt: skip
 """What mapped files' names contain, of runtimes that do not outlive a fork with one thread either.
-Source: docs/sources.md. Those that only do not outlive it with threads (OpenMP, TBB) are known by
-their threads."""
+Source: their own manuals, which allow no use after a fork; not tried here. Those that only do not
+outlive it with threads (OpenMP, TBB) are known by their threads."""
 ENDS_ITS_THREADS: Final = ("openblas",)
 """Libraries that end their threads before a fork. Source: OpenBLAS, driver/others/blas_server.c,
 `pthread_atfork`."""
