@@ -1,52 +1,25 @@
-"""How many of our functions and files one call passes in the caller's process."""
+"""A warm call does not pass ever more of our functions and files."""
 
+import json
+import subprocess
 import sys
-import threading
-import time
 
-from adaptive_exec import adaptive_executor
-from tests.architecture.house import PACKAGE, ROOT
+from tests.architecture.house import ROOT
 
-HOME = f"{ROOT / PACKAGE}/"
-TRIES = 12
-"""The least of so many counts: in some the host is looked at, too."""
-FUNCTIONS_MAX, FILES_MAX, CALLS_MAX = 385, 64, 740
-
-
-class Walk:
-    def __init__(self):
-        self.is_on = False
-        self.passed = []
-
-    def see(self, frame, event, _argument):
-        if self.is_on and event == "call" and frame.f_code.co_filename.startswith(HOME):
-            self.passed.append((frame.f_code.co_filename, frame.f_code.co_name))
-
-    def take(self, step):
-        self.passed.clear()
-        self.is_on = True
-        sys.setprofile(self.see)
-        try:
-            step()
-        finally:
-            sys.setprofile(None)
-        time.sleep(0.005)  # the rest, in the thread that drives
-        self.is_on = False
-        functions = set(self.passed)
-        return len(functions), len({file for file, _ in functions}), len(self.passed)
+FUNCTIONS_MAX, FILES_MAX, CALLS_MAX = 400, 66, 780
+SECONDS = 60.0
 
 
 def test_a_warm_map_of_one_task_passes_no_more_functions_than_it_did():
-    walk, before = Walk(), threading.getprofile()
-    threading.setprofile(walk.see)
-    try:
-        with adaptive_executor(max_workers=2, isolate=True, share_host=False) as executor:
-            for _ in range(20):
-                list(executor.map(abs, [1]))
-            walks = [walk.take(lambda: list(executor.map(abs, [1]))) for _ in range(TRIES)]
-    finally:
-        threading.setprofile(before)
-
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.architecture.walk"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
+    walks = json.loads(done.stdout)
     functions, files, calls = map(min, zip(*walks, strict=True))
     assert functions <= FUNCTIONS_MAX, walks
     assert files <= FILES_MAX, walks
