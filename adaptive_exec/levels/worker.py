@@ -517,8 +517,11 @@ class _Report:
         return self._last + self._hold_seconds
 
     def _begin_group(self) -> "list[Any] | None":
-        """Measure memory from here where that is due; return where plain results go."""
-        if not self._is_measuring and self._meter.begin():
+        """Measure memory from here where that is due; return where plain results go.
+
+        Behind the last task nothing would be measured, and said to be what it took.
+        """
+        if self._count < self._total and not self._is_measuring and self._meter.begin():
             self._is_measuring = self._was_measured = True
             self._now = perf_counter()
         return self._group.plain
