@@ -45,7 +45,7 @@ def test_an_endless_input_is_pulled_only_as_far_as_results_are_taken(level):
         results = executor.map(work.same, source)
         assert [next(results) for _ in range(100)] == list(range(100))
         results.close()
-    assert source.pulled <= HELD_TASKS + 100
+    assert source.pulled <= HELD_TASKS + PULL_TASKS_MAX  # held here, and out at workers
 
 
 @pytest.mark.slow

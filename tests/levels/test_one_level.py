@@ -49,7 +49,8 @@ def test_with_inline_they_may_end_in_the_caller_and_the_report_says_so():
         pids = set(executor.map(own_pid, range(20_000)))
         decisions = executor.report.decisions
     assert os.getpid() in pids
-    assert decisions[0].reason.fact("inline") == "allowed"
+    (planned,) = (one for one in decisions if one.event == "planned")
+    assert planned.reason.fact("inline") == "allowed"
     assert "tasks_tiny" in {one.reason.code for one in decisions if one.event == "moved"}
 
 
@@ -113,7 +114,8 @@ def test_an_initializer_does_not_run_here_where_processes_are_refused_either(mon
 
 def test_an_initializer_that_cannot_be_sent_is_named():
     words = r"initargs\[1\]\[0\] cannot be sent"
-    with adaptive_executor(initializer=print, initargs=(1, [LOCK])) as executor:
+    # forked from here, workers would have it
+    with adaptive_executor(initializer=print, initargs=(1, [LOCK]), start="fresh") as executor:
         results = executor.map(own_pid, range(5))
         with pytest.raises(LevelUnavailableError, match=words):
             list(results)

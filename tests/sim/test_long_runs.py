@@ -155,6 +155,7 @@ def vars_of(thing: object) -> object:
     return getattr(thing, "__dict__", None)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(170)
 def test_what_a_run_keeps_does_not_grow_with_its_batches_its_workers_and_their_deaths():
     feeder = Struck(Config(retries=1, max_tasks_per_worker=30), seed=1)

@@ -78,6 +78,7 @@ def test_large_tasks_that_run_for_long_are_expected_where_many_small_ones_end(la
     assert result.seconds <= 3.5 * bound(durations, sizes, host) + max(durations)
 
 
+@pytest.mark.slow
 def test_tasks_that_grow_tenfold_half_way_cost_few_deaths():
     sizes = [100 * MIB] * 500 + [1000 * MIB] * 500
     host = SimHost(cores=16, memory_bytes=8 * GIB, size_of=sizes.__getitem__)

@@ -121,6 +121,7 @@ def test_refused_starts_that_pass_within_the_patience_cost_no_level():
     assert result.report.degrades == 0
 
 
+@pytest.mark.slow
 def test_a_longer_refusal_is_bridged_by_threads_until_the_level_is_back():
     result = simulate(Config(), SimHost(cores=8, refused_until=20.0), [0.5] * 1000, check=True)
 
