@@ -53,9 +53,17 @@ class PoisonTaskError(AdaptiveExecError, BrokenExecutor):
         limit = "none" if limit_bytes is None else f"{limit_bytes} bytes"
         super().__init__(
             f"task {index} ended its worker ({cause}) in each of {attempts} executions, "
-            f"peak {peak}, limit {limit}; run it alone to see why, or give it more memory"
-            f"{_tell(stack)}"
+            f"peak {peak}, limit {limit}; {_advise(cause, stack)}{_tell(stack)}"
         )
+
+
+def _advise(cause: str, stack: str) -> str:
+    """Say what the user can do about what ended the workers of a task."""
+    if "memory" in cause:
+        return "give it more memory, or smaller parts of the work"
+    if cause == "timeout":
+        return "give it more time, or smaller parts of the work"
+    return "its stack shows where it was" if stack else "call it in a program of its own to see why"
 
 
 class WorkerLostError(AdaptiveExecError, BrokenExecutor):
