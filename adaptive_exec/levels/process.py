@@ -534,12 +534,12 @@ class ProcessRunner:
 
     def _let_names_go(self) -> float | None:
         """Have workers let go of large values that nobody needs; say when to look again."""
-        again = None
+        again, now = None, time.monotonic()
         for member in self._members.values():
             if member.names.has_leaving:
-                again = time.monotonic() + IDLE_SECONDS
+                again = now + IDLE_SECONDS
                 if member.order is None:
-                    member.names.rest()
+                    member.names.rest(now)
                 if member.names.tell_gone(member.channel):
                     self._flush(member)
         return again

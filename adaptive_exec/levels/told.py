@@ -5,7 +5,7 @@ Sends what it lacks, and word of what nobody needs any more. Does not decide wha
 
 from collections.abc import Mapping, Sequence
 
-from adaptive_exec.levels.arena import SharedPiece
+from adaptive_exec.levels.arena import IDLE_SECONDS, SharedPiece
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.functions import PROGRAM
 from adaptive_exec.levels.wire import NAMES, UNNAME, Packed
@@ -21,6 +21,7 @@ class ToldNames:
         self._leaving: dict[Key, int] = {}
         self._last: Mapping[Key, Entry] | None = None
         self._needs: Sequence[Mapping[Key, Entry]] = ()
+        self._held_until: float | None = None
 
     @property
     def has_leaving(self) -> bool:
@@ -33,7 +34,7 @@ class ToldNames:
 
     def tell(self, channel: Channel, needs: Sequence[Mapping[Key, Entry]]) -> None:
         """Put what it lacks of these into its channel; they are held until it has other tasks."""
-        self._needs = needs
+        self._needs, self._held_until = needs, None
         for names in needs:
             if names is not self._last:
                 self._last = names
@@ -58,10 +59,13 @@ class ToldNames:
             if entry.leaves:
                 self._leaving[entry.key] = entry.version
 
-    def rest(self) -> None:
-        """Hold no names for its tasks any more: it has none."""
-        self._needs = ()
-        self._last = None
+    def rest(self, now: float) -> None:
+        """Hold no names for its tasks any more, a moment after the last: the next may need them."""
+        if self._held_until is None:
+            self._held_until = now + IDLE_SECONDS
+        if now >= self._held_until:
+            self._needs = ()
+            self._last = None
 
     def tell_gone(self, channel: Channel) -> bool:
         """Put word of what nobody needs any more into its channel; return whether there is any."""
