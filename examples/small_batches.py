@@ -18,7 +18,7 @@ for count in (3, 12):
     samples = [f"sample {number}" for number in range(count)]
     with adaptive_executor(samples) as executor:
         scores = list(executor.map(score, samples))
-    plan = executor.report.decisions[0]
+    plan = next(one for one in executor.report.decisions if one.event == "planned")
     print(
         f"{count} samples: {plan.new}, since {plan.reason.code}; scores {scores[0]} to {scores[-1]}"
     )

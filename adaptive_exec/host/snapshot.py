@@ -60,6 +60,7 @@ class HostProbe:
         self._known: tuple[bytes | None, Groups] | None = None
         self._domains: tuple[Groups, Domains] | None = None
         self._wide_kill: tuple[Groups, str] | None = None
+        self._last: HostSnapshot | None = None
 
     def take(self, now: float | None = None) -> HostSnapshot:
         """Read everything once.
@@ -68,9 +69,19 @@ class HostProbe:
             now: Monotonic seconds to mark the snapshot with; None asks the clock.
 
         Returns:
-            The snapshot; what could not be read is assumed, and its source says so.
+            The snapshot; what could not be read is assumed, and its source says so. Where this
+            process has no memory to read with, the one before, with nothing left.
         """
         taken_at = time.monotonic() if now is None else now
+        try:
+            self._last = self._take(taken_at)
+        except MemoryError:
+            if self._last is None:
+                raise
+            self._last = self._last._replace(taken_at=taken_at, available_bytes=0)
+        return self._last
+
+    def _take(self, taken_at: float) -> HostSnapshot:
         own, groups = self._read_own(taken_at), self._find_groups()
         memory = read_memory(self._root, groups.memory, own=own, elsewhere=self._elsewhere)
         cores = read_cores(groups.cpu, own.cores)
