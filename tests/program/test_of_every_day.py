@@ -322,7 +322,8 @@ with adaptive_executor(isolate=True, max_workers=1, share_host=False) as executo
     found = [list(executor.map(look, range(5))) for _ in range(4)]
     ARRAY[3] = -1
     found.append(list(executor.map(look, range(5))))
-print(found == [[0, 1, 2, 3, 4]] * 4 + [[0, 1, 2, -1, 4]] and 2 <= len(laid) < 5)  # where the host is slow, some more
+expected = [[0, 1, 2, 3, 4]] * 4 + [[0, 1, 2, -1, 4]]
+print(found == expected and 2 <= len(laid) < 5)  # where the host is slow, some more
 """
 
 
