@@ -135,6 +135,13 @@ class Relay:
                 self._say_record(record)
 
         logging.Logger.callHandlers = call_handlers
+        set_up = logging.basicConfig
+
+        def basic_config(**settings: "Any") -> None:
+            if settings or self.say is None:  # else `logging.info` wants a handler, of no use here
+                set_up(**settings)
+
+        logging.basicConfig = basic_config
 
     def _call_here(self, logger: "Any", record: "Any") -> bool:
         """Have handlers of this worker's own take a record; True where an initializer's did."""

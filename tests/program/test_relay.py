@@ -133,6 +133,20 @@ def test_log_records_come_through_the_callers_handlers_and_filters(executor, kep
     assert "raise OddError(number" in logging.Formatter().format(last)
 
 
+def log_by_functions(number):
+    logging.warning("root %d", number)  # noqa: LOG015  # which gives the root a handler if it has none
+    LOG.warning("named %d", number)
+
+
+def test_what_is_logged_by_the_functions_of_logging_is_said_once(executor, caplog, capfd):
+    list(executor.map(log_by_functions, range(4)))
+
+    said = [f"{kind} {number}" for number in range(4) for kind in ("root", "named")]
+    heard = [one.getMessage() for one in caplog.records if one.name in {"root", LOG.name}]
+    assert heard == said
+    assert not [line for line in capfd.readouterr().err.splitlines() if line.startswith("WARNING:")]
+
+
 def warn(number):
     warnings.warn(f"careful {number % 2}", UserWarning, stacklevel=1)
 
