@@ -21,7 +21,7 @@ from tests.races.baton import search
 RUNS = int(os.environ.get("ADAPTIVE_EXEC_RACE_RUNS", "0"))
 """Schedules of each case; 0 for so many that the ring stays quick."""
 QUICK_RUNS = 6
-SLOW_RUNS = 100
+SLOW_RUNS = 60
 GIB = 1024**3
 REFUSED = "cannot schedule new futures after"
 LEVELS = ["sequential", "thread"]

@@ -47,7 +47,7 @@ from tests.races.test_orders import (
     take,
 )
 
-QUICK_RUNS, SLOW_RUNS = 4, 3
+QUICK_RUNS, SLOW_RUNS = 4, 2
 MODULES = (gate, submits, calls, loop, perform, delivery, inline, executor, process, waiter)
 
 
