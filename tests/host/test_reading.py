@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adaptive_exec.host import reading
 from adaptive_exec.host.memory import _average
 from adaptive_exec.host.own_limits import OwnLimits
 from adaptive_exec.host.reading import number_after, read_file, whole
@@ -101,3 +102,16 @@ def test_no_content_of_any_file_makes_a_snapshot_fail(spoilt_tree, case):
     assert snapshot.usable_cores >= 1
     assert 0 <= snapshot.available_bytes <= snapshot.limit_bytes
     assert snapshot.limit_bytes > 0
+
+
+def test_without_memory_to_read_with_the_reading_before_counts_and_nothing_is_left(monkeypatch):
+    probe = HostProbe()
+    before = probe.take(1.0)
+
+    def refuse(_):
+        raise MemoryError
+
+    monkeypatch.setattr(reading, "_read_all", refuse)
+    assert probe.take(2.0) == before._replace(taken_at=2.0, available_bytes=0)
+    with pytest.raises(MemoryError):
+        HostProbe().take()
