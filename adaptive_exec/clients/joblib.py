@@ -30,7 +30,8 @@ from adaptive_exec.config import make_config
 from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.levels.current import is_in_task
-from adaptive_exec.levels.inner import limit_loaded
+from adaptive_exec.levels.inner import INNER_THREADS, insist_on_threads
+from adaptive_exec.log import LOGGER
 
 NAME: Final = "adaptive"
 THREADS: Final = ("thread", "sequential")
@@ -39,10 +40,8 @@ IDLE_SECONDS: Final = 300.0
 IDLE_EXECUTORS_MAX: Final = 2
 """Executors that are kept at most: a program that goes to and fro has one of processes and one of
 threads."""
-DEFAULT_MAX_NBYTES: Final = "1M"
-"""An array from this size on travels once per call. Source: joblib's default."""
-UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-"""Bytes. Source: joblib's `max_nbytes`."""
+MAX_NBYTES: Final = 1 << 20
+"""Bytes from which on an array travels once per call. Source: joblib's default."""
 READABLE: Final = frozenset({"r"})
 """Modes in which a task cannot write into an array that others read."""
 JOBLIBS_OWN: Final = frozenset({
@@ -84,7 +83,7 @@ class AdaptiveBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
         )
         self.parallel: Any = None
         self._lease: _Lease | None = None
-        self._jobs = 1
+        self._jobs = self._share = 1
         self._mapping: Mapping[str, Any] = {}
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
@@ -127,8 +126,8 @@ class AdaptiveBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
             **{name: value for name, value in options.items() if name not in JOBLIBS_OWN},
             **self.backend_kwargs,
         }
-        share = max(_usable_cores() // self._jobs, 1)
-        settings.setdefault("inner_threads", self.inner_max_num_threads or share)
+        self._share = max(_usable_cores() // self._jobs, 1)
+        settings.setdefault("inner_threads", self.inner_max_num_threads or self._share)
         if require == "sharedmem" or (prefer == "threads" and not settings.get("isolate")):
             settings["levels"] = THREADS
         self._mapping = options
@@ -181,18 +180,16 @@ class AdaptiveBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
     def _take(self, settings: dict[str, Any]) -> "_Lease":
         lease = _take(settings, self.inner_max_num_threads)
         lease.map_arrays(
-            _read_bytes(self._mapping.get("max_nbytes", DEFAULT_MAX_NBYTES)),
-            self._mapping.get("mmap_mode", "r"),
+            self._mapping.get("max_nbytes", MAX_NBYTES), self._mapping.get("mmap_mode", "r")
         )
         return lease
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
         """Say what a `Parallel` in a task runs on: threads within the cores of the task."""
         level = (self.nesting_level or 0) + 1
-        cores = max(_usable_cores() // self._jobs, 1)
-        if level > 1 or cores == 1:
+        if level > 1 or self._share == 1:
             return SequentialBackend(nesting_level=level), None
-        return ThreadingBackend(nesting_level=level), cores
+        return ThreadingBackend(nesting_level=level), self._share
 
 
 class _Lease:
@@ -200,6 +197,7 @@ class _Lease:
 
     def __init__(self, settings: dict[str, Any], threads: int | None) -> None:
         self.settings = settings
+        self._is_here = settings.get("levels") == THREADS
         self.threads = threads
         self.executor: AdaptiveExecutor = adaptive_executor(**settings)
         self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -209,7 +207,7 @@ class _Lease:
 
     def map_arrays(self, bytes_min: int | None, mode: str | None) -> None:
         """Have arrays from a size on travel once; None for none."""
-        if bytes_min is None or mode is None or self.settings.get("levels") == THREADS:
+        if bytes_min is None or mode is None or self._is_here:
             self._shares = None
         else:
             self._shares = _Shares(self.executor, bytes_min, is_writable=mode not in READABLE)
@@ -217,8 +215,8 @@ class _Lease:
     def submit(self, items: Sequence[Call], nested: tuple[Any, int | None]) -> "Future[Any]":
         if self._shares is not None:
             items = self._shares.replace(items)
-        is_inner = self.settings.get("levels") == THREADS  # the caller's libraries are its own
-        return self.executor.submit(_run_calls, items, *nested, None if is_inner else self.threads)
+        threads = None if self._is_here else self.threads  # the caller's libraries are its own
+        return self.executor.submit(_run_calls, items, *nested, threads)
 
     def call_back(self, future: "Future[Any]", callback: Callable[[Any], object]) -> None:
         if self._thread is None:
@@ -313,38 +311,26 @@ def _count_bytes(value: Any) -> int:
         count = used if isinstance(used, int) else used.sum()
     else:
         count = 0
-    return int(count) if isinstance(count, int) or hasattr(count, "__index__") else 0
-
-
-def _read_bytes(size: Any) -> int | None:
-    """Read joblib's `max_nbytes`: a number, a text such as "100K", or None."""
-    if not isinstance(size, str):
-        return None if size is None else int(size)
-    return int(float(size[:-1]) * UNITS[size[-1]])
+    return int(count) if hasattr(count, "__index__") else 0
 
 
 def _run_calls(
     items: Sequence[Call], nested: Any, n_jobs: int | None, threads: int | None
 ) -> list[Any]:
     """Do the calls of one batch, where `Parallel` within them gets what is meant for them."""
-    if threads is not None:
-        _insist_on_threads(str(threads))
+    if threads is not None and {os.environ.get(name) for name in INNER_THREADS} != {str(threads)}:
+        insist_on_threads(threads, INNER_THREADS)  # whatever the environment says
     with joblib.parallel_config(backend=nested, n_jobs=n_jobs):
         return [function(*args, **kwargs) for function, args, kwargs in items]
-
-
-def _insist_on_threads(count: str) -> None:
-    """Set what joblib was told explicitly, whatever the environment says."""
-    names = ParallelBackendBase.MAX_NUM_THREADS_VARS
-    if any(os.environ.get(name) != count for name in names):
-        os.environ.update(dict.fromkeys(names, count))
-        limit_loaded(int(count))
 
 
 def _serve(calls: "queue.SimpleQueue[Any]") -> None:
     while (call := calls.get()) is not None:
         callback, future = call
-        callback(future)
+        try:
+            callback(future)
+        except Exception:  # noqa: BLE001  # as pools of futures do; the others are still to be called
+            LOGGER.exception("a callback of joblib failed")
         del call, callback, future  # a result may be large
 
 

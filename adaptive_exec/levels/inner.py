@@ -10,6 +10,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 INNER_THREADS = (
@@ -47,6 +48,19 @@ def limit_loaded(count: int) -> "Any":
         return threadpoolctl.threadpool_limits(count)
     except Exception:  # noqa: BLE001  # not installed, or a library it does not know: it stays as it is
         return None
+
+
+def insist_on_threads(count: int, names: "Iterable[str]") -> None:
+    """Hold numeric libraries to so many threads, those that are loaded and those that come.
+
+    Args:
+        count: Threads for each library.
+        names: Variables that say otherwise, and not by the user's word.
+    """
+    for name in names:
+        os.environ.pop(name, None)
+    limit_loaded(count)
+    os.environ.update(dict.fromkeys(names, str(count)))
 
 
 _SETTERS = {

@@ -15,7 +15,7 @@ import sys
 
 from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.frames import read_message, read_rights, write_message
-from adaptive_exec.levels.inner import limit_here, limit_loaded
+from adaptive_exec.levels.inner import insist_on_threads, limit_here
 from adaptive_exec.levels.originals import make_plain_poll, open_socket
 from adaptive_exec.levels.ring import name_spill
 from adaptive_exec.levels.slate import Slate
@@ -364,7 +364,8 @@ class Zygote:
         adopt(self._settings["family"], self._identity)
         be_expendable()
         reseed(self._generators)
-        widen_inner_threads(self._settings["inner_threads"], self._settings["capped"])
+        if self._settings["inner_threads"] != 1:  # the zygote has none but its own
+            insist_on_threads(self._settings["inner_threads"], self._settings["capped"])
         link = open_socket(descriptors[0])
         slate, slate_file = None, -1
         if len(descriptors) > 1:
@@ -585,19 +586,3 @@ def be_expendable(score: bytes = ORPHAN_SCORE) -> None:
         pass  # not allowed here; the kernel then goes by size alone
     finally:
         os.close(descriptor)
-
-
-def widen_inner_threads(count: int, capped: "list[str]") -> None:
-    """Let numeric libraries use more threads than the zygote, which must have none but its own.
-
-    Args:
-        count: Threads for each library.
-        capped: Variables that we have set, not the user.
-    """
-    if count == 1:
-        return
-    for name in capped:
-        os.environ.pop(name, None)
-    limit_loaded(count)
-    for name in capped:
-        os.environ[name] = str(count)

@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+import threadpoolctl
 from joblib import Parallel, delayed
 
 from adaptive_exec import PoisonTaskError, take_snapshot
@@ -201,6 +203,27 @@ def test_each_worker_has_its_share_of_threads_and_what_is_told_wins(monkeypatch)
     assert set(Parallel(n_jobs=2)(ask("OMP_NUM_THREADS") for _ in range(4))) == {"4"}
     with joblib.parallel_config("adaptive", inner_max_num_threads=3, share_host=False):
         assert set(Parallel(n_jobs=2)(ask("OMP_NUM_THREADS") for _ in range(4))) == {"3"}
+
+
+def blas_threads(_):
+    return max(one["num_threads"] for one in threadpoolctl.threadpool_info())
+
+
+def test_what_is_told_holds_for_libraries_that_are_loaded(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    with joblib.parallel_config("adaptive", inner_max_num_threads=1, share_host=False):
+        assert set(Parallel(n_jobs=2)(delayed(blas_threads)(k) for k in range(4))) == {1}
+
+
+def test_a_callback_that_fails_leaves_the_others_their_thread(caplog):
+    called = threading.Event()
+    calls = queue.SimpleQueue()
+    for call in (lambda _: 1 / 0, lambda _: called.set()):
+        calls.put((call, None))
+    calls.put(None)
+    client._serve(calls)
+    assert called.is_set()
+    assert "callback" in caplog.text
 
 
 @pytest.mark.slow
