@@ -89,6 +89,7 @@ def read_memory(
     root: str,
     groups: Sequence[ControlGroup],
     *,
+    meminfo: bytes | None,
     own: OwnLimits,
     elsewhere: Callable[[], FoundLimit],
 ) -> HostMemory:
@@ -97,13 +98,14 @@ def read_memory(
     Args:
         root: Folder that stands for `/`.
         groups: The groups that limit memory, own one first.
+        meminfo: What `/proc/meminfo` says.
         own: The process's own limits.
         elsewhere: Asked only if the files did not tell both.
 
     Returns:
         The smallest limit and the smallest room; assumed ones where nothing told.
     """
-    found = [_read_host(root), *(_read_group(group) for group in groups), _read_own(root, own)]
+    found = [_read_host(meminfo), *(_read_group(group) for group in groups), _read_own(root, own)]
     if not (any(one.limits for one in found) and any(one.rooms for one in found)):
         found.append(elsewhere())
     limits = [limit for one in found for limit in one.limits]
@@ -124,10 +126,10 @@ def _value(limit: Limit) -> float:
     return limit.value
 
 
-def _read_host(root: str) -> FoundLimit:
-    text = read_file(join(root, "/proc/meminfo"))
+def _read_host(meminfo: bytes | None) -> FoundLimit:
     return FoundLimit(
-        _meminfo(text, "MemTotal"), _meminfo(text, "MemAvailable") or _meminfo(text, "MemFree")
+        _meminfo(meminfo, "MemTotal"),
+        _meminfo(meminfo, "MemAvailable") or _meminfo(meminfo, "MemFree"),
     )
 
 

@@ -83,7 +83,10 @@ class HostProbe:
 
     def _take(self, taken_at: float) -> HostSnapshot:
         own, groups = self._read_own(taken_at), self._find_groups()
-        memory = read_memory(self._root, groups.memory, own=own, elsewhere=self._elsewhere)
+        meminfo = read_file(join(self._root, "/proc/meminfo"))
+        memory = read_memory(
+            self._root, groups.memory, meminfo=meminfo, own=own, elsewhere=self._elsewhere
+        )
         cores = read_cores(groups.cpu, own.cores)
         processes = read_processes(groups.pids, own)
         domains = self._name_domains(groups)
@@ -104,7 +107,7 @@ class HostProbe:
             memory_domain=_domain_of(memory.available.source, domains.memory) or _OWN,
             memory_domains=tuple(domains.memory.values()),
             wide_kill=self._read_wide_kill(groups),
-            swap_bytes=read_swap(self._root, groups.memory),
+            swap_bytes=read_swap(meminfo, groups.memory),
             throttles=read_throttles(groups.memory),
         )
 

@@ -11,20 +11,20 @@ from typing import Final
 
 from adaptive_exec.config import KIB
 from adaptive_exec.host.cgroup import ControlGroup
-from adaptive_exec.host.reading import join, number_after, read_file, read_number
+from adaptive_exec.host.reading import number_after, read_file, read_number
 
 _SECOND: Final = 2
 """The version of control groups whose files say it by themselves."""
 
 
-def read_swap(root: str, groups: Sequence[ControlGroup]) -> int:
+def read_swap(meminfo: bytes | None, groups: Sequence[ControlGroup]) -> int:
     """Return how many bytes can still be swapped out; 0 where there is no swap.
 
     Args:
-        root: Folder that stands for `/`.
+        meminfo: What `/proc/meminfo` says.
         groups: The groups that limit memory, own one first.
     """
-    free = number_after(read_file(join(root, "/proc/meminfo")), b"SwapFree:")
+    free = number_after(meminfo, b"SwapFree:")
     if not free:
         return 0
     return min([free * KIB, *(room for group in groups if (room := _room(group)) is not None)])

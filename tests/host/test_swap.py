@@ -16,10 +16,8 @@ def make_group(folder, version=2, **files):
     return ControlGroup(version, "/", str(folder))
 
 
-def swap_of(root, free, *groups):
-    (root / "proc").mkdir(parents=True)
-    (root / "proc" / "meminfo").write_text(f"MemTotal: 9 kB\nSwapFree: {free} kB\n")
-    return read_swap(str(root), groups)
+def swap_of(free, *groups):
+    return read_swap(f"MemTotal: 9 kB\nSwapFree: {free} kB\n".encode(), groups)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +34,7 @@ def swap_of(root, free, *groups):
 def test_what_can_be_swapped_is_the_least_of_host_and_group(tmp_path, free, files, expected):
     group = make_group(tmp_path / "group", **files)
 
-    assert swap_of(tmp_path / "root", free, group) == expected
+    assert swap_of(free, group) == expected
 
 
 def test_a_group_of_version_1_counts_memory_and_swap_together(tmp_path):
@@ -46,7 +44,7 @@ def test_a_group_of_version_1_counts_memory_and_swap_together(tmp_path):
     (folder / "memory.memsw.limit_in_bytes").write_text("1800")
     (folder / "memory.stat").write_text("total_swap 300\n")
 
-    assert swap_of(tmp_path / "root", 1000, group) == 500
+    assert swap_of(1000, group) == 500
 
 
 def test_held_up_are_only_groups_with_a_high_mark(tmp_path):
