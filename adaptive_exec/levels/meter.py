@@ -130,9 +130,7 @@ class MemoryMeter:
         return min(most, self._field(b"RssShmem:")) if most else 0
 
     def _field(self, name: bytes) -> int:
-        text = os.pread(self._status, 4096, 0)
-        at = text.index(name) + len(name)
-        return int(text[at : text.index(b"kB", at)]) * 1024
+        return read_field(self._status, name)
 
     def _size_elsewhere(self) -> int:
         """Return the highest size of the process's life, 0 where not even that is known."""
@@ -143,6 +141,18 @@ class MemoryMeter:
             return 0
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024  # macOS counts bytes, all else KiB
+
+
+def read_field(status: int, name: bytes) -> int:
+    """Return how many bytes a line of an open `/proc/self/status` tells.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: There is no such line.
+    """
+    text = os.pread(status, 4096, 0)
+    at = text.index(name) + len(name)
+    return int(text[at : text.index(b"kB", at)]) * 1024
 
 
 def trim() -> bool:

@@ -37,8 +37,8 @@ UNFIT: Final = {
 """What mapped files' names contain, of runtimes that do not outlive a fork with one thread either.
 Source: their own manuals, which allow no use after a fork; not tried here. Those that only do not
 outlive it with threads (OpenMP, TBB) are known by their threads."""
-ENDS_ITS_THREADS: Final = ("openblas",)
-"""Libraries that end their threads before a fork. Source: OpenBLAS, driver/others/blas_server.c,
+ENDS_ITS_THREADS: Final = "openblas"
+"""The library that ends its threads before a fork. Source: OpenBLAS, driver/others/blas_server.c,
 `pthread_atfork`."""
 GREEN: Final = {"gevent.monkey": "saved", "eventlet.patcher": "already_patched"}
 """Modules of green threads, and where each notes what it has patched."""
@@ -106,19 +106,14 @@ def _thread_obstacle() -> Obstacle | None:
         told = ", ".join(sorted(str(names.get(key, "a thread of C's")) for key in frames))
         is_parked = all(map(_is_waiting, frames.values()))
         return Obstacle(f"other threads run: {told[:200]}", is_parked=is_parked)
-    native = _wait_for_ended(other_threads())
-    if native and not _is_mapped(*ENDS_ITS_THREADS):
-        return Obstacle(f"other threads run: {', '.join(native)[:200]}")
-    return None
-
-
-def _wait_for_ended(native: list[str]) -> list[str]:
-    """Give threads that Python knows no more a moment to be gone."""
+    native = other_threads()
+    if not native or _is_mapped(ENDS_ITS_THREADS):
+        return None
     end = time.monotonic() + THREADS_GONE_SECONDS
-    while native and time.monotonic() < end and not _is_mapped(*ENDS_ITS_THREADS):
+    while native and time.monotonic() < end:  # those that Python knows no more may be gone soon
         time.sleep(THREADS_GONE_SECONDS / 10)
         native = other_threads()
-    return native
+    return Obstacle(f"other threads run: {', '.join(native)[:200]}") if native else None
 
 
 def _is_waiting(frame: FrameType) -> bool:
@@ -145,9 +140,8 @@ def _runtime_obstacle() -> Obstacle | None:
     return None
 
 
-def _is_mapped(*marks: str) -> bool:
-    maps = _read_maps()
-    return any(mark.encode() in maps for mark in marks)
+def _is_mapped(mark: str) -> bool:
+    return mark.encode() in _read_maps()
 
 
 def _read_maps() -> bytes:

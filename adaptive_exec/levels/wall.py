@@ -11,6 +11,8 @@ Source: man 2 setrlimit; RLIMIT_DATA counts private writable memory since Linux 
 import os
 import sys
 
+from adaptive_exec.levels.meter import read_field
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -155,9 +157,7 @@ class Wall:
             return
 
     def _data_bytes(self) -> int:
-        text = os.pread(self._status, 4096, 0)
-        at = text.index(b"VmData:") + 7
-        return int(text[at : text.index(b"kB", at)]) * 1024
+        return read_field(self._status, b"VmData:")
 
 
 def _is_refusal(error: BaseException) -> bool:
