@@ -40,9 +40,3 @@ is_isolated: Final = frozenset(spec.name for spec in SPECS if spec.isolates).__c
 """Says whether a task at a level can die without taking the caller with it."""
 is_inline: Final = frozenset(spec.name for spec in SPECS if spec.runs_inline).__contains__
 """Says whether chunks of a level run in their callers' own threads."""
-_BY_NAME: Final = {spec.name: spec for spec in SPECS}
-
-
-def spec_of(level: str) -> LevelSpec:
-    """Return what a level can do."""
-    return _BY_NAME[level]

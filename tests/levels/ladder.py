@@ -13,15 +13,16 @@ from typing import Final
 import pytest
 
 from adaptive_exec import adaptive_executor
-from adaptive_exec.specs import LevelSpec, spec_of
+from adaptive_exec.specs import SPECS, LevelSpec
 from tests.levels.leaks import eventually
 
+_SPECS = {spec.name: spec for spec in SPECS}
 TRAITS: Final[dict[str, LevelSpec]] = {
-    "process": spec_of("process"),
-    "snapshot": spec_of("process"),
-    "loky": spec_of("process"),
-    "thread": spec_of("thread"),
-    "sequential": spec_of("sequential"),
+    "process": _SPECS["process"],
+    "snapshot": _SPECS["process"],
+    "loky": _SPECS["process"],
+    "thread": _SPECS["thread"],
+    "sequential": _SPECS["sequential"],
 }
 SETTINGS: Final = {
     "process": {"levels": ("process",), "start": "fresh"},
