@@ -12,7 +12,7 @@ from collections.abc import Callable
 from numbers import Real
 
 from adaptive_exec.config import GIB, GUARD_LINE_SECONDS, Config, Size, parse_size
-from adaptive_exec.core.governor import CALM, Verdict, judge_memory
+from adaptive_exec.core.memory.governor import CALM, Verdict, judge_memory
 from adaptive_exec.core.reason import Decision, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.trace import describe

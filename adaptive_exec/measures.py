@@ -2,7 +2,7 @@
 
 Only what Python's own types and arrays say is asked, which takes 1 to 2 us a task; a file that an
 argument names is asked for with one call of the system. Runs apart from the driver's thread. Which
-of the numbers tells anything is found by trying, in `core/sizes`.
+of the numbers tells anything is found by trying, in `core/memory/sizes`.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from adaptive_exec.config import Size, parse_size
-from adaptive_exec.core.sizes import NUMBERS_MAX, Measure
+from adaptive_exec.core.memory.sizes import NUMBERS_MAX, Measure
 from adaptive_exec.levels.base import FULL, ONE
 from adaptive_exec.log import LOGGER
 from adaptive_exec.sources import GONE

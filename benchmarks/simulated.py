@@ -20,7 +20,7 @@ from random import Random
 from measure import HERE, describe_host, write_section
 
 from adaptive_exec.config import GIB, Config
-from adaptive_exec.core.governor import set_marks
+from adaptive_exec.core.memory.governor import set_marks
 from adaptive_exec.sim.driver import simulate
 from adaptive_exec.sim.host import SimHost
 

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from adaptive_exec.cli.exits import ALL_HAVE_VALUES, say
 from adaptive_exec.config import Config
+from adaptive_exec.core.memory.walls import KILL_REMEDY
 from adaptive_exec.core.plan import BatchShape, make_plan
 from adaptive_exec.core.reason import Code
 from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.core.trace import RunReport
-from adaptive_exec.core.walls import KILL_REMEDY
 from adaptive_exec.display import size_text
 from adaptive_exec.executor import adaptive_executor
 from adaptive_exec.host.snapshot import take_snapshot

@@ -11,9 +11,9 @@ from adaptive_exec.core.bounds import COUNT, bound
 from adaptive_exec.core.costs import Costs
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.lifecycle import BATCH, BatchEvent, BatchState, after
-from adaptive_exec.core.peaks import NOTHING_KNOWN
+from adaptive_exec.core.memory.peaks import NOTHING_KNOWN
+from adaptive_exec.core.memory.sizes import Measure, join
 from adaptive_exec.core.quarantine import Suspect
-from adaptive_exec.core.sizes import Measure, join
 
 LOOK_TASKS = 64
 """Waiting tasks among which one that fits is looked for. Source: own choice; 1 us each."""

@@ -2,7 +2,7 @@
 
 Chunks aim at CHUNK_SECONDS of work, at most double from one to the next where that is worth a
 message, and shrink toward the end of the batch so that no worker idles behind a long one. Pure;
-memory's say is `core/governor`.
+memory's say is `core/memory/governor`.
 """
 
 from math import ceil

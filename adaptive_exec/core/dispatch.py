@@ -5,7 +5,6 @@ that the run never stands still. Not to pull is the only back-pressure.
 """
 
 from adaptive_exec.config import ASIDE_TASKS_MAX, HELD_TASKS_MAX
-from adaptive_exec.core.admission import alike, choose, reserve
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.chunks import (
     JUMP,
@@ -18,6 +17,7 @@ from adaptive_exec.core.chunks import (
     was_short,
 )
 from adaptive_exec.core.instructions import Pull
+from adaptive_exec.core.memory.admission import alike, choose, reserve
 from adaptive_exec.core.outcomes import launch
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.state import State

@@ -5,10 +5,10 @@ Decides nothing: who goes where is `dispatch`, who is to blame is `suspects`.
 
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.instructions import Deliver, FailTasks, Recall, Record, SendChunk
+from adaptive_exec.core.memory.walls import wall_of
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
-from adaptive_exec.core.walls import wall_of
 from adaptive_exec.specs import is_inline
 
 

@@ -21,7 +21,7 @@ from adaptive_exec.config import (
     parse_size,
 )
 from adaptive_exec.core.costs import Costs
-from adaptive_exec.core.governor import set_marks
+from adaptive_exec.core.memory.governor import set_marks
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.specs import ISOLATED, is_inline, is_isolated

@@ -14,8 +14,8 @@ from adaptive_exec.core.lifecycle import (
     WorkerState,
     after,
 )
-from adaptive_exec.core.recycle import Service, serve
-from adaptive_exec.core.sizes import Measure
+from adaptive_exec.core.memory.recycle import Service, serve
+from adaptive_exec.core.memory.sizes import Measure
 
 
 class Flight:

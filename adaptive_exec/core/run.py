@@ -53,9 +53,9 @@ from adaptive_exec.core.events import (
     WorkersTimed,
     WorkLeft,
 )
-from adaptive_exec.core.governor import Verdict
 from adaptive_exec.core.instructions import Finish, FinishBatch, Instruction, ReadHost, SetTimer
-from adaptive_exec.core.memory import (
+from adaptive_exec.core.memory.governor import Verdict
+from adaptive_exec.core.memory.readings import (
     judge_host,
     look_at_first_chunks,
     look_if_long_ago,
@@ -64,6 +64,7 @@ from adaptive_exec.core.memory import (
     remember,
     take_measures,
 )
+from adaptive_exec.core.memory.walls import move_walls, tell_of_wide_kill
 from adaptive_exec.core.moves import (
     close_drained,
     consider_move,
@@ -95,7 +96,6 @@ from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, next_turn_at, put_back, take_accused
 from adaptive_exec.core.tenancy import next_trade_at, take_share, trade
 from adaptive_exec.core.waiting import look_at_cores, take_times
-from adaptive_exec.core.walls import move_walls, tell_of_wide_kill
 from adaptive_exec.specs import is_isolated
 
 GraveEvent = (

@@ -18,13 +18,18 @@ from adaptive_exec.core.events import (
 )
 from adaptive_exec.core.instructions import KillWorker, OpenLevel, RetireWorker, StartWorkers
 from adaptive_exec.core.ladder import refuse
-from adaptive_exec.core.memory import is_weighed, note_death, refit
+from adaptive_exec.core.memory.readings import is_weighed, note_death, refit
+from adaptive_exec.core.memory.recycle import (
+    LEAK_WORKERS,
+    Service,
+    growth_per_task,
+    suggest_recycle,
+)
 from adaptive_exec.core.moves import degrade
 from adaptive_exec.core.outcomes import land
 from adaptive_exec.core.plan import is_short_of_memory
 from adaptive_exec.core.quarantine import STOPPED, explain_death
 from adaptive_exec.core.reason import Code, Fact, Reason, because
-from adaptive_exec.core.recycle import LEAK_WORKERS, Service, growth_per_task, suggest_recycle
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, rerun

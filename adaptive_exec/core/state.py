@@ -7,14 +7,14 @@ do, in that order.
 from adaptive_exec.config import SHARE_WAIT_SECONDS, UNKNOWN_TASK_BYTES, Config
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
-from adaptive_exec.core.governor import CALM, Crawl, Verdict, Victim
 from adaptive_exec.core.instructions import Explain, Instruction
+from adaptive_exec.core.memory.governor import CALM, Crawl, Verdict, Victim
+from adaptive_exec.core.memory.sizes import Sizing
+from adaptive_exec.core.memory.window import OPEN
 from adaptive_exec.core.reason import Decision, Fact, Reason
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.share import NO_CLAIM, Share
-from adaptive_exec.core.sizes import Sizing
 from adaptive_exec.core.snapshot import HostSnapshot
-from adaptive_exec.core.window import OPEN
 from adaptive_exec.specs import ISOLATED, LEVELS
 
 

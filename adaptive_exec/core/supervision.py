@@ -1,7 +1,7 @@
 """Decides about the copies of a command: who is restarted, when, and who is given up.
 
 Pure: what happened goes in, orders come out. Knows copies by number, pids, bytes and seconds; never
-starts, signals or reads anything. Memory of the host is judged by `core/governor`.
+starts, signals or reads anything. Memory of the host is judged by `core/memory/governor`.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from adaptive_exec.config import (
     UNKILLABLE_SECONDS,
     Config,
 )
-from adaptive_exec.core.governor import CALM, LOOK_MIN_SECONDS, judge_memory
+from adaptive_exec.core.memory.governor import CALM, LOOK_MIN_SECONDS, judge_memory
 from adaptive_exec.core.reason import Code, Decision, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
 

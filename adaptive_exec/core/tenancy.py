@@ -25,13 +25,13 @@ from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import has_sample
 from adaptive_exec.core.events import ShareChanged
-from adaptive_exec.core.governor import set_marks
 from adaptive_exec.core.instructions import ReadHost, RetireWorker, Standing, TradeShare
+from adaptive_exec.core.memory.governor import set_marks
+from adaptive_exec.core.memory.window import OPEN
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.share import Claim, Share, believe_claim, steady
 from adaptive_exec.core.state import State
-from adaptive_exec.core.window import OPEN
 from adaptive_exec.specs import is_inline, is_isolated
 
 WAIT_TOLD_SECONDS = 0.5

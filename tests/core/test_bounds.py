@@ -13,13 +13,13 @@ from adaptive_exec.core.bounds import BYTES, COUNT, FOREVER, SECONDS, bound, unb
 from adaptive_exec.core.chunks import chunk_tasks, pull_tasks, single_tasks
 from adaptive_exec.core.costs import Costs, believe, learn
 from adaptive_exec.core.events import Usage
-from adaptive_exec.core.governor import CALM, foresee, judge_memory, set_marks
-from adaptive_exec.core.peaks import NOTHING_KNOWN, fitting_chunks, learn_peak, reserve_bytes
+from adaptive_exec.core.memory.governor import CALM, foresee, judge_memory, set_marks
+from adaptive_exec.core.memory.peaks import NOTHING_KNOWN, fitting_chunks, learn_peak, reserve_bytes
+from adaptive_exec.core.memory.recycle import Service, growth_per_task, leak_per_task, serve
+from adaptive_exec.core.memory.window import OPEN, Room, fit, guess_chunk_bytes, halve, widen
 from adaptive_exec.core.plan import count_waiting_workers
 from adaptive_exec.core.reason import because
-from adaptive_exec.core.recycle import Service, growth_per_task, leak_per_task, serve
 from adaptive_exec.core.share import Claim, apportion
-from adaptive_exec.core.window import OPEN, Room, fit, guess_chunk_bytes, halve, widen
 from tests.core.feeder import Feeder
 from tests.core.world import World, make_host
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptive_exec.config import GIB, MIB, Config
-from adaptive_exec.core.governor import (
+from adaptive_exec.core.memory.governor import (
     CALM,
     LOOK_MAX_SECONDS,
     LOOK_MIN_SECONDS,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptive_exec.config import MIB
-from adaptive_exec.core.peaks import (
+from adaptive_exec.core.memory.peaks import (
     MANY_PEAKS,
     NOTHING_KNOWN,
     PEAKS_KEPT,

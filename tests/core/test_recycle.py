@@ -4,14 +4,14 @@ import pytest
 
 from adaptive_exec.config import GIB, MIB, Config
 from adaptive_exec.core.events import Usage
-from adaptive_exec.core.reason import Code
-from adaptive_exec.core.recycle import (
+from adaptive_exec.core.memory.recycle import (
     Service,
     growth_per_task,
     leak_per_task,
     serve,
     suggest_recycle,
 )
+from adaptive_exec.core.reason import Code
 
 FAIR = 80 * MIB
 

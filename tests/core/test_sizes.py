@@ -6,7 +6,7 @@ import pytest
 
 from adaptive_exec.config import MIB
 from adaptive_exec.core.bounds import unbounded
-from adaptive_exec.core.sizes import NUMBERS_MAX, SAMPLES_KEPT, Measure, Sizing, join
+from adaptive_exec.core.memory.sizes import NUMBERS_MAX, SAMPLES_KEPT, Measure, Sizing, join
 
 MB = 10**6
 

@@ -5,9 +5,9 @@ import pytest
 from adaptive_exec.config import GIB, MIB, Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
+from adaptive_exec.core.memory.walls import WALL_SLACK_BYTES, may_wall
 from adaptive_exec.core.quarantine import STOPPED, WALLED
 from adaptive_exec.core.reason import Code
-from adaptive_exec.core.walls import WALL_SLACK_BYTES, may_wall
 from tests.core.world import World, make_host
 
 SOURCE = "cgroup v2 memory.oom.group at /"

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptive_exec.config import GIB, MIB, UNKNOWN_TASK_BYTES
-from adaptive_exec.core.peaks import NOTHING_KNOWN, learn_peak, reserve_bytes
-from adaptive_exec.core.reason import Code
-from adaptive_exec.core.window import (
+from adaptive_exec.core.memory.peaks import NOTHING_KNOWN, learn_peak, reserve_bytes
+from adaptive_exec.core.memory.window import (
     OPEN,
     Room,
     Window,
@@ -19,6 +18,7 @@ from adaptive_exec.core.window import (
     shrink,
     widen,
 )
+from adaptive_exec.core.reason import Code
 
 
 def measured(*sizes):

@@ -8,13 +8,13 @@ how a wall is put up is `levels/wall`.
 
 from adaptive_exec.config import MIB, Config, parse_size
 from adaptive_exec.core.bounds import BYTES, bound
-from adaptive_exec.core.governor import set_marks
 from adaptive_exec.core.instructions import MoveWalls
+from adaptive_exec.core.memory.governor import set_marks
+from adaptive_exec.core.memory.window import TOLD_SLACK
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.state import State
-from adaptive_exec.core.window import TOLD_SLACK
 from adaptive_exec.specs import is_isolated
 
 WALL_BYTES_MIN = 32 * MIB

@@ -3,7 +3,7 @@
 The newest measurements count, fewer for the quantile than for mean and deviation, so that tasks
 that change are seen soon and the sum of many is known well. Mean and deviation are those of the
 chunks that one finds running: one that takes ten times as long is met ten times as often. Pure;
-how many chunks are let out with it is `core/window`.
+how many chunks are let out with it is `core/memory/window`.
 """
 
 from bisect import insort

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from adaptive_exec.config import GUESS_LOOK_SECONDS, GUESS_SECONDS, UNKNOWN_TASK_BYTES
 from adaptive_exec.core.bounds import FOREVER
-from adaptive_exec.core.peaks import Peaks, fitting_chunks, spread_of_sum
+from adaptive_exec.core.memory.peaks import Peaks, fitting_chunks, spread_of_sum
 from adaptive_exec.core.reason import Code, Reason, because
 
 CHUNKS_MAX = 1 << 20

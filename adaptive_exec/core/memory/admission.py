@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from adaptive_exec.config import GUESS_SECONDS, MIB
 from adaptive_exec.core.batch import Batch
-from adaptive_exec.core.governor import set_marks
+from adaptive_exec.core.memory.governor import set_marks
+from adaptive_exec.core.memory.sizes import ALIKE, ALIKE_BYTES, Expected, Measure, Sizing
+from adaptive_exec.core.memory.window import GUESS_EXTRA_BYTES
 from adaptive_exec.core.roster import Flight, Roster
-from adaptive_exec.core.sizes import ALIKE, ALIKE_BYTES, Expected, Measure, Sizing
 from adaptive_exec.core.state import State
-from adaptive_exec.core.window import GUESS_EXTRA_BYTES
 from adaptive_exec.specs import ISOLATED, is_isolated
 
 PRECISE = 0.25

@@ -16,7 +16,11 @@ from adaptive_exec.config import (
     SETTLE_SECONDS,
     parse_size,
 )
-from adaptive_exec.core.admission import (
+from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.bounds import BYTES, COUNT, FOREVER, SECONDS, SIZE, bound
+from adaptive_exec.core.events import HostSampled, TasksSized, Usage, WorkerLost
+from adaptive_exec.core.instructions import ReadHost, RetireWorker, SizeTasks, TrimMemory
+from adaptive_exec.core.memory.admission import (
     SIZED_BYTES,
     count_fitting,
     find_sizing,
@@ -25,10 +29,7 @@ from adaptive_exec.core.admission import (
     room_bytes,
     taken_bytes,
 )
-from adaptive_exec.core.batch import Batch
-from adaptive_exec.core.bounds import BYTES, COUNT, FOREVER, SECONDS, SIZE, bound
-from adaptive_exec.core.events import HostSampled, TasksSized, Usage, WorkerLost
-from adaptive_exec.core.governor import (
+from adaptive_exec.core.memory.governor import (
     HYSTERESIS,
     LOOK_MAX_SECONDS,
     LOOK_MIN_SECONDS,
@@ -42,15 +43,16 @@ from adaptive_exec.core.governor import (
     set_marks,
     watch_crawl,
 )
-from adaptive_exec.core.instructions import ReadHost, RetireWorker, SizeTasks, TrimMemory
-from adaptive_exec.core.peaks import NOTHING_KNOWN, Peaks, counts_as_sum, learn_peak, reserve_bytes
-from adaptive_exec.core.reason import Code, because
-from adaptive_exec.core.roster import Flight, Roster
-from adaptive_exec.core.sizes import NUMBERS_MAX, Measure
-from adaptive_exec.core.state import State
-from adaptive_exec.core.suspects import kill
-from adaptive_exec.core.walls import learn_of_reserve, move_walls
-from adaptive_exec.core.window import (
+from adaptive_exec.core.memory.peaks import (
+    NOTHING_KNOWN,
+    Peaks,
+    counts_as_sum,
+    learn_peak,
+    reserve_bytes,
+)
+from adaptive_exec.core.memory.sizes import NUMBERS_MAX, Measure
+from adaptive_exec.core.memory.walls import learn_of_reserve, move_walls
+from adaptive_exec.core.memory.window import (
     CHUNKS_MAX,
     OPEN,
     TOLD_SLACK,
@@ -62,6 +64,10 @@ from adaptive_exec.core.window import (
     shrink,
     widen,
 )
+from adaptive_exec.core.reason import Code, because
+from adaptive_exec.core.roster import Flight, Roster
+from adaptive_exec.core.state import State
+from adaptive_exec.core.suspects import kill
 from adaptive_exec.specs import ISOLATED, is_isolated
 
 UNMEASURED_MAX = 3

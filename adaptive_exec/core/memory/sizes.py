@@ -5,7 +5,7 @@ Which of them tells, and how, is found by trying: the highest of those nearest i
 with a high residual, are each credited after every task with what they would have spared beside
 one reserve for all, and charged with what they would have wasted or missed, the newest most. The
 best one speaks once that is worth it. Decides nothing: who is let out with it is
-`core/admission`.
+`core/memory/admission`.
 """
 
 from bisect import bisect_left, bisect_right

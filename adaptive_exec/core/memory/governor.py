@@ -1,7 +1,7 @@
 """How tight memory is and when to look again.
 
 Pure: (verdict before, snapshot, config) -> verdict with a reason. Pressure rises at once and
-falls only above a higher mark (hysteresis). What is done about it is `core/memory`.
+falls only above a higher mark (hysteresis). What is done about it is `readings`.
 """
 
 from collections.abc import Sequence
