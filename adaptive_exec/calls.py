@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any, Final
 
-from adaptive_exec.config import INLINE_SECONDS, LISTEN_SECONDS
+from adaptive_exec.core.chunks import INLINE_SECONDS
 from adaptive_exec.core.events import (
     BatchDropped,
     InputExhausted,
@@ -24,6 +24,7 @@ from adaptive_exec.core.events import (
 from adaptive_exec.core.lifecycle import INPUT, MAP, TAKER, Life, TakerState
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.engine import lanes as lane
+from adaptive_exec.engine.lanes import LISTEN_SECONDS
 from adaptive_exec.engine.loop import Driver
 from adaptive_exec.errors import AdaptiveExecError, UnsendableError
 from adaptive_exec.levels.base import Block, Failure, Results, Work

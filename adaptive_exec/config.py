@@ -1,4 +1,4 @@
-"""The settings of an executor and every bound of the program, each with its unit and its source.
+"""The settings of an executor, each with its unit, and how sizes are said.
 
 `Config` is frozen and checked when it is made: a wrong value never reaches a worker. This file
 decides nothing while a batch runs; policies get a `Config` as an argument.
@@ -15,226 +15,12 @@ from typing import Any, Final, NamedTuple, Self, SupportsIndex
 from adaptive_exec.specs import ISOLATED, LEVELS, SHARED
 
 KIB: Final = 1024
+"""Bytes."""
 MIB: Final = 1024 * KIB
+"""Bytes."""
 GIB: Final = 1024 * MIB
+"""Bytes."""
 
-SMALL_BATCH_TASKS: Final = 4
-"""Tasks; a smaller batch starts on threads. Source: the score system's rule (docs/sources.md)."""
-SMALL_BATCH_WORKERS: Final = 3
-"""Workers; the most threads for a small batch. Source: the score system's rule."""
-DEGRADED_THREADS: Final = 2
-"""Workers; threads after the process level failed. Source: the score system's rule."""
-START_PATIENCE_SECONDS: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds between tries of a refused start. Source: the score system's submit retries."""
-CALM_SECONDS: Final = 30.0
-"""Seconds of quiet before a restore is tried. Source: circuit breakers wait 5-60 s."""
-CALM_SECONDS_MAX: Final = 600.0
-"""Seconds; the longest wait between restore trials, doubling from CALM_SECONDS."""
-CHUNK_SECONDS: Final = 0.1
-"""Seconds of work in a full chunk. Source: the middle of 50-200 ms, below joblib's 0.2-2 s."""
-CHUNK_TASKS_MAX: Final = 16_384
-"""Tasks; a chunk is never longer, so that progress is seen and a lost worker costs little."""
-INLINE_SECONDS: Final = 0.02
-"""Seconds the caller's thread works between two looks at the world at the sequential level."""
-TINY_TASK_SECONDS: Final = 0.001
-"""Seconds; with `inline=True` tasks whose isolated sample is below this may move into the caller's
-process."""
-TINY_TASK_BYTES: Final = 4 * MIB
-"""Bytes of payload or peak above which a task is not tiny."""
-INLINE_TASK_SECONDS: Final = 0.3e-6
-"""Seconds that the caller's own loop adds to a task. Source: benchmarks/README.md."""
-SAMPLE_TASKS: Final = 3
-"""Tasks that must have run isolated before the cost model speaks."""
-GAIN_TO_MOVE: Final = 0.8
-"""Ratio; a move needs an estimate below this share of the present one (hysteresis)."""
-HELD_TASKS_MAX: Final = 10_000
-"""Finished results held for a caller who is slow to take them."""
-HELD_BYTES_MAX: Final = 64 * MIB
-"""Bytes of finished results held for such a caller, where bytes are known."""
-PULL_TASKS_MAX: Final = 65_536
-"""Tasks pulled ahead of all workers together, and so the most that are asked for at once."""
-WAITING_WORKERS_MAX: Final = 32
-"""Workers for tasks that mostly wait. Source: ThreadPoolExecutor's default bound."""
-WAITING_CPU_SHARE: Final = 0.25
-"""Share of processor time in a task's duration below which it counts as mostly waiting."""
-ONE_PROCESS_BYTES: Final = 20 * MIB
-"""Bytes below which not even one worker process is tried. Source: measured, a zygote and a worker
-of a small program have 16-20 MB."""
-WORKER_BYTES: Final = 32 * MIB
-"""Bytes counted for a worker of which nothing is known. Source: measured at 8-30 MB."""
-THREAD_BYTES: Final = 8 * MIB
-"""Bytes counted for a thread of which nothing is known: its stack and a modest task."""
-TARGET_MEMORY: Final = 0.70
-"""Fraction of the limit up to which workers are added. Source: the transform system's target."""
-WARN_BYTES: Final = 4 * GIB
-"""Bytes available below which pressure is warn. Source: the trials system's warning."""
-WARN_FRACTION: Final = 0.20
-"""Fraction of the limit that takes the place of WARN_BYTES where it is smaller."""
-CRITICAL_BYTES: Final = 2 * GIB
-"""Bytes available below which pressure is critical. Source: the trials system's emergency brake."""
-CRITICAL_FRACTION: Final = 0.08
-"""Fraction of the limit that takes the place of CRITICAL_BYTES where it is smaller."""
-UNKNOWN_TASK_BYTES: Final = 4 * GIB
-"""Bytes counted for a chunk of which nothing is known, so that a host with plenty lets all workers
-begin at once. Source: own choice; the labels and trials systems' tasks took 0.4-3 GB."""
-GUESS_SECONDS: Final = 0.5
-"""Seconds that a first chunk must have run before its size so far shows its nature."""
-GUESS_LOOK_SECONDS: Final = 0.1
-"""Seconds that it must have run before its size says anything, and between looks until then."""
-CRAWL_SECONDS: Final = 10.0
-"""Seconds that tasks may be held up at a group's `memory.high` with no room left until the one that
-holds most is stopped: as long as the kernel averages stalls over."""
-CRAWL_PERCENT: Final = 50.0
-"""Share of the time in which tasks must have stalled for that."""
-SETTLE_SECONDS: Final = 1.0
-"""Seconds that memory gets to come back after a worker was killed. Source: an 8 GB worker takes 0.3
-s to free."""
-ROOM_SECONDS: Final = 5.0
-"""Seconds to wait for room at critical pressure before one chunk is let out all the same."""
-ROOM_AGAIN_SECONDS: Final = 60.0
-"""Seconds after a wait for room that was in vain before the next one: it is not others who hold it.
-Source: own choice, so that such waits take at most a twelfth of the time."""
-IDLE_WAIT_SECONDS: Final = 1.0
-"""Seconds; the longest the driver sleeps with nothing to do. Every wait has a bound."""
-LISTEN_SECONDS: Final = 0.25
-"""Seconds; the longest a caller's thread waits at a stretch. A signal in the very moment before a
-wait does not end it (CPython notes it and goes to sleep), so Ctrl-C may be as late as this."""
-LANE_BOOT_SECONDS: Final = 0.5
-"""Seconds a lane's thread gets to boot before another one is started instead; it takes 0.1 ms, and
-one that finds no memory while it boots never does."""
-LANE_IDLE_SECONDS: Final = 1.0
-"""Seconds after which a thread that finds no lane with something to do ends."""
-OBSERVED_STEPS_MAX: Final = 10_000
-"""Decisions that may wait to be logged and handed to `on_event`; of more it is said how many were
-passed over. A run makes a few a second, so that is an hour of a callback that hangs."""
-HANDED_OVER_MAX: Final = 1_000
-"""Groups of finished results that may wait for the journal, or for users' code that unpacks them,
-before no more tasks are sent; as many go in 0.1 s where nothing hangs."""
-TICK_SECONDS: Final = 0.05
-"""Seconds between looks at published results while chunks are out."""
-PUBLISH_SECONDS: Final = 0.0005
-"""Seconds of finished results that a worker may hold back, so at most these are lost with it."""
-START_SECONDS: Final = 30.0
-"""Seconds until a worker or zygote reports for work; a heavy import takes 10 s on a cold disk."""
-CLOSE_SECONDS: Final = 2.0
-"""Seconds a worker gets to end by itself before it is killed."""
-LEFT_WORK_SECONDS: Final = 60.0
-"""Seconds that what tasks have left in threads, pools and exit handlers of a worker gets, once the
-worker is to end; an interpreter waits without bound, twice START_SECONDS is enough to upload."""
-HEAR_SECONDS: Final = 0.02
-"""Seconds at least between two times that what a worker's tasks say is taken, unless it is much."""
-CAPTURED_CHARACTERS_MAX: Final = 1 * MIB
-"""Characters kept of each of a task's streams, and log records' messages, with `capture`; of more
-the beginning is kept."""
-SAID_BYTES_MAX: Final = 4 * MIB
-"""Bytes of a worker's that were taken and not passed on; then its tasks wait, and use a file."""
-STACKS_MAX: Final = 1_000
-"""Stacks of crashed tasks that are kept for their errors, of 16 KiB at most."""
-STOPPED_LOOK_SECONDS: Final = 1.0
-"""Seconds between looks for a stopped worker or zygote. Source: own choice, 20 us a look."""
-OOM_NEAR_SHARE: Final = 0.5
-"""Fraction of the memory limit that a worker held at least if the kernel killed it for memory; with
-less, the kill may have been another's. Source: workers killed in a small group held 71 to 92 %."""
-STRIKES_MAX: Final = 5
-"""Workers in a row that may die before their first result; then the level makes no progress."""
-SHARE_SECONDS: Final = 0.5
-"""Seconds between two trades with the ledger; shares follow arrivals and departures within two
-seconds: a trade of the older, the chunk in hand, a trade of the newer."""
-SHARE_SECONDS_MAX: Final = 1.5
-"""Seconds between two trades where many instances make one expensive."""
-SHARE_INSTANCES: Final = 64
-"""Instances up to which the ledger is read at SHARE_SECONDS; one record is read in 15 us."""
-SHARE_TURN_SECONDS: Final = 30.0
-"""Seconds for which one instance keeps a core that cannot be divided; then it is another's turn: a
-share changes twice a minute at most while nobody comes or goes, and over minutes all get alike. A
-worker more or less costs milliseconds, but an initializer may take seconds and fill a cache."""
-SHARE_LOOK_SECONDS: Final = 0.05
-"""Seconds between two trades of an instance that waits, and at the least between any two."""
-SHARE_LOOK_INSTANCES: Final = 16
-"""Instances up to which one that waits looks at SHARE_LOOK_SECONDS; of more it looks less often."""
-SHARE_WAIT_SECONDS: Final = 30.0
-"""Seconds an instance waits for its share of memory at most, as long as CALM_SECONDS; then it goes
-on, one task at a time."""
-CORE_IDLE_SECONDS: Final = 1.0
-"""Seconds in which a running task must have used next to no processor before it holds no core."""
-CORE_IDLE_SHARE: Final = 0.05
-"""Share of a core up to which that is next to none: what polls now and then uses less."""
-CORE_LOOK_SECONDS: Final = 0.25
-"""Seconds between looks at processor times, while the share of the cores holds work up."""
-CORE_LOOK_WORKERS: Final = 32
-"""Workers up to which that is so; of more it is looked less often, at 0.1 ms for each."""
-LEDGER_LOCK_SECONDS: Final = 0.02
-"""Seconds to wait for the ledger's lock, held for 0.2 ms by each; then it trades without."""
-LEDGER_OPENINGS_MAX: Final = 3
-"""Times that a trade opens the ledger anew after a failure, before the instance goes on alone."""
-LEDGER_AGAIN_SECONDS: Final = 30.0
-"""Seconds that an instance without a usable ledger goes on alone before it tries again, as long as
-CALM_SECONDS."""
-LEDGER_RECORD_BYTES: Final = 4096
-"""Bytes of an instance's record at most: a page, which the kernel writes in one piece."""
-TRACE_LENGTH: Final = 10_000
-"""Decisions kept for the report; older ones are counted only."""
-SLATE_BYTES: Final = 384 * KIB
-"""Bytes of shared memory per worker for published results and what tasks say."""
-ARENA_BYTES_MAX: Final = 256 * MIB
-"""Bytes of memory files that one process holds for large payloads; what is beyond goes in-band.
-Source: own choice, three payloads of 64 MB."""
-THREAD_STACK_BYTES: Final = 256 * KIB
-"""Bytes of stack for a thread when the usual size was refused."""
-SEND_BYTES_MAX: Final = 1 * MIB
-"""Bytes of small tasks put into one message before the chunk is cut."""
-GUARD_LINE_SECONDS: Final = 30.0
-"""Seconds between two warnings of a `MemoryGuard`. Source: the trials system's monitor."""
-BRAKES_MAX: Final = 10
-"""Trials in a row that the brake may end before a study is stopped. Source: the trials system."""
-GROUP_SECONDS: Final = 0.1
-"""Seconds that finished results may wait for the journal, so that many share a transaction."""
-GROUP_BYTES_MAX: Final = 16 * MIB
-"""Bytes of results in a transaction of the journal, from which it waits no longer."""
-COMMIT_SHARE: Final = 0.05
-"""Share of the loop's time that writing groups into the journal may take where they may wait."""
-ROW_BYTES_MAX: Final = 16 * MIB
-"""Bytes of small values in one row of the journal; SQLite takes a thousand million at most."""
-OUTLYING_BYTES: Final = 64 * KIB
-"""Bytes from which an array or a pickle is kept out of line in the journal."""
-PART_BYTES: Final = 64 * MIB
-"""Bytes of a part of what is kept out of line; SQLite takes a thousand million at most."""
-SQUEEZE_SAMPLE_BYTES: Final = 16 * KIB
-"""Bytes that are compressed to see whether compressing an array pays: 0.3 ms."""
-SQUEEZE_RATIO: Final = 0.5
-"""Share of its size below which a compressed sample says that it pays."""
-BUSY_SECONDS: Final = 10.0
-"""Seconds to wait for another instance that writes into the same journal; a group takes 1 ms."""
-ALIVE_SECONDS: Final = 0.2
-"""Seconds for which an instance seen alive is not looked at again."""
-LIFE_SECONDS: Final = 10.0
-"""Seconds between signs of life in a journal; two looks of a reader count as no longer apart."""
-ABSENT_SECONDS: Final = 60.0
-"""Seconds of silence, by the reader's own clock, after which an instance counts as gone whose
-process and lock he cannot see: six signs of life."""
-ASIDE_LOOK_SECONDS: Final = 0.1
-"""Seconds between looks at tasks that another instance on the same journal runs."""
-ASIDE_TASKS_MAX: Final = 10_000
-"""Tasks pulled of which another instance runs each, after which no more are pulled."""
-RESTART_SECONDS: Final = 1.0
-"""Seconds before a supervised copy is restarted; doubled for each life in a row that was short."""
-RESTART_SECONDS_MAX: Final = 300.0
-"""Seconds; the longest such wait. Source: kubelet's back-off for crashing containers."""
-RESTART_CALM_SECONDS: Final = 60.0
-"""Seconds; a life of a supervised copy below this is short."""
-RESTARTS_MAX: Final = 10
-"""Short lives in a row after which a supervised copy is given up, about nine minutes."""
-HOST_SETTLE_SECONDS: Final = 1.0
-"""Seconds after a copy's end before the host is judged again. Source: freeing 30 GB takes one."""
-UNKILLABLE_SECONDS: Final = 5.0
-"""Seconds that the end waits for what even SIGKILL does not end."""
-ORPHAN_SECONDS: Final = 0.5
-"""Seconds from SIGTERM to SIGKILL for the copies of a supervisor that was itself killed."""
-REAP_SECONDS: Final = 1.0
-"""Seconds to wait for a process that was killed, or said that it has ended, to be gone; one that
-stands in the kernel is let go of after that."""
-SIGNALS_MAX: Final = 64
-"""The highest number of a signal on Linux."""
 NOT_YET: Final = ("cluster", "reuse", "retry_on")
 """Settings whose rooms are not built yet: checked, and refused when set."""
 
@@ -444,6 +230,7 @@ def check_levels(levels: object) -> str | tuple[str, ...]:
 _LADDER: Final = ", ".join(LEVELS)
 _SIZE_FORMS: Final = "give a fraction up to 1, a percentage up to 100, bytes, or text like '2GiB'"
 _PERCENT: Final = 100
+"""Of the limit, which is all of it."""
 _UNITS: Final[Mapping[str, int]] = {"b": 1} | {
     prefix.lower() + unit: base**power
     for power, prefix in enumerate("KMGT", start=1)

@@ -18,8 +18,11 @@ LOOK_SECONDS: Final = 0.25
 LINE_SECONDS: Final = 5.0
 """Seconds between two lines where there is no terminal, so that a log stays short."""
 MINUTE: Final = 60
+"""Seconds."""
 HOUR: Final = 60 * MINUTE
+"""Seconds."""
 UNIT: Final = 1024
+"""Bytes in a KiB, KiB in a MiB, and so on."""
 
 
 class Progress(Protocol):

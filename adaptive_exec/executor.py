@@ -12,18 +12,12 @@ from collections.abc import Callable, Iterable, Sized
 from concurrent.futures import Executor, Future
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from adaptive_exec.calls import MapCalls, number_function
-from adaptive_exec.config import (
-    CAPTURED_CHARACTERS_MAX,
-    SMALL_BATCH_TASKS,
-    Config,
-    Size,
-    make_config,
-)
+from adaptive_exec.config import MIB, Config, Size, make_config
 from adaptive_exec.core.events import BatchOpened, JournalOpened
-from adaptive_exec.core.plan import BatchShape, make_plan
+from adaptive_exec.core.plan import SMALL_BATCH_TASKS, BatchShape, make_plan
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import Display
 from adaptive_exec.engine.loop import Driver
@@ -53,6 +47,10 @@ from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.specs import ISOLATED
 from adaptive_exec.submits import SubmitCalls
+
+CAPTURED_CHARACTERS_MAX: Final = 1 * MIB
+"""Characters kept of each of a task's streams, and log records' messages, with `capture`; of more
+the beginning is kept."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # these bring SQLite, which is loaded where a journal is asked for

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 from numbers import Real
+from typing import Final
 
-from adaptive_exec.config import GIB, GUARD_LINE_SECONDS, Config, Size, parse_size
+from adaptive_exec.config import GIB, Config, Size, parse_size
 from adaptive_exec.core.memory.governor import CALM, Verdict, judge_memory
 from adaptive_exec.core.reason import Decision, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
@@ -19,6 +20,9 @@ from adaptive_exec.core.trace import describe
 from adaptive_exec.errors import MemoryPressureError
 from adaptive_exec.host.snapshot import take_snapshot
 from adaptive_exec.log import LOGGER, as_event
+
+GUARD_LINE_SECONDS: Final = 30.0
+"""Seconds between two warnings of a `MemoryGuard`. Source: the trials system's monitor."""
 
 
 class MemoryGuard:

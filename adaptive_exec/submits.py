@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 from adaptive_exec.calls import number_plain
-from adaptive_exec.config import LISTEN_SECONDS
 from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived, TasksSized
 from adaptive_exec.core.lifecycle import CALL, CallEvent, CallState, after
 from adaptive_exec.core.memory.sizes import Measure
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.engine import lanes as lane
+from adaptive_exec.engine.lanes import LISTEN_SECONDS
 from adaptive_exec.engine.loop import Driver
 from adaptive_exec.levels.base import Block, Failure, Results, Unportable, Work
 from adaptive_exec.levels.interrupts import hold_interrupts

@@ -19,9 +19,8 @@ from measure import HERE, Figure, Spread, describe_host, summarise, take_turns, 
 from tasks import array_of, identity, length
 
 from adaptive_exec import adaptive_executor
-from adaptive_exec.config import ARENA_BYTES_MAX
 from adaptive_exec.levels import process
-from adaptive_exec.levels.arena import Arena
+from adaptive_exec.levels.arena import ARENA_BYTES_MAX, Arena
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.wire import CHUNK, Packed
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from soak_readings import children_of
 
 from adaptive_exec import AdaptiveExecutor, PoisonTaskError, adaptive_executor
-from adaptive_exec.config import TRACE_LENGTH
+from adaptive_exec.core.trace import TRACE_LENGTH
 
 HERE = Path(__file__).resolve().parent
 KEPT_BYTES = 200_000

@@ -18,6 +18,7 @@ from adaptive_exec.cards.rows import Cell, Row
 _ENTRY: Final = struct.Struct("<q")
 """One entry of the index: where the row begins, plus one; zero where there is no row."""
 INT64_MAX: Final = 2**63 - 1
+"""The largest whole number that SQLite keeps. Source: its INTEGER, of 8 bytes."""
 
 
 class Spool:

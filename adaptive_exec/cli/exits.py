@@ -10,14 +10,19 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 ALL_HAVE_VALUES: Final = 0
+"""Exit code. Source: as every command."""
 SOME_FAILED: Final = 1
+"""Exit code."""
 USAGE: Final = 2
+"""Exit code. Source: as argparse and most commands."""
 NO_OUTCOME: Final = 3
+"""Exit code."""
 DEADLINE: Final = 124
+"""Exit code. Source: timeout(1)."""
 INTERRUPT: Final = 130
+"""Exit code. Source: as shells report SIGINT, 128 and its number."""
 TERMINATED: Final = 143
-"""Exit codes. Source: design; 124 as timeout(1), 130 and 143 as shells report SIGINT and
-SIGTERM."""
+"""Exit code. Source: as shells report SIGTERM, 128 and its number."""
 
 SECOND_SIGNAL_SECONDS: Final = 1.0
 """Seconds after a first stop before a second one ends the process at once; a terminal may send both

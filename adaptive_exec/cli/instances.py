@@ -21,10 +21,9 @@ from adaptive_exec.cli import exits
 from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.options import RunOptions
 from adaptive_exec.cli.summary import SUMMARY_VARIABLE, Line, read_summary, table
-from adaptive_exec.config import REAP_SECONDS
 from adaptive_exec.display import note
 from adaptive_exec.host.tree import read_tree_bytes
-from adaptive_exec.system.processes import PR_SET_PDEATHSIG, prctl
+from adaptive_exec.system.processes import PR_SET_PDEATHSIG, REAP_SECONDS, prctl
 
 LOOK_SECONDS: Final = 0.1
 """Seconds between two looks at whether an instance has ended."""

@@ -8,16 +8,20 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import optuna
 from optuna.trial import FrozenTrial
 
-from adaptive_exec.config import BRAKES_MAX
 from adaptive_exec.errors import MemoryPressureError
 from adaptive_exec.guard import MemoryGuard
 from adaptive_exec.log import LOGGER
 
+BRAKES_MAX: Final = 10
+"""Trials in a row that the brake may end before a study is stopped. Source: the trials system."""
+
 GB = 10**9
+"""Bytes."""
 KILLED_ATTR = "emergency_killed"
 
 _GUARD = MemoryGuard()

@@ -6,18 +6,24 @@ memory's say is `core/memory/governor`.
 """
 
 from math import ceil
+from typing import Final
 
-from adaptive_exec.config import (
-    CHUNK_SECONDS,
-    CHUNK_TASKS_MAX,
-    HELD_BYTES_MAX,
-    HELD_TASKS_MAX,
-    INLINE_SECONDS,
-    PULL_TASKS_MAX,
-    SEND_BYTES_MAX,
-)
-from adaptive_exec.core.costs import Costs
+from adaptive_exec.config import MIB
+from adaptive_exec.core.costs import CHUNK_SECONDS, Costs
 from adaptive_exec.specs import is_inline, is_isolated
+
+CHUNK_TASKS_MAX: Final = 16_384
+"""Tasks; a chunk is never longer, so that progress is seen and a lost worker costs little."""
+INLINE_SECONDS: Final = 0.02
+"""Seconds the caller's thread works between two looks at the world at the sequential level."""
+HELD_TASKS_MAX: Final = 10_000
+"""Finished results held for a caller who is slow to take them."""
+HELD_BYTES_MAX: Final = 64 * MIB
+"""Bytes of finished results held for such a caller, where bytes are known."""
+PULL_TASKS_MAX: Final = 65_536
+"""Tasks pulled ahead of all workers together, and so the most that are asked for at once."""
+SEND_BYTES_MAX: Final = 1 * MIB
+"""Bytes of small tasks put into one message before the chunk is cut."""
 
 SHARE_CHUNK_SECONDS = 0.005
 """Seconds of work in a chunk where a message costs next to nothing: threads."""

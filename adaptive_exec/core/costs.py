@@ -4,11 +4,15 @@ The newest chunk weighs half, so that a change of the tasks' nature is seen with
 Decides nothing.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from adaptive_exec.config import CHUNK_SECONDS, SAMPLE_TASKS
 from adaptive_exec.core.bounds import BYTES, COUNT, SECONDS, Number, Range, bound
 from adaptive_exec.core.events import Usage
+
+CHUNK_SECONDS: Final = 0.1
+"""Seconds of work in a full chunk. Source: the middle of 50-200 ms, below joblib's 0.2-2 s."""
+SAMPLE_TASKS: Final = 3
+"""Tasks that must have run isolated before the cost model speaks."""
 
 NEWEST_WEIGHT = 0.5
 """Share of the newest chunk in a learned mean (exponential smoothing)."""

@@ -4,9 +4,11 @@ Batches take turns, whatever their levels. Under memory pressure one chunk at a 
 that the run never stands still. Not to pull is the only back-pressure.
 """
 
-from adaptive_exec.config import ASIDE_TASKS_MAX, HELD_TASKS_MAX
+from typing import Final
+
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.chunks import (
+    HELD_TASKS_MAX,
     JUMP,
     LOOKAHEAD_CHUNKS,
     chunk_tasks,
@@ -23,6 +25,9 @@ from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import due_suspect, send_suspect
 from adaptive_exec.specs import INLINE, is_inline, is_isolated
+
+ASIDE_TASKS_MAX: Final = 10_000
+"""Tasks pulled of which another instance runs each, after which no more are pulled."""
 
 KEPT_SHARE = 0.5
 """Share of a worker's fair part of memory by which it may grow for good in one chunk."""

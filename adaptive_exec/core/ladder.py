@@ -5,23 +5,29 @@ needs a clear gain and `inline=True`, and is made at most twice per batch (explo
 commit). Pure.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from adaptive_exec.config import (
-    CALM_SECONDS,
-    CALM_SECONDS_MAX,
-    GAIN_TO_MOVE,
-    INLINE_TASK_SECONDS,
-    SAMPLE_TASKS,
-    START_PATIENCE_SECONDS,
+from adaptive_exec.config import Config
+from adaptive_exec.core.costs import SAMPLE_TASKS, Costs
+from adaptive_exec.core.plan import (
     TINY_TASK_BYTES,
     TINY_TASK_SECONDS,
-    Config,
+    may_leave_isolation,
+    usable_levels,
 )
-from adaptive_exec.core.costs import Costs
-from adaptive_exec.core.plan import may_leave_isolation, usable_levels
 from adaptive_exec.core.reason import Code, Reason, because
 from adaptive_exec.specs import INLINE, ISOLATED, is_inline, is_isolated
+
+START_PATIENCE_SECONDS: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between tries of a refused start. Source: the score system's submit retries."""
+CALM_SECONDS: Final = 30.0
+"""Seconds of quiet before a restore is tried. Source: circuit breakers wait 5-60 s."""
+CALM_SECONDS_MAX: Final = 600.0
+"""Seconds; the longest wait between restore trials, doubling from CALM_SECONDS."""
+INLINE_TASK_SECONDS: Final = 0.3e-6
+"""Seconds that the caller's own loop adds to a task. Source: benchmarks/README.md."""
+GAIN_TO_MOVE: Final = 0.8
+"""Ratio; a move needs an estimate below this share of the present one (hysteresis)."""
 
 WORKER_SHARE_OF_TRANSPORT = 0.5
 """Share of the measured transport time that the parent spends itself; the workers' part runs

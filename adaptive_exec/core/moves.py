@@ -5,13 +5,12 @@ A level that failed is taken down whole before another one opens. A batch keeps 
 where it is and goes on elsewhere.
 """
 
-from adaptive_exec.config import CALM_SECONDS
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import has_sample
 from adaptive_exec.core.events import BatchOpened
 from adaptive_exec.core.instructions import CloseLevel
-from adaptive_exec.core.ladder import next_level, shut, suggest_move
+from adaptive_exec.core.ladder import CALM_SECONDS, next_level, shut, suggest_move
 from adaptive_exec.core.outcomes import fail_line, fail_pending
 from adaptive_exec.core.plan import (
     BatchShape,

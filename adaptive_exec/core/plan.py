@@ -5,26 +5,37 @@ Pure: (shape of the batch, facts, config) -> Plan with a Reason. What measuring 
 """
 
 from math import ceil, sqrt
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from adaptive_exec.config import (
-    DEGRADED_THREADS,
-    ONE_PROCESS_BYTES,
-    SMALL_BATCH_TASKS,
-    SMALL_BATCH_WORKERS,
-    THREAD_BYTES,
-    TINY_TASK_SECONDS,
-    WAITING_CPU_SHARE,
-    WAITING_WORKERS_MAX,
-    WORKER_BYTES,
-    Config,
-    parse_size,
-)
+from adaptive_exec.config import MIB, Config, parse_size
 from adaptive_exec.core.costs import Costs
 from adaptive_exec.core.memory.governor import set_marks
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.specs import ISOLATED, is_inline, is_isolated
+
+SMALL_BATCH_TASKS: Final = 4
+"""Tasks; a smaller batch starts on threads. Source: the score system's rule (docs/sources.md)."""
+SMALL_BATCH_WORKERS: Final = 3
+"""Workers; the most threads for a small batch. Source: the score system's rule."""
+DEGRADED_THREADS: Final = 2
+"""Workers; threads after the process level failed. Source: the score system's rule."""
+TINY_TASK_SECONDS: Final = 0.001
+"""Seconds; with `inline=True` tasks whose isolated sample is below this may move into the caller's
+process."""
+TINY_TASK_BYTES: Final = 4 * MIB
+"""Bytes of payload or peak above which a task is not tiny."""
+WAITING_WORKERS_MAX: Final = 32
+"""Workers for tasks that mostly wait. Source: ThreadPoolExecutor's default bound."""
+WAITING_CPU_SHARE: Final = 0.25
+"""Share of processor time in a task's duration below which it counts as mostly waiting."""
+ONE_PROCESS_BYTES: Final = 20 * MIB
+"""Bytes below which not even one worker process is tried. Source: measured, a zygote and a worker
+of a small program have 16-20 MB."""
+WORKER_BYTES: Final = 32 * MIB
+"""Bytes counted for a worker of which nothing is known. Source: measured at 8-30 MB."""
+THREAD_BYTES: Final = 8 * MIB
+"""Bytes counted for a thread of which nothing is known: its stack and a modest task."""
 
 THREADS_BEYOND_CORES = 4
 """Threads more than cores where only threads are allowed. Source: ThreadPoolExecutor's default."""

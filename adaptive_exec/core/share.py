@@ -7,11 +7,18 @@ in the same instant do not all see the same free memory. What a run does with it
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from adaptive_exec.config import SHARE_TURN_SECONDS
 from adaptive_exec.core.bounds import BYTES, COUNT, MOMENT, WORKERS, bound
 from adaptive_exec.core.reason import Code, Reason, because
+
+SHARE_TURN_SECONDS: Final = 30.0
+"""Seconds for which one instance keeps a core that cannot be divided; then it is another's turn: a
+share changes twice a minute at most while nobody comes or goes, and over minutes all get alike. A
+worker more or less costs milliseconds, but an initializer may take seconds and fill a cache."""
+SHARE_WAIT_SECONDS: Final = 30.0
+"""Seconds an instance waits for its share of memory at most, as long as CALM_SECONDS; then it goes
+on, one task at a time."""
 
 STEADY_SHARE = 0.25
 """Share by which what is free may change before a share that is enough follows it. Source: own

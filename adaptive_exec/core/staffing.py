@@ -4,7 +4,8 @@ A refused start is tried again with growing patience. When that is spent the lev
 that did start and grows by one at a time after calm; only a level that got none is left.
 """
 
-from adaptive_exec.config import CALM_SECONDS, CALM_SECONDS_MAX, ROOM_SECONDS, STRIKES_MAX
+from typing import Final
+
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import BYTES, FOREVER, SECONDS, bound
 from adaptive_exec.core.events import (
@@ -17,8 +18,8 @@ from adaptive_exec.core.events import (
     WorkerStalled,
 )
 from adaptive_exec.core.instructions import KillWorker, OpenLevel, RetireWorker, StartWorkers
-from adaptive_exec.core.ladder import refuse
-from adaptive_exec.core.memory.readings import is_weighed, note_death, refit
+from adaptive_exec.core.ladder import CALM_SECONDS, CALM_SECONDS_MAX, refuse
+from adaptive_exec.core.memory.readings import ROOM_SECONDS, is_weighed, note_death, refit
 from adaptive_exec.core.memory.recycle import (
     LEAK_WORKERS,
     Service,
@@ -35,6 +36,9 @@ from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, rerun
 from adaptive_exec.core.tenancy import has_share, shed
 from adaptive_exec.specs import is_inline, is_isolated
+
+STRIKES_MAX: Final = 5
+"""Workers in a row that may die before their first result; then the level makes no progress."""
 
 BARE_WAY = "bare zygote"
 """The way that differs from the usual one only in who loads what tasks need."""

@@ -4,16 +4,16 @@ Decides nothing. What is written to `orders` while an event is handled is what t
 do, in that order.
 """
 
-from adaptive_exec.config import SHARE_WAIT_SECONDS, UNKNOWN_TASK_BYTES, Config
+from adaptive_exec.config import Config
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.instructions import Explain, Instruction
 from adaptive_exec.core.memory.governor import CALM, Crawl, Verdict, Victim
 from adaptive_exec.core.memory.sizes import Sizing
-from adaptive_exec.core.memory.window import OPEN
+from adaptive_exec.core.memory.window import OPEN, UNKNOWN_TASK_BYTES
 from adaptive_exec.core.reason import Decision, Fact, Reason
 from adaptive_exec.core.roster import Flight, Roster
-from adaptive_exec.core.share import NO_CLAIM, Share
+from adaptive_exec.core.share import NO_CLAIM, SHARE_WAIT_SECONDS, Share
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.specs import ISOLATED, LEVELS
 

@@ -6,21 +6,27 @@ starts, signals or reads anything. Memory of the host is judged by `core/memory/
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never
 
-from adaptive_exec.config import (
-    HOST_SETTLE_SECONDS,
-    RESTART_CALM_SECONDS,
-    RESTART_SECONDS,
-    RESTART_SECONDS_MAX,
-    RESTARTS_MAX,
-    SIGNALS_MAX,
-    UNKILLABLE_SECONDS,
-    Config,
-)
+from adaptive_exec.config import Config
 from adaptive_exec.core.memory.governor import CALM, LOOK_MIN_SECONDS, judge_memory
 from adaptive_exec.core.reason import Code, Decision, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
+
+RESTART_SECONDS: Final = 1.0
+"""Seconds before a supervised copy is restarted; doubled for each life in a row that was short."""
+RESTART_SECONDS_MAX: Final = 300.0
+"""Seconds; the longest such wait. Source: kubelet's back-off for crashing containers."""
+RESTART_CALM_SECONDS: Final = 60.0
+"""Seconds; a life of a supervised copy below this is short."""
+RESTARTS_MAX: Final = 10
+"""Short lives in a row after which a supervised copy is given up, about nine minutes."""
+HOST_SETTLE_SECONDS: Final = 1.0
+"""Seconds after a copy's end before the host is judged again. Source: freeing 30 GB takes one."""
+UNKILLABLE_SECONDS: Final = 5.0
+"""Seconds that the end waits for what even SIGKILL does not end."""
+SIGNALS_MAX: Final = 64
+"""The highest number of a signal on Linux."""
 
 SHELL_SIGNAL = 128
 """Exit codes above this are a shell's way to say by which signal its last command ended."""

@@ -6,33 +6,41 @@ Nothing here waits: a run without a share does what it would do alone.
 """
 
 from math import ceil
+from typing import Final
 
-from adaptive_exec.config import (
-    GUESS_SECONDS,
-    LEDGER_AGAIN_SECONDS,
-    SHARE_INSTANCES,
-    SHARE_LOOK_INSTANCES,
-    SHARE_LOOK_SECONDS,
-    SHARE_SECONDS,
-    SHARE_SECONDS_MAX,
-    TINY_TASK_BYTES,
-    TINY_TASK_SECONDS,
-    UNKNOWN_TASK_BYTES,
-    WAITING_CPU_SHARE,
-    WAITING_WORKERS_MAX,
-)
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import has_sample
 from adaptive_exec.core.events import ShareChanged
 from adaptive_exec.core.instructions import ReadHost, RetireWorker, Standing, TradeShare
 from adaptive_exec.core.memory.governor import set_marks
-from adaptive_exec.core.memory.window import OPEN
+from adaptive_exec.core.memory.window import GUESS_SECONDS, OPEN, UNKNOWN_TASK_BYTES
+from adaptive_exec.core.plan import (
+    TINY_TASK_BYTES,
+    TINY_TASK_SECONDS,
+    WAITING_CPU_SHARE,
+    WAITING_WORKERS_MAX,
+)
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.share import Claim, Share, believe_claim, steady
 from adaptive_exec.core.state import State
 from adaptive_exec.specs import is_inline, is_isolated
+
+SHARE_SECONDS: Final = 0.5
+"""Seconds between two trades with the ledger; shares follow arrivals and departures within two
+seconds: a trade of the older, the chunk in hand, a trade of the newer."""
+SHARE_SECONDS_MAX: Final = 1.5
+"""Seconds between two trades where many instances make one expensive."""
+SHARE_INSTANCES: Final = 64
+"""Instances up to which the ledger is read at SHARE_SECONDS; one record is read in 15 us."""
+SHARE_LOOK_SECONDS: Final = 0.05
+"""Seconds between two trades of an instance that waits, and at the least between any two."""
+SHARE_LOOK_INSTANCES: Final = 16
+"""Instances up to which one that waits looks at SHARE_LOOK_SECONDS; of more it looks less often."""
+LEDGER_AGAIN_SECONDS: Final = 30.0
+"""Seconds that an instance without a usable ledger goes on alone before it tries again, as long as
+CALM_SECONDS."""
 
 WAIT_TOLD_SECONDS = 0.5
 """Seconds that a wait for memory has lasted when people are told: shorter ones are common, since

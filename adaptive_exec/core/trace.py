@@ -5,9 +5,8 @@ Sums up to a RunReport. Fed by the driver with each event and what came of it. D
 
 from collections import deque
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from adaptive_exec.config import TRACE_LENGTH
 from adaptive_exec.core.costs import believe
 from adaptive_exec.core.events import (
     ChunkDone,
@@ -28,7 +27,11 @@ from adaptive_exec.core.instructions import (
 )
 from adaptive_exec.core.reason import Decision, Fact
 
+TRACE_LENGTH: Final = 10_000
+"""Decisions kept for the report; older ones are counted only."""
+
 MIB = 1024 * 1024
+"""Bytes."""
 LINES_SHOWN = 3
 """Decisions that others are shown of an instance."""
 LINES_LOOKED_AT = 30

@@ -5,12 +5,8 @@ place to another worker, up to as many as the plan allows; once it computes agai
 worker beyond the share goes. Looked at only while cores are what holds work up.
 """
 
-from adaptive_exec.config import (
-    CORE_IDLE_SECONDS,
-    CORE_IDLE_SHARE,
-    CORE_LOOK_SECONDS,
-    CORE_LOOK_WORKERS,
-)
+from typing import Final
+
 from adaptive_exec.core.bounds import FOREVER, SECONDS, bound
 from adaptive_exec.core.events import WorkersTimed
 from adaptive_exec.core.instructions import TimeWorkers
@@ -18,6 +14,15 @@ from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.staffing import wants_more
 from adaptive_exec.core.state import State
+
+CORE_IDLE_SECONDS: Final = 1.0
+"""Seconds in which a running task must have used next to no processor before it holds no core."""
+CORE_IDLE_SHARE: Final = 0.05
+"""Share of a core up to which that is next to none: what polls now and then uses less."""
+CORE_LOOK_SECONDS: Final = 0.25
+"""Seconds between looks at processor times, while the share of the cores holds work up."""
+CORE_LOOK_WORKERS: Final = 32
+"""Workers up to which that is so; of more it is looked less often, at 0.1 ms for each."""
 
 
 def look_at_cores(state: State) -> None:

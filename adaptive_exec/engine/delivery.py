@@ -9,8 +9,8 @@ import itertools
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
-from adaptive_exec.config import STACKS_MAX
 from adaptive_exec.core.instructions import Deliver, FailTasks, Pull, Recall, Record, SizeTasks
 from adaptive_exec.engine import lanes as lane
 from adaptive_exec.engine.ports import Calls, Hands, Step, give_up
@@ -19,6 +19,9 @@ from adaptive_exec.levels.base import Block, Failure, Results
 from adaptive_exec.levels.current import Place
 from adaptive_exec.levels.folders import TaskFolders
 from adaptive_exec.program.captured import Captured
+
+STACKS_MAX: Final = 1_000
+"""Stacks of crashed tasks that are kept for their errors, of 16 KiB at most."""
 
 
 class Delivery:

@@ -18,9 +18,17 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
-from adaptive_exec.config import LANE_BOOT_SECONDS, LANE_IDLE_SECONDS, LISTEN_SECONDS
 from adaptive_exec.levels.bell import Bell
 from adaptive_exec.levels.threads import begin_thread
+
+LISTEN_SECONDS: Final = 0.25
+"""Seconds; the longest a caller's thread waits at a stretch. A signal in the very moment before a
+wait does not end it (CPython notes it and goes to sleep), so Ctrl-C may be as late as this."""
+LANE_BOOT_SECONDS: Final = 0.5
+"""Seconds a lane's thread gets to boot before another one is started instead; it takes 0.1 ms, and
+one that finds no memory while it boots never does."""
+LANE_IDLE_SECONDS: Final = 1.0
+"""Seconds after which a thread that finds no lane with something to do ends."""
 
 Step = Callable[[], object]
 

@@ -14,16 +14,9 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from adaptive_exec.config import (
-    CLOSE_SECONDS,
-    HANDED_OVER_MAX,
-    IDLE_WAIT_SECONDS,
-    LISTEN_SECONDS,
-    TICK_SECONDS,
-    Config,
-)
+from adaptive_exec.config import Config
 from adaptive_exec.core.events import (
     BatchOpened,
     ChunkDone,
@@ -45,7 +38,7 @@ from adaptive_exec.engine import lanes as lane
 from adaptive_exec.engine.delivery import Delivery
 from adaptive_exec.engine.gate import Gate
 from adaptive_exec.engine.inline import Inline
-from adaptive_exec.engine.lanes import Lanes
+from adaptive_exec.engine.lanes import LISTEN_SECONDS, Lanes
 from adaptive_exec.engine.lifetime import enter, leave
 from adaptive_exec.engine.perform import Performer
 from adaptive_exec.engine.ports import Calls, LedgerBook, Step
@@ -53,7 +46,13 @@ from adaptive_exec.engine.recorder import RecordBook
 from adaptive_exec.engine.sharing import Sharing
 from adaptive_exec.engine.telling import Telling
 from adaptive_exec.errors import DriverError
-from adaptive_exec.levels.base import CannotStartError, Runner
+from adaptive_exec.levels.base import (
+    CLOSE_SECONDS,
+    IDLE_WAIT_SECONDS,
+    TICK_SECONDS,
+    CannotStartError,
+    Runner,
+)
 from adaptive_exec.levels.bell import Bell
 from adaptive_exec.levels.folders import TaskFolders
 from adaptive_exec.levels.functions import PackedFunction
@@ -62,6 +61,10 @@ from adaptive_exec.levels.threads import start_thread
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.log import LOGGER
 from adaptive_exec.specs import INLINE
+
+HANDED_OVER_MAX: Final = 1_000
+"""Groups of finished results that may wait for the journal, or for users' code that unpacks them,
+before no more tasks are sent; as many go in 0.1 s where nothing hangs."""
 
 _names = itertools.count(1)
 FOREVER = float("inf")

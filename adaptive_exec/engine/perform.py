@@ -9,7 +9,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, assert_never
 
-from adaptive_exec.config import TICK_SECONDS
 from adaptive_exec.core.events import (
     ChunkDone,
     HostSampled,
@@ -50,7 +49,14 @@ from adaptive_exec.engine.delivery import Delivery
 from adaptive_exec.engine.ports import Calls, Wheel, give_up
 from adaptive_exec.engine.sharing import Sharing
 from adaptive_exec.engine.telling import Telling
-from adaptive_exec.levels.base import CannotStartError, ChunkOrder, Failure, Results, Runner
+from adaptive_exec.levels.base import (
+    TICK_SECONDS,
+    CannotStartError,
+    ChunkOrder,
+    Failure,
+    Results,
+    Runner,
+)
 from adaptive_exec.levels.meter import collect_and_trim
 from adaptive_exec.log import LOGGER
 from adaptive_exec.specs import is_inline

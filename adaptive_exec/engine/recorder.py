@@ -6,10 +6,12 @@ nothing: the run says what is recorded, the journal how long a group may wait.
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
-from adaptive_exec.config import ASIDE_LOOK_SECONDS
 from adaptive_exec.core.events import Event, JournalFailed
+
+ASIDE_LOOK_SECONDS: Final = 0.1
+"""Seconds between looks at tasks that another instance on the same journal runs."""
 
 FOREVER = float("inf")
 

@@ -3,14 +3,17 @@
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from adaptive_exec.config import OBSERVED_STEPS_MAX
 from adaptive_exec.core.instructions import Explain
 from adaptive_exec.core.reason import Decision
 from adaptive_exec.engine import lanes as lane
 from adaptive_exec.engine.lanes import Lanes
 from adaptive_exec.log import LOGGER, DecisionLog, as_event
+
+OBSERVED_STEPS_MAX: Final = 10_000
+"""Decisions that may wait to be logged and handed to `on_event`; of more it is said how many were
+passed over. A run makes a few a second, so that is an hour of a callback that hangs."""
 
 
 class Telling:

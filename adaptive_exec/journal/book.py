@@ -13,13 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from adaptive_exec.config import COMMIT_SHARE, GROUP_BYTES_MAX, GROUP_SECONDS, LIFE_SECONDS
+from adaptive_exec.config import MIB
 from adaptive_exec.journal.checks import explain
 from adaptive_exec.journal.claims import Claims
 from adaptive_exec.journal.keys import KEY_BYTES, FunctionName
+from adaptive_exec.journal.lives import LIFE_SECONDS
 from adaptive_exec.journal.rows import FoundRow, prepare, read_found
 from adaptive_exec.journal.store import DONE, FAILED, Store, StoredRow
 from adaptive_exec.system.identity import this_process
+
+GROUP_SECONDS: Final = 0.1
+"""Seconds that finished results may wait for the journal, so that many share a transaction."""
+GROUP_BYTES_MAX: Final = 16 * MIB
+"""Bytes of results in a transaction of the journal, from which it waits no longer."""
+COMMIT_SHARE: Final = 0.05
+"""Share of the loop's time that writing groups into the journal may take where they may wait."""
 
 RUN, KNOWN, AWAY = 0, 1, 2
 """What is to be done with a task: run it, take its result from the journal, or wait for the

@@ -19,6 +19,7 @@ FORMAT: Final = 2
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEAD_BYTES: Final = 100
+"""Bytes of the head of a database. Source: SQLite's file format, "The Database Header"."""
 _PAGE_BYTES: Final = Struct(">H")
 _NUMBER: Final = Struct(">I")
 _PAGE_BYTES_AT, _PAGES_AT, _FORMAT_AT, _APPLICATION_AT = 16, 28, 60, 68

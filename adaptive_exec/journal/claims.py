@@ -6,10 +6,13 @@ Who is proved to be gone frees what it had claimed at once. Decides nothing else
 
 import time
 from collections.abc import Callable
+from typing import Final
 
-from adaptive_exec.config import ALIVE_SECONDS
 from adaptive_exec.journal.lives import Lives
 from adaptive_exec.journal.store import Store
+
+ALIVE_SECONDS: Final = 0.2
+"""Seconds for which an instance seen alive is not looked at again."""
 
 
 class Claims:

@@ -14,9 +14,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from adaptive_exec.config import ABSENT_SECONDS, LIFE_SECONDS
 from adaptive_exec.system.identity import Identity, is_proved_gone, this_process
 from adaptive_exec.system.locks import HAS_LOCKS, try_lock
+
+LIFE_SECONDS: Final = 10.0
+"""Seconds between signs of life in a journal; two looks of a reader count as no longer apart."""
+ABSENT_SECONDS: Final = 60.0
+"""Seconds of silence, by the reader's own clock, after which an instance counts as gone whose
+process and lock he cannot see: six signs of life."""
 
 _LOCK_MODE: Final = 0o644
 """Others need to open it to see whether it is locked; nothing stands in it."""

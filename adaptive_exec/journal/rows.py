@@ -6,9 +6,9 @@ Values of plain types go into one pickle for all; others each into its own. Deci
 import marshal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from adaptive_exec.config import ROW_BYTES_MAX
+from adaptive_exec.config import MIB
 from adaptive_exec.journal.store import DONE, FAILED, UNKEPT, Store, StoredRow
 from adaptive_exec.journal.values import (
     PLAIN,
@@ -20,6 +20,9 @@ from adaptive_exec.journal.values import (
     unpack_failure,
     unpack_value,
 )
+
+ROW_BYTES_MAX: Final = 16 * MIB
+"""Bytes of small values in one row of the journal; SQLite takes a thousand million at most."""
 
 Detail = tuple[float | None, float | None, int | None]
 """Wall seconds, processor seconds and peak bytes of a task; None where unknown."""

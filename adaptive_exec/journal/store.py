@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from adaptive_exec.config import BUSY_SECONDS
 from adaptive_exec.errors import JournalError
 from adaptive_exec.journal.checks import APPLICATION_ID, FORMAT, explain, look_at
 from adaptive_exec.journal.lives import JournalRun, hold_lock, remove_locks
 from adaptive_exec.journal.mounts import file_system_of, is_network
 from adaptive_exec.journal.values import Part
 from adaptive_exec.system.identity import Identity
+
+BUSY_SECONDS: Final = 10.0
+"""Seconds to wait for another instance that writes into the same journal; a group takes 1 ms."""
 
 DONE, FAILED, UNKEPT = 1, 2, 3
 """What became of a task: it has its value, its exception, or a value that could not be stored."""

@@ -11,15 +11,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from adaptive_exec.config import OUTLYING_BYTES, PART_BYTES, SQUEEZE_RATIO, SQUEEZE_SAMPLE_BYTES
+from adaptive_exec.config import KIB, MIB
 from adaptive_exec.errors import TaskError, add_traceback, traceback_of
 from adaptive_exec.system.pickles import PROTOCOL, dump_by_value
+
+OUTLYING_BYTES: Final = 64 * KIB
+"""Bytes from which an array or a pickle is kept out of line in the journal."""
+PART_BYTES: Final = 64 * MIB
+"""Bytes of a part of what is kept out of line; SQLite takes a thousand million at most."""
+SQUEEZE_SAMPLE_BYTES: Final = 16 * KIB
+"""Bytes that are compressed to see whether compressing an array pays: 0.3 ms."""
+SQUEEZE_RATIO: Final = 0.5
+"""Share of its size below which a compressed sample says that it pays."""
 
 PLAIN: Final = frozenset({int, float, str, bytes, bool, type(None)})
 """Types of which many values go into one pickle: they always can, and share nothing."""
 RAW, ZLIB = 0, 1
 """How the bytes of a part are kept."""
 _TEXT_MAX: Final = 200
+"""Characters of a value that are said of it."""
 
 
 @dataclass(slots=True)

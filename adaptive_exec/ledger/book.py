@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from adaptive_exec.config import LEDGER_LOCK_SECONDS, LEDGER_OPENINGS_MAX, LEDGER_RECORD_BYTES
 from adaptive_exec.core.instructions import TradeShare
 from adaptive_exec.core.share import Claim, apportion, believe_claim, promise
 from adaptive_exec.core.snapshot import HostSnapshot
@@ -22,6 +21,13 @@ from adaptive_exec.ledger.record import LeaseRecord, RecordError, read_record, w
 from adaptive_exec.system.identity import is_proved_gone, this_process
 from adaptive_exec.system.locks import HAS_LOCKS, make_locked, try_lock, unlock, wait_for_lock
 from adaptive_exec.system.private import NotOursError, open_file
+
+LEDGER_LOCK_SECONDS: Final = 0.02
+"""Seconds to wait for the ledger's lock, held for 0.2 ms by each; then it trades without."""
+LEDGER_OPENINGS_MAX: Final = 3
+"""Times that a trade opens the ledger anew after a failure, before the instance goes on alone."""
+LEDGER_RECORD_BYTES: Final = 4096
+"""Bytes of an instance's record at most: a page, which the kernel writes in one piece."""
 
 SUFFIX: Final = ".lease"
 _NEW: Final = ".new"

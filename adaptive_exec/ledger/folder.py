@@ -19,6 +19,7 @@ else but a volume."""
 PLACES: Final = ("/dev/shm", "/run/user/{user}", "/tmp")  # noqa: S108  # ours alone, or refused
 """Where it may be, best first; a later one is for hosts on which an earlier one cannot be used."""
 _BOOT_LETTERS: Final = 8
+"""Letters of a boot's random id, enough to tell the boots of one host apart."""
 
 
 def open_folder() -> str:

@@ -17,6 +17,10 @@ from collections import deque
 from itertools import count
 from time import monotonic
 
+ARENA_BYTES_MAX = 256 * 1024 * 1024
+"""Bytes of memory files that one process holds for large payloads; what is beyond goes in-band.
+Source: own choice, three payloads of 64 MB."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,6 +52,8 @@ _ADD_SEALS, _GET_SEALS = 1033, 1034
 _STEADY = 0x2
 """The seal without which a mapping of a file may lose its pages: who touches them then dies."""
 _MAP_FIXED = 0x10
+"""Flag of mmap, the same on all processors. Source: Linux,
+include/uapi/asm-generic/mman-common.h."""
 _READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE if hasattr(mmap, "PROT_READ") else 0
 
 REFUSED = (OSError, MemoryError, ValueError, OverflowError, ImportError, AttributeError)

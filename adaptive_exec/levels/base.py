@@ -16,6 +16,17 @@ from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.seeds import Stream
 from adaptive_exec.program.settings import Settings
 
+IDLE_WAIT_SECONDS: Final = 1.0
+"""Seconds; the longest the driver sleeps with nothing to do. Every wait has a bound."""
+TICK_SECONDS: Final = 0.05
+"""Seconds between looks at published results while chunks are out."""
+START_SECONDS: Final = 30.0
+"""Seconds until a worker or zygote reports for work; a heavy import takes 10 s on a cold disk."""
+CLOSE_SECONDS: Final = 2.0
+"""Seconds a worker gets to end by itself before it is killed."""
+STOPPED_LOOK_SECONDS: Final = 1.0
+"""Seconds between looks for a stopped worker or zygote. Source: own choice, 20 us a look."""
+
 ONE, STAR, FULL = 0, 1, 2
 """How an item of a chunk is called: `fn(item)`, `fn(*item)`, or item is `(fn, args, kwargs)`."""
 

@@ -50,6 +50,7 @@ ALIGN_BYTES = 64
 FROM_PARENT, FROM_WORKER, IN_SLATE, IN_RING = 0, 1 << 30, 2 << 30, 3 << 30
 """Where numbers begin in each direction, so that no frame passes for one of another."""
 _NUMBERS = (1 << 30) - 1
+"""The largest number of a frame; the two bits above it say where it comes from."""
 _FRONT = Struct("<4sIQQII")
 """Format, number, key, bytes of the body, bytes of the head, number of buffers."""
 _CHECK = Struct("<I")

@@ -35,6 +35,7 @@ HEAVY_BYTES = 10 * 1000 * 1000
 NAMED_BURDENS_MAX = 256
 """Functions of which that is said; a program that makes ever more of them is told enough."""
 _NAMED_PARTS = 3
+"""Parts of a heavy function that are named."""
 LOGGER = logging.getLogger("adaptive_exec")
 NAMED_MAX = 64
 """Functions of `__main__` that are held for calls to come, of those that no call uses now."""

@@ -14,13 +14,12 @@ from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from adaptive_exec.config import CLOSE_SECONDS, SLATE_BYTES
 from adaptive_exec.core.starts import Setback
-from adaptive_exec.levels.base import CannotStartError
+from adaptive_exec.levels.base import CLOSE_SECONDS, CannotStartError
 from adaptive_exec.levels.frames import KEY_BYTES
 from adaptive_exec.levels.interpreter import find_interpreter
 from adaptive_exec.levels.originals import make_pair, open_socket
-from adaptive_exec.levels.slate import Slate, make_memory_file
+from adaptive_exec.levels.slate import SLATE_BYTES, Slate, make_memory_file
 from adaptive_exec.levels.starter import (
     Seat,
     StarterEvents,
@@ -49,6 +48,7 @@ SMALL_TERMS_BYTES = 16 * 1024
 """Bytes of terms that go through loky's own pipe, with as much again of its own. That takes 64 KiB;
 one that is full waits without bound for a child that was killed before it read."""
 READ_BYTES = 1 << 20
+"""Bytes read at once."""
 UNKNOWN_EXIT = 255
 """Exit code that multiprocessing is told where none was kept. Source: its popen_forkserver."""
 

@@ -14,17 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from adaptive_exec.config import (
-    ARENA_BYTES_MAX,
-    CLOSE_SECONDS,
-    HEAR_SECONDS,
-    LEFT_WORK_SECONDS,
-    PUBLISH_SECONDS,
-    SAID_BYTES_MAX,
-    STOPPED_LOOK_SECONDS,
-    TICK_SECONDS,
-    Config,
-)
+from adaptive_exec.config import Config
 from adaptive_exec.core.events import (
     ChunkDone,
     ChunkProgressed,
@@ -54,8 +44,18 @@ from adaptive_exec.core.lifecycle import (
 )
 from adaptive_exec.core.quarantine import WALLED
 from adaptive_exec.core.starts import Answer, Setback, judge
-from adaptive_exec.levels.arena import IDLE_SECONDS, Arena
-from adaptive_exec.levels.base import FULL, CannotStartError, ChunkOrder, Failure, Outlet, Work
+from adaptive_exec.levels.arena import ARENA_BYTES_MAX, IDLE_SECONDS, Arena
+from adaptive_exec.levels.base import (
+    CLOSE_SECONDS,
+    FULL,
+    STOPPED_LOOK_SECONDS,
+    TICK_SECONDS,
+    CannotStartError,
+    ChunkOrder,
+    Failure,
+    Outlet,
+    Work,
+)
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
 from adaptive_exec.levels.folders import temporary_folder
@@ -96,6 +96,16 @@ from adaptive_exec.program.settings import Settings, newest_settings
 from adaptive_exec.program.spaces import Key, main_facts
 from adaptive_exec.program.voice import utter
 from adaptive_exec.system.processes import is_stopped
+
+PUBLISH_SECONDS: Final = 0.0005
+"""Seconds of finished results that a worker may hold back, so at most these are lost with it."""
+LEFT_WORK_SECONDS: Final = 60.0
+"""Seconds that what tasks have left in threads, pools and exit handlers of a worker gets, once the
+worker is to end; an interpreter waits without bound, twice START_SECONDS is enough to upload."""
+HEAR_SECONDS: Final = 0.02
+"""Seconds at least between two times that what a worker's tasks say is taken, unless it is much."""
+SAID_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Bytes of a worker's that were taken and not passed on; then its tasks wait, and use a file."""
 
 LEVEL = "process"
 SNAPSHOT, ZYGOTE, BARE_ZYGOTE, LOKY = "snapshot", "zygote", "bare zygote", "loky"

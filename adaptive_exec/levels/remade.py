@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CHAIN_MAX = 20
 """Causes of causes that come along."""
 _PROTOCOL = 5
+"""Of pickle, as in `system.pickles`."""
 
 
 class Remade:

@@ -34,7 +34,9 @@ TURN_BYTES = 1 << 18
 TURN_SECONDS = 2.0
 """Seconds that it is kept at least: twenty times as long as a result waits for the journal."""
 _TOKEN_BYTES = 4
+"""Random bytes in a file's name."""
 _LENGTH_BYTES = 4
+"""Bytes of the length of a record, and of its checksum."""
 _HEAD_BYTES = len(MARK) + 2 * _LENGTH_BYTES
 """The mark, the length of the record, its checksum."""
 

@@ -42,6 +42,7 @@ SPILL_BYTES_MAX = 16 << 30
 READ_BYTES = 1 << 20
 """Bytes that are read of it at once."""
 _LOOK_SECONDS = 0.002
+"""Seconds between two looks for room in a full ring."""
 _SAID, _HEARD, _SPILLED, _UNSPILLED, _BASE = 5, 6, 7, 8, 9
 _HEAD = frozenset({(int, int, int, int)})
 _WAKE = (1).to_bytes(8, "little")

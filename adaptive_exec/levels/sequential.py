@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from adaptive_exec.config import INLINE_SECONDS
+from adaptive_exec.core.chunks import INLINE_SECONDS
 from adaptive_exec.core.events import ChunkDone, InitializerFailed, LevelClosed, Usage, WorkerReady
 from adaptive_exec.levels.base import FULL, ChunkOrder, Failure, Outlet, Results
 from adaptive_exec.levels.current import InThread

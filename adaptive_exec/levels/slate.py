@@ -12,6 +12,9 @@ import os
 from adaptive_exec.levels.frames import refuse
 from adaptive_exec.program.last_words import STACK_BYTES
 
+SLATE_BYTES = 384 * 1024
+"""Bytes of shared memory per worker for published results and what tasks say."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview

@@ -7,11 +7,10 @@ import _socket
 import os
 from typing import NamedTuple, Protocol
 
-from adaptive_exec.config import SLATE_BYTES
 from adaptive_exec.core.starts import Setback
 from adaptive_exec.levels.inner import unset_variables
 from adaptive_exec.levels.ring import name_spill
-from adaptive_exec.levels.slate import Slate, make_memory_file
+from adaptive_exec.levels.slate import SLATE_BYTES, Slate, make_memory_file
 from adaptive_exec.program.spaces import Facts, Key
 
 _QUIET_ARROW = ("JE_ARROW_MALLOC_CONF", "background_thread:false")

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from adaptive_exec.config import IDLE_WAIT_SECONDS
 from adaptive_exec.core.events import (
     ChunkDone,
     ChunkProgressed,
@@ -20,7 +19,7 @@ from adaptive_exec.core.events import (
     WorkerReady,
 )
 from adaptive_exec.errors import DriverError
-from adaptive_exec.levels.base import ChunkOrder, Failure, Outlet, Results
+from adaptive_exec.levels.base import IDLE_WAIT_SECONDS, ChunkOrder, Failure, Outlet, Results
 from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.inner import limit_loaded

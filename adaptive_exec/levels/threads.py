@@ -6,9 +6,12 @@ boots never does.
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from adaptive_exec.config import START_SECONDS, THREAD_STACK_BYTES
+from adaptive_exec.levels.base import START_SECONDS
+
+THREAD_STACK_BYTES: Final = 256 * 1024
+"""Bytes of stack for a thread when the usual size was refused."""
 
 _stack_lock = threading.Lock()
 

@@ -26,6 +26,7 @@ SEARCH_DEPTH = 32
 SEARCH_PARTS = 1000
 """Parts of one object that are looked at."""
 _TEXT_LETTERS = 300
+"""Letters of an error that are passed on."""
 
 _Part = tuple[str, Any]
 """An expression for a part, and the part."""

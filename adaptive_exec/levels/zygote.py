@@ -17,14 +17,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
-from adaptive_exec.config import (
+from adaptive_exec.core.starts import Setback
+from adaptive_exec.levels.base import (
     CLOSE_SECONDS,
-    SLATE_BYTES,
     START_SECONDS,
     STOPPED_LOOK_SECONDS,
     TICK_SECONDS,
 )
-from adaptive_exec.core.starts import Setback
 from adaptive_exec.levels.boot import Boot
 from adaptive_exec.levels.frames import (
     KEY_BYTES,
@@ -40,7 +39,7 @@ from adaptive_exec.levels.interpreter import find_interpreter
 from adaptive_exec.levels.originals import lift, make_pair, send_with
 from adaptive_exec.levels.pages import ask_for_huge_pages
 from adaptive_exec.levels.processor import read_used_seconds
-from adaptive_exec.levels.slate import make_memory_file
+from adaptive_exec.levels.slate import SLATE_BYTES, make_memory_file
 from adaptive_exec.levels.snapshots import ForkedProcess, fork_caller, read_own_bytes
 from adaptive_exec.levels.starter import (
     Seat,

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Stream = tuple[int, int]
 """The seed, and the how-manieth batch of its executor it is, from 0."""
 _SEED_BYTES = 16
+"""Bytes of a task's seed: 128 bits, as numpy's SeedSequence has."""
 _STATE_BYTES = 64
+"""Bytes of which the seeds of the global generators are made."""
 _NUMPY = "numpy.random"
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from adaptive_exec.config import GIB, INLINE_SECONDS
+from adaptive_exec.config import GIB
+from adaptive_exec.core.chunks import INLINE_SECONDS
 from adaptive_exec.core.instructions import SendChunk
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.specs import is_inline, is_isolated

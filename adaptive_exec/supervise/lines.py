@@ -4,6 +4,7 @@ from adaptive_exec.core.reason import Code, Decision
 from adaptive_exec.core.trace import describe
 
 GB = 10**9
+"""Bytes."""
 
 
 def line_of(decision: Decision) -> str:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, assert_never
 
-from adaptive_exec.config import IDLE_WAIT_SECONDS, ORPHAN_SECONDS, REAP_SECONDS
 from adaptive_exec.core.reason import Decision
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.supervision import (
@@ -45,6 +44,12 @@ from adaptive_exec.log import LOGGER, as_event
 from adaptive_exec.supervise import sentinel
 from adaptive_exec.supervise.lines import line_of
 from adaptive_exec.supervise.pid_file import PidFile
+from adaptive_exec.system.processes import REAP_SECONDS
+
+IDLE_WAIT_SECONDS: Final = 1.0
+"""Seconds; the longest it sleeps with nothing to do. Every wait has a bound."""
+ORPHAN_SECONDS: Final = 0.5
+"""Seconds from SIGTERM to SIGKILL for the copies of a supervisor that was itself killed."""
 
 NUMBER_VARIABLE: Final = "ADAPTIVE_EXEC_WORKER"
 """Environment variable by which a copy learns its number, from 1."""

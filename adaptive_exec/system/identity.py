@@ -15,6 +15,7 @@ from adaptive_exec.system.processes import STARTED, STATE, read_stat
 _ENDED: Final = frozenset((b"Z", b"X", b"x"))
 """States of a process that runs no code any more: its parent has not asked for its end yet."""
 _NAME_BYTES: Final = 4096
+"""Bytes of an id or a number that are read; all are far shorter."""
 _BOOT: Final = "/proc/sys/kernel/random/boot_id"
 _MACHINE: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 

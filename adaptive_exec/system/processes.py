@@ -9,12 +9,17 @@ Source: man 5 proc_pid_stat; man 2 prctl, pidfd_open, killpg; linux/prctl.h.
 import _signal as signal  # type: ignore[import-not-found]  # `signal` imports `enum`: 6 ms
 import os
 
+REAP_SECONDS = 1.0
+"""Seconds to wait for a process that was killed, or said that it has ended, to be gone; one that
+stands in the kernel is let go of after that."""
+
 STATE, PARENT, GROUP, STARTED, RESIDENT = 0, 1, 2, 19, 21
 """Positions in what `read_stat` returns, counted from the state, which is field 3 of 52."""
 TIMES = slice(11, 15)
 """The time of the process and of its children that have ended, each for program and kernel."""
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 _STAT_BYTES = 4096
+"""Bytes of a process's `stat` that are read; it has a few hundred."""
 
 
 def read_stat(pid: int) -> list[bytes]:

@@ -56,3 +56,11 @@ for name in getattr(adaptive_exec, "__all__", ()):
     getattr(adaptive_exec, name)
 """
     run(code)
+
+
+def test_a_zygote_loads_nothing_that_only_its_parent_needs():
+    code = "import sys, adaptive_exec.levels.zygote_main; print(*sys.modules)"
+    loaded = run(code).split()
+
+    assert {"typing", "dataclasses", "adaptive_exec.config"} & set(loaded) == set()
+    assert [name for name in loaded if name.startswith("adaptive_exec.core")] == []

@@ -1,31 +1,49 @@
-"""Every bound with a source has its entry in docs/sources.md."""
+"""Every number stands beside what it serves, says what it is, and where it comes from."""
 
-import ast
+import re
 
-import pytest
+from tests.architecture.house import PACKAGE, ROOT
+from tests.architecture.numbers import HEAD, PAGE, read_numbers, written_page
 
-from tests.architecture.house import ROOT
-
-CONFIG = ast.parse((ROOT / "adaptive_exec/config.py").read_text(encoding="utf-8"))
-SOURCES = ROOT / "docs/sources.md"
-
-
-def bounds() -> dict[str, str]:
-    """The constants of config.py with the text below each, `""` where there is none."""
-    found = {}
-    for node, after in zip(CONFIG.body, [*CONFIG.body[1:], None], strict=True):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            found[node.target.id] = str(after.value.value) if said else ""
-    return {name: text for name, text in found.items() if not name.startswith("_")}
+NUMBERS = read_numbers()
+IN_CONFIG = {"KIB", "MIB", "GIB", "SIZE_BYTES_MIN", "_PERCENT"}
+"""What sizes are said in; each other number lies with its policy."""
 
 
-def test_every_bound_says_what_it_is():
-    units = {"KIB", "MIB", "GIB"}
-
-    assert [name for name, text in bounds().items() if not text and name not in units] == []
+def test_config_has_settings_only():
+    assert {one.name for one in NUMBERS if one.module == "config"} == IN_CONFIG
 
 
-@pytest.mark.parametrize("name", [name for name, text in bounds().items() if "Source:" in text])
-def test_a_bound_with_a_source_has_an_entry(name: str):
-    assert f"`{name}`" in SOURCES.read_text(encoding="utf-8")
+def test_a_number_says_what_it_is():
+    silent = [f"{one.module}: {one.name}" for one in NUMBERS if not one.text]
+
+    assert silent == []
+
+
+def test_a_number_of_memory_names_its_source():
+    judging = [one for one in NUMBERS if one.module.startswith("core.memory.")]
+
+    assert len(judging) > 50
+    assert [f"{one.module}: {one.name}" for one in judging if not one.source] == []
+
+
+def test_the_page_has_each_number_that_names_a_source():
+    assert PAGE.read_text(encoding="utf-8") == written_page(), (
+        "run python -m tests.architecture.numbers"
+    )
+
+
+def test_what_the_page_tells_of_is_there():
+    above = PAGE.read_text(encoding="utf-8").partition(HEAD)[0]
+    told = {
+        line.split("|")[1].strip().strip("`") for line in above.splitlines() if line[:3] == "| `"
+    }
+
+    assert told - {one.name for one in NUMBERS} == set()
+
+
+def test_the_head_of_memory_has_each_number_of_its_formulae():
+    head = (ROOT / PACKAGE / "core/memory/__init__.py").read_text(encoding="utf-8")
+    told = set(re.findall(r"\b[A-Z_]{2,}\b", head))
+
+    assert told == {one.name for one in NUMBERS if one.module.startswith("core.memory.")}

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from adaptive_exec.config import LEDGER_RECORD_BYTES
 from adaptive_exec.core.instructions import Standing, TradeShare
 from adaptive_exec.core.share import Claim
 from adaptive_exec.ledger import book as book_module
 from adaptive_exec.ledger import folder as folder_module
-from adaptive_exec.ledger.book import SUFFIX, Ledger, read_folder, read_ledger
+from adaptive_exec.ledger.book import LEDGER_RECORD_BYTES, SUFFIX, Ledger, read_folder, read_ledger
 from adaptive_exec.ledger.facts import Facts
 from adaptive_exec.ledger.folder import PLACE_VARIABLE, find_folder, folder_paths
 from adaptive_exec.ledger.record import LeaseRecord, RecordError, read_record, write_record

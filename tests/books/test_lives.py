@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from adaptive_exec.config import ABSENT_SECONDS, LIFE_SECONDS
 from adaptive_exec.journal import store as store_module
 from adaptive_exec.journal.book import AWAY, RUN, Book
 from adaptive_exec.journal.contents import Contents
-from adaptive_exec.journal.lives import JournalRun, Lives, is_lock_held, lock_path
+from adaptive_exec.journal.lives import (
+    ABSENT_SECONDS,
+    LIFE_SECONDS,
+    JournalRun,
+    Lives,
+    is_lock_held,
+    lock_path,
+)
 from adaptive_exec.journal.section import Section
 from adaptive_exec.journal.store import Store
 from adaptive_exec.system.identity import this_process

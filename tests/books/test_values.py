@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from adaptive_exec.config import OUTLYING_BYTES, PART_BYTES
 from adaptive_exec.errors import PoisonTaskError, TaskError, WorkerTraceback
 from adaptive_exec.journal import values
 from adaptive_exec.journal.values import (
+    OUTLYING_BYTES,
+    PART_BYTES,
     RAW,
     ZLIB,
     join_parts,

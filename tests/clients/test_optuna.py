@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from adaptive_exec import MemoryGuard
-from adaptive_exec.config import BRAKES_MAX, GIB, MIB
+from adaptive_exec.clients.optuna import BRAKES_MAX
+from adaptive_exec.config import GIB, MIB
 from tests.cgroups import memory_group
 from tests.core.world import make_host
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from adaptive_exec.config import HELD_BYTES_MAX, HELD_TASKS_MAX, MIB
+from adaptive_exec.config import MIB
 from adaptive_exec.core.chunks import (
+    HELD_BYTES_MAX,
+    HELD_TASKS_MAX,
     SINGLE_TASKS_MAX,
     chunk_tasks,
     holds_too_much,

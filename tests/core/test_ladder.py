@@ -2,9 +2,17 @@
 
 import pytest
 
-from adaptive_exec.config import CALM_SECONDS, CALM_SECONDS_MAX, MIB, Config
+from adaptive_exec.config import MIB, Config
 from adaptive_exec.core.costs import Costs
-from adaptive_exec.core.ladder import Breaker, next_level, refuse, shut, suggest_move
+from adaptive_exec.core.ladder import (
+    CALM_SECONDS,
+    CALM_SECONDS_MAX,
+    Breaker,
+    next_level,
+    refuse,
+    shut,
+    suggest_move,
+)
 from adaptive_exec.core.reason import Code
 
 TINY = Costs(9, 9, 1e-6, None, 1e-4, 10, 10, 1000, 4)

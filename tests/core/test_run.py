@@ -2,18 +2,14 @@
 
 import pytest
 
-from adaptive_exec.config import (
-    CALM_SECONDS_MAX,
-    GIB,
-    LEDGER_AGAIN_SECONDS,
-    MIB,
-    STRIKES_MAX,
-    Config,
-)
+from adaptive_exec.config import GIB, MIB, Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
+from adaptive_exec.core.ladder import CALM_SECONDS_MAX
 from adaptive_exec.core.reason import Code
 from adaptive_exec.core.share import Claim
+from adaptive_exec.core.staffing import STRIKES_MAX
+from adaptive_exec.core.tenancy import LEDGER_AGAIN_SECONDS
 from tests.core.world import World, make_host
 
 

@@ -6,17 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptive_exec.config import (
-    GIB,
+from adaptive_exec.config import GIB, MIB
+from adaptive_exec.core import supervision as sup
+from adaptive_exec.core.reason import Code
+from adaptive_exec.core.supervision import (
     HOST_SETTLE_SECONDS,
-    MIB,
     RESTART_CALM_SECONDS,
     RESTART_SECONDS_MAX,
     RESTARTS_MAX,
     UNKILLABLE_SECONDS,
 )
-from adaptive_exec.core import supervision as sup
-from adaptive_exec.core.reason import Code
 from tests.core.world import make_host
 
 

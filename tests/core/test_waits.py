@@ -1,8 +1,9 @@
 """What a run waits for is said at once."""
 
-from adaptive_exec.config import ROOM_SECONDS, Config
+from adaptive_exec.config import Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
+from adaptive_exec.core.memory.readings import ROOM_SECONDS
 from adaptive_exec.core.reason import Code
 from adaptive_exec.core.run import Run
 from tests.core.world import GIB, make_host

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptive_exec.config import GIB, MIB, UNKNOWN_TASK_BYTES
+from adaptive_exec.config import GIB, MIB
 from adaptive_exec.core.memory.peaks import NOTHING_KNOWN, learn_peak, reserve_bytes
 from adaptive_exec.core.memory.window import (
     OPEN,
+    UNKNOWN_TASK_BYTES,
     Room,
     Window,
     fit,

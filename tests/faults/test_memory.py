@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from adaptive_exec import adaptive_executor
-from adaptive_exec.config import LEFT_WORK_SECONDS
 from adaptive_exec.core.reason import Code
+from adaptive_exec.levels.process import LEFT_WORK_SECONDS
 from tests.cgroups import memory_group
 from tests.levels import work
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from adaptive_exec.cli.instances import _Crowd
-from adaptive_exec.config import REAP_SECONDS
+from adaptive_exec.system.processes import REAP_SECONDS
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptive_exec.config import ARENA_BYTES_MAX
 from adaptive_exec.levels import arena
+from adaptive_exec.levels.arena import ARENA_BYTES_MAX
 from tests.faults import keepers
 from tests.levels import work
 from tests.levels.ladder import ISOLATED, executor_at

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from adaptive_exec import MemoryGuard, MemoryPressureError
-from adaptive_exec.config import GIB, GUARD_LINE_SECONDS, MIB
+from adaptive_exec.config import GIB, MIB
+from adaptive_exec.guard import GUARD_LINE_SECONDS
 from adaptive_exec.host.snapshot import HostProbe
 from tests.cgroups import memory_group
 from tests.core.world import make_host

@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from adaptive_exec.config import PULL_TASKS_MAX
+from adaptive_exec.core.chunks import PULL_TASKS_MAX
 from tests.levels import work
 from tests.levels.ladder import LEVELS, executor_at, shared_at
 from tests.levels.leaks import eventually

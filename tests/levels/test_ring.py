@@ -7,10 +7,9 @@ import threading
 
 import pytest
 
-from adaptive_exec.config import SLATE_BYTES
 from adaptive_exec.levels.frames import NoMessageError
 from adaptive_exec.levels.ring import PART_BYTES, Ear, Mouth
-from adaptive_exec.levels.slate import RING_BYTES, Slate, make_memory_file
+from adaptive_exec.levels.slate import RING_BYTES, SLATE_BYTES, Slate, make_memory_file
 
 KEY = b"12345678"
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memory files")

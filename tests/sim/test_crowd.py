@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from adaptive_exec.config import GIB, MIB, SHARE_TURN_SECONDS, Config
-from adaptive_exec.core.share import Share
+from adaptive_exec.config import GIB, MIB, Config
+from adaptive_exec.core.share import SHARE_TURN_SECONDS, Share
 from adaptive_exec.sim.crowd import CrowdResult, Stay, simulate_crowd
 from adaptive_exec.sim.host import SimHost
 

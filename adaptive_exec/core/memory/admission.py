@@ -10,11 +10,11 @@ but for the batch's note of who waits since when.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from adaptive_exec.config import GUESS_SECONDS, MIB
+from adaptive_exec.config import MIB
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.memory.governor import set_marks
 from adaptive_exec.core.memory.sizes import ALIKE, ALIKE_BYTES, Expected, Measure, Sizing
-from adaptive_exec.core.memory.window import GUESS_EXTRA_BYTES
+from adaptive_exec.core.memory.window import GUESS_EXTRA_BYTES, GUESS_SECONDS
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
 from adaptive_exec.specs import ISOLATED, is_isolated
@@ -27,7 +27,7 @@ PROBE_SECONDS = 4 * GUESS_SECONDS
 chunk is; until then what its size makes likely. Source: own choice; on a busy host 200 MB were
 filled after 1.1 s."""
 KINDS_KEPT = 64
-"""Functions of which sizes are remembered, the newest."""
+"""Functions of which sizes are remembered, the newest. Source: own choice."""
 SIZED_BYTES = 4 * MIB
 """Bytes that a chunk must have taken for the sizes of tasks to be asked for. Source: a task that
 fills them takes a thousand times as long as to look at its arguments."""

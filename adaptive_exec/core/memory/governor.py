@@ -5,27 +5,37 @@ falls only above a higher mark (hysteresis). What is done about it is `readings`
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from adaptive_exec.config import (
-    CRAWL_PERCENT,
-    CRITICAL_BYTES,
-    CRITICAL_FRACTION,
-    TARGET_MEMORY,
-    WARN_BYTES,
-    WARN_FRACTION,
-    Config,
-    Size,
-    parse_size,
-)
+from adaptive_exec.config import GIB, Config, Size, parse_size
 from adaptive_exec.core.reason import Code, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
+
+TARGET_MEMORY: Final = 0.70
+"""Fraction of the limit up to which workers are added. Source: the transform system's target."""
+WARN_BYTES: Final = 4 * GIB
+"""Bytes available below which pressure is warn. Source: the trials system's warning."""
+WARN_FRACTION: Final = 0.20
+"""Fraction of the limit that takes the place of WARN_BYTES where it is smaller. Source: own choice,
+so that a host of less than 20 GiB has room for work."""
+CRITICAL_BYTES: Final = 2 * GIB
+"""Bytes available below which pressure is critical. Source: the trials system's emergency brake."""
+CRITICAL_FRACTION: Final = 0.08
+"""Fraction of the limit that takes the place of CRITICAL_BYTES where it is smaller. Source: own
+choice, the same for one of less than 25 GiB."""
+CRAWL_SECONDS: Final = 10.0
+"""Seconds that tasks may be held up at a group's `memory.high` with no room left until the one that
+holds most is stopped: as long as the kernel averages stalls over. Source: the kernel's avg10."""
+CRAWL_PERCENT: Final = 50.0
+"""Share of the time in which tasks must have stalled for that. Source: own choice, five times
+STALL_PERCENT: more of the time lost than used."""
 
 HYSTERESIS = 1.25
 """Ratio; pressure falls only when this much more than the mark is available. Source: own choice,
 one quarter."""
 LOOK_MIN_SECONDS = 0.05
-"""Seconds between two looks when memory may be gone at once."""
+"""Seconds between two looks when memory may be gone at once. Source: own choice; a look takes 0.1
+ms."""
 LOOK_MAX_SECONDS = 1.0
 """Seconds between two looks when there is plenty. Source: earlyoom sleeps 0.1 to 1 s."""
 FILL_BYTES_PER_SECOND = 6 * 10**9
@@ -43,10 +53,11 @@ STALL_PERCENT = 10.0
 information counts as a second witness. Source: systemd-oomd's and Meta's oomd's usual 5-60 %."""
 MARGIN_FRACTION = 0.02
 """Fraction of the limit by which the window stays below the warn mark, so that it is not touched
-all the time."""
+all the time. Source: own choice."""
 
 FUTILE_SHARE = 0.125
-"""Share of the memory wanted back below which no worker is worth killing: somebody else took it."""
+"""Share of the memory wanted back below which no worker is worth killing: somebody else took it.
+Source: own choice, an eighth."""
 
 
 class Verdict(NamedTuple):

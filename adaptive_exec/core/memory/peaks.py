@@ -20,12 +20,14 @@ SUMS_KEPT = 1024
 """Measurements that count for mean and deviation. Source: own choice; the mean is then off by a
 thirtieth of the deviation."""
 QUANTILE = 0.95
-"""Share of the measurements that a reserve for one chunk covers."""
+"""Share of the measurements that a reserve for one chunk covers. Source: own choice, one in
+twenty."""
 MANY_PEAKS = 20
-"""Measurements from which mean and deviation speak; of fewer the 95th percentile is the highest."""
+"""Measurements from which mean and deviation speak; of fewer the 95th percentile is the highest.
+Source: of so many the 95th percentile is the highest."""
 SUM_DEVIATIONS = 4.0
 """Deviations beside the mean that a reserve for many chunks covers: a normal sum exceeds it once in
-30,000 times, and 256 workers are thousands of sums an hour."""
+30,000 times, and 256 workers are thousands of sums an hour. Source: the normal distribution."""
 
 
 class Peaks(NamedTuple):
@@ -183,7 +185,8 @@ def spread_of_sum(peaks: Peaks, chunks: int) -> float:
 
 
 SURE_PEAKS = 3
-"""Measurements before a spread is believed, of many chunks half as many as there are of them."""
+"""Measurements before a spread is believed, of many chunks half as many as there are of them.
+Source: own choice."""
 
 
 def _fitting_sum(peaks: Peaks, room_bytes: float) -> int:

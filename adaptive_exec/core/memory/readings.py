@@ -6,16 +6,9 @@ a smaller window, idle workers go, garbage is collected; only at critical, after
 a worker killed, and memory settles before the next verdict on another.
 """
 
-from adaptive_exec.config import (
-    CRAWL_SECONDS,
-    GUESS_LOOK_SECONDS,
-    GUESS_SECONDS,
-    MIB,
-    ROOM_AGAIN_SECONDS,
-    ROOM_SECONDS,
-    SETTLE_SECONDS,
-    parse_size,
-)
+from typing import Final
+
+from adaptive_exec.config import MIB, parse_size
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import BYTES, COUNT, FOREVER, SECONDS, SIZE, bound
 from adaptive_exec.core.events import HostSampled, TasksSized, Usage, WorkerLost
@@ -30,6 +23,7 @@ from adaptive_exec.core.memory.admission import (
     taken_bytes,
 )
 from adaptive_exec.core.memory.governor import (
+    CRAWL_SECONDS,
     HYSTERESIS,
     LOOK_MAX_SECONDS,
     LOOK_MIN_SECONDS,
@@ -54,6 +48,8 @@ from adaptive_exec.core.memory.sizes import NUMBERS_MAX, Measure
 from adaptive_exec.core.memory.walls import learn_of_reserve, move_walls
 from adaptive_exec.core.memory.window import (
     CHUNKS_MAX,
+    GUESS_LOOK_SECONDS,
+    GUESS_SECONDS,
     OPEN,
     TOLD_SLACK,
     Room,
@@ -70,28 +66,45 @@ from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill
 from adaptive_exec.specs import ISOLATED, is_isolated
 
+SETTLE_SECONDS: Final = 1.0
+"""Seconds that memory gets to come back after a worker was killed. Source: an 8 GB worker takes 0.3
+s to free."""
+ROOM_SECONDS: Final = 5.0
+"""Seconds to wait for room at critical pressure before one chunk is let out all the same. Source:
+own choice, five times SETTLE_SECONDS."""
+ROOM_AGAIN_SECONDS: Final = 60.0
+"""Seconds after a wait for room that was in vain before the next one: it is not others who hold it.
+Source: own choice, so that such waits take at most a twelfth of the time."""
+
 UNMEASURED_MAX = 3
-"""Chunks without a measurement after which none is expected any more; then pressure alone holds."""
+"""Chunks without a measurement after which none is expected any more; then pressure alone holds.
+Source: own choice."""
 TOLD_SHARE = 8
-"""Part of the window by which it must change before people are told again."""
+"""Part of the window by which it must change before people are told again. Source: own choice, an
+eighth."""
 CHANGE_SHARE = 7
-"""One in so many running chunks beyond the 95th percentile is three times what chance makes."""
+"""One in so many running chunks beyond the 95th percentile is three times what chance makes.
+Source: a seventh is three times the twentieth beyond a 95th percentile."""
 SHARE_SLACK = 0.05
 """Share by which what others left us may be exceeded. It is dealt out in whole chunks, which must
 not fail to fit for a page or for the little that idle workers keep. Source: own choice."""
 CALM_LOOKS = 3
-"""Looks in a row at which nothing had changed before the next ones are further apart."""
+"""Looks in a row at which nothing had changed before the next ones are further apart. Source: own
+choice."""
 CALM_LOOK_SECONDS = 0.25
 """Seconds between them. Source: at 0.08 s they took 1 % of a core, which is twice what is asked."""
 STILL_SHARE = 0.01
-"""Share of the limit by which memory may have changed and still be called unchanged."""
+"""Share of the limit by which memory may have changed and still be called unchanged. Source: own
+choice."""
 WORTH_A_START_BYTES = 8 * MIB
 """Bytes that an idle worker must hold beyond what it was born with so that it goes where no memory
 is left. Source: own choice, about what a fresh worker takes."""
 SIZED_SECONDS = 0.0002
-"""Seconds that a task must take for its arguments to be looked at, which takes 2 us."""
+"""Seconds that a task must take for its arguments to be looked at, which takes 2 us. Source: own
+choice, so that it costs 1 %."""
 TRIM_SECONDS = 10.0
-"""Seconds between two collections of garbage for want of memory; one of a large heap takes 1 s."""
+"""Seconds between two collections of garbage for want of memory; one of a large heap takes 1 s.
+Source: own choice, so that it costs a tenth at most."""
 
 
 def judge_host(state: State, event: HostSampled) -> None:

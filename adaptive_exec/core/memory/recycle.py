@@ -14,18 +14,20 @@ from adaptive_exec.core.events import Usage
 from adaptive_exec.core.reason import Code, Reason, because
 
 MARKS_KEPT = 8
-"""Ends of chunks at which a worker's size is remembered."""
+"""Ends of chunks at which a worker's size is remembered. Source: own choice, twice LEAK_MARKS."""
 LEAK_MARKS = 4
-"""Ends of chunks in a row at which a worker must have grown before its function is said to leak."""
+"""Ends of chunks in a row at which a worker must have grown before its function is said to leak.
+Source: own choice."""
 LEAK_WORKERS = 2
 """Workers in a row that grew with each chunk until they were too large, where none lived long
-enough to show by itself that the function leaks."""
+enough to show by itself that the function leaks. Source: own choice."""
 LEAK_BYTES_MIN = 8 * MIB
 """Bytes that such growth must come to. Source: above what allocators keep of small tasks."""
 STEADY_SHARE = 0.5
-"""Share of the first half's growth that the second half must reach: a cache fills and stops."""
+"""Share of the first half's growth that the second half must reach: a cache fills and stops.
+Source: own choice, a half."""
 FAIR_BYTES_MIN = 32 * MIB
-"""Bytes that a worker may always keep."""
+"""Bytes that a worker may always keep. Source: as `plan.WORKER_BYTES`."""
 
 
 class Mark(NamedTuple):

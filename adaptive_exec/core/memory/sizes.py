@@ -20,32 +20,39 @@ NUMBERS_MAX = 4
 SAMPLES_KEPT = 64
 """Tasks of a function among which those nearest in size are looked for. Source: as `peaks`."""
 RESIDUALS_KEPT = 32
-"""Tasks by which the line is known to be missed; the highest miss is added to it."""
+"""Tasks by which the line is known to be missed; the highest miss is added to it. Source: own
+choice, half of SAMPLES_KEPT."""
 NEAR = 1.25
-"""Ratio of sizes up to which two are near."""
+"""Ratio of sizes up to which two are near. Source: own choice, a quarter."""
 NEVER_SEEN = 2.0
-"""Ratio of sizes from which a task is larger than any seen before, so that nothing is known."""
+"""Ratio of sizes from which a task is larger than any seen before, so that nothing is known.
+Source: own choice, twice."""
 REFUTED = 4.0
-"""Ratio of sizes that took about the same, so that this number says nothing of memory."""
+"""Ratio of sizes that took about the same, so that this number says nothing of memory. Source: own
+choice, NEVER_SEEN twice."""
 DISCOUNT = 0.95
-"""Weight of what was before the newest task: twenty tasks count."""
+"""Weight of what was before the newest task: twenty tasks count. Source: 1 / (1 - 0.95) = 20."""
 MISS_PRICE = 2.0
-"""Times what a task takes that it costs to reserve too little: it is run again, alone."""
+"""Times what a task takes that it costs to reserve too little: it is run again, alone. Source: own
+choice; one run in vain and one alone."""
 WORTH = 0.1
 """Share of all that was used which a form must spare in order to speak; it falls silent at half of
-it."""
+it. Source: own choice, a tenth."""
 NEARLY = 0.9
 """Share of the best one's gain from which another form is nearly as good. Source: own choice."""
 VOTES_MIN = 2
-"""Tasks for which a form must have had a word before it speaks."""
+"""Tasks for which a form must have had a word before it speaks. Source: own choice."""
 SLACK = 1.05
+"""Factor by which more is reserved than a form says. Source: own choice."""
 SLACK_BYTES = 2 * MIB
-"""What is reserved beyond what a form says: a page more is no miss. Source: own choice."""
+"""Bytes that are reserved beyond what a form says: a page more is no miss. Source: own choice."""
 ALIKE = 1.25
+"""Ratio up to which two tasks take about the same. Source: as NEAR."""
 ALIKE_BYTES = 8 * MIB
-"""What two tasks may differ by and still take about the same."""
+"""Bytes that two tasks may differ by and still take about the same. Source: own choice, twice
+`admission.SIZED_BYTES`."""
 GUESS_RATIO_MAX = 64.0
-"""Most that a reserve for what was never seen is scaled by."""
+"""Most that a reserve for what was never seen is scaled by. Source: own choice."""
 
 
 class Measure(NamedTuple):

@@ -18,18 +18,22 @@ from adaptive_exec.core.state import State
 from adaptive_exec.specs import is_isolated
 
 WALL_BYTES_MIN = 32 * MIB
-"""Bytes that a worker may always take: less than an interpreter's heap grows by at one stroke."""
+"""Bytes that a worker may always take: less than an interpreter's heap grows by at one stroke.
+Source: as `plan.WORKER_BYTES`."""
 WALL_SLACK_BYTES = 8 * MIB
-"""Bytes beside what a task was said to take: an allocator takes memory in pieces."""
+"""Bytes beside what a task was said to take: an allocator takes memory in pieces.
+Source: own choice."""
 GROWN_SLACK = 1.25
-"""How much more a worker may take than it has, or is expected to, that has outgrown its part."""
+"""How much more a worker may take than it has, or is expected to, that has outgrown its part.
+Source: as `sizes.NEAR`."""
 MOVE_SHARE = 8
 """Part of a wall by which it must change before it is moved. Source: own choice; 0.3 ms a move."""
 TOUCHED_SHARE = 0.5
 """Share of a wall below which what a task was measured to take speaks of memory that is reserved
-and not used."""
+and not used. Source: own choice, a half."""
 UNWALLED_MAX = 64
-"""Functions that are remembered as such; of more the oldest is forgotten."""
+"""Functions that are remembered as such; of more the oldest is forgotten. Source: as
+`admission.KINDS_KEPT`."""
 KILL_REMEDY = "systemd: OOMPolicy=continue or Delegate=yes; elsewhere memory.oom.group=0"
 """What a user can do where a kill of the kernel's ends the caller as well."""
 

@@ -5,29 +5,41 @@ the window grows by one at a time and is halved under pressure. Pure: (window be
 window with its reason. Who gets a chunk is `core/dispatch`.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from adaptive_exec.config import GUESS_LOOK_SECONDS, GUESS_SECONDS, UNKNOWN_TASK_BYTES
+from adaptive_exec.config import GIB
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.memory.peaks import Peaks, fitting_chunks, spread_of_sum
 from adaptive_exec.core.reason import Code, Reason, because
 
+UNKNOWN_TASK_BYTES: Final = 4 * GIB
+"""Bytes counted for a chunk of which nothing is known, so that a host with plenty lets all workers
+begin at once. Source: own choice; the labels and trials systems' tasks took 0.4-3 GB."""
+GUESS_SECONDS: Final = 0.5
+"""Seconds that a first chunk must have run before its size so far shows its nature. Source: own
+choice; a core fills 1.3 GB in it."""
+GUESS_LOOK_SECONDS: Final = 0.1
+"""Seconds that it must have run before its size says anything, and between looks until then.
+Source: own choice, a fifth of GUESS_SECONDS."""
+
 CHUNKS_MAX = 1 << 20
-"""Chunks; more than any host has workers."""
+"""Chunks; more than any host has workers. Source: own choice, 2^20."""
 LITTLE_SPREAD = 0.25
 """Share of their mean that chunks in flight may exceed together, so that the window may grow past
 the target as far as it ever may; at twice that it stays at the target, between them it goes part
 of the way, since a step makes it swing. Source: own choice, a quarter."""
 REGROWTH = 1 / 16
 """Chunks by which a wide window that was halved grows with each finished one: it is as wide as
-before after 12 rounds, not after as many as it has chunks."""
+before after 12 rounds, not after as many as it has chunks. Source: own choice; 1.0625^12 is 2."""
 WIDE_CHUNKS = 16
 """Chunks from which a window is wide: that many may die at once before the first death is heard of.
 Source: own choice, as many as REGROWTH takes rounds for."""
 TOLD_SLACK = 1.1
-"""How much more than told a task may be measured to take and still be believed."""
+"""How much more than told a task may be measured to take and still be believed. Source: own choice,
+a tenth."""
 GUESS_EXTRA_BYTES = 64 * 1024 * 1024
-"""Bytes that a chunk that runs for the first time is expected to take beyond twice what it has."""
+"""Bytes that a chunk that runs for the first time is expected to take beyond twice what it has.
+Source: own choice."""
 
 
 class Room(NamedTuple):
