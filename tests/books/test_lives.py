@@ -32,7 +32,7 @@ CLAIMER = """
 import itertools, sys, time
 from contextlib import closing
 from pathlib import Path
-from adaptive_exec.config import LIFE_SECONDS
+from adaptive_exec.journal.lives import LIFE_SECONDS
 from adaptive_exec.journal import store
 from adaptive_exec.journal.book import Book
 from adaptive_exec.journal.section import Section
