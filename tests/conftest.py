@@ -2,6 +2,7 @@
 `short`, fewer of these, for the other Pythons there.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -18,6 +19,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 # A ledger of our own: executors of other programs on this host would take a share of ours.
 _LEDGER = Path(tempfile.mkdtemp(prefix="adaptive-exec-tests-"))
 os.environ["ADAPTIVE_EXEC_LEDGER"] = str(_LEDGER)
+
+
+def pytest_collection_finish():
+    """Take what the tests are made of out of every later collection, of which there are thousands."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure():

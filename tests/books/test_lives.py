@@ -207,6 +207,7 @@ def test_who_was_frozen_himself_calls_nobody_gone_for_it(tmp_path: Path):
     assert not is_gone_after(lives, clock, JournalRun(FAR, 1), steps=3, seconds=3600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrapper",
     [

@@ -6,19 +6,20 @@ and gone after the module.
 
 import pytest
 
-from adaptive_exec.levels import arena
+from adaptive_exec.levels import arena, functions, process, told
 from tests.levels.ladder import close_shared, share, start_what_is_kept
 from tests.levels.leaks import watch_for_leaks
 
 
 @pytest.fixture(scope="module", autouse=True)
-def pieces_go_soon(request):
-    """Have idle pieces of this process let go at once, so that no check waits a second for them."""
+def what_is_idle_goes_soon(request):
+    """Have what is kept for the next call let go at once, so that no check waits a second for it."""
     if request.module.__name__.endswith("test_arena"):
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arena, "IDLE_SECONDS", 0.1)
+        for module in (arena, functions, process, told):
+            patch.setattr(module, "IDLE_SECONDS", 0.1)
         yield
 
 

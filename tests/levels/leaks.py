@@ -4,6 +4,7 @@ Waits with a bound for what ends by itself; then fails, naming what was left.
 """
 
 import gc
+import inspect
 import os
 import threading
 import time
@@ -14,7 +15,9 @@ from typing import Final
 
 import psutil
 
-SETTLE_SECONDS: Final = 5.0
+from adaptive_exec.levels.arena import Piece, SharedPiece
+
+SETTLE_SECONDS: Final = 10.0
 """Seconds that what was used may take to be gone; a worker gets 2 s to end by itself."""
 POLL_SECONDS: Final = 0.005
 """Seconds between two looks."""
@@ -37,7 +40,7 @@ def watch_for_leaks() -> Iterator[None]:
 
     if not eventually(is_clean, seconds=SETTLE_SECONDS):
         message = f"left behind: { {kind: names for kind, names in left.items() if names} }"
-        raise AssertionError(message)
+        raise AssertionError(f"{message}\n" + "\n".join(_holders()))
 
 
 def eventually(condition: Callable[[], object], *, seconds: float = 10.0) -> bool:
@@ -102,6 +105,16 @@ def mapped_pieces() -> Iterator[str]:
         for line in file:
             if "memfd:adaptive-exec-piece" in line:
                 yield line.split(maxsplit=1)[0]
+
+
+def _holders() -> Iterator[str]:
+    """Say who refers to the pieces of memory files that are left, two steps far."""
+    for piece in gc.get_objects():
+        if isinstance(piece, Piece | SharedPiece):
+            holders = [one for one in gc.get_referrers(piece) if not inspect.isframe(one)]
+            beyond = [type(one).__name__ for holder in holders for one in gc.get_referrers(holder)]
+            told = ", ".join(f"{type(one).__name__} {str(one)[:300]}" for one in holders)
+            yield f"{type(piece).__name__} {piece.descriptor} of {piece.size}: {told}; {beyond}"
 
 
 def _held() -> dict[str, set[str]]:

@@ -280,10 +280,11 @@ MODULE = """
     print("imported")
     def say(number):
         print("say", number, flush=True)
-        subprocess.run([sys.executable, "-c", f"print('child', {number})"])
+        subprocess.run([sys.executable, "-c", f"import sys; sys.stdout.write('child {number}\\\\n')"])
         pid = os.fork()
         if not pid:
-            print("fork", number, flush=True)
+            sys.stdout.write(f"fork {number}\\n")
+            sys.stdout.flush()
             os._exit(0)
         os.waitpid(pid, 0)
 """
