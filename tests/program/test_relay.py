@@ -19,7 +19,7 @@ import pytest
 
 from adaptive_exec import adaptive_executor
 
-START = [pytest.param(None, id="zygote"), pytest.param("loky", id="loky")]
+START = [pytest.param(None, id="zygote"), pytest.param("loky", id="loky", marks=pytest.mark.slow)]
 LOG = logging.getLogger("tests.program.relay")
 
 

@@ -20,7 +20,7 @@ import pytest
 from adaptive_exec import PoisonTaskError, WorkerLostError, adaptive_executor
 from adaptive_exec.levels import process
 
-START = [pytest.param(None, id="zygote"), pytest.param("loky", id="loky")]
+START = [pytest.param(None, id="zygote"), pytest.param("loky", id="loky", marks=pytest.mark.slow)]
 KEPT = {}
 
 
