@@ -22,7 +22,7 @@ os.environ["ADAPTIVE_EXEC_LEDGER"] = str(_LEDGER)
 
 
 def pytest_collection_finish():
-    """Take what the tests are made of out of every later collection, of which there are thousands."""
+    """Take what tests are made of out of every later collection: there are thousands."""
     gc.collect()
     gc.freeze()
 

@@ -13,7 +13,7 @@ from tests.levels.leaks import watch_for_leaks
 
 @pytest.fixture(scope="module", autouse=True)
 def what_is_idle_goes_soon(request):
-    """Have what is kept for the next call let go at once, so that no check waits a second for it."""
+    """Have what is kept for the next call let go soon: no check waits a second for it."""
     if request.module.__name__.endswith("test_arena"):
         yield
         return
