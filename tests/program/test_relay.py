@@ -280,7 +280,8 @@ MODULE = """
     print("imported")
     def say(number):
         print("say", number, flush=True)
-        subprocess.run([sys.executable, "-c", f"import sys; sys.stdout.write('child {number}\\\\n')"])
+        line = f"import sys; sys.stdout.write('child {number}\\\\n')"  # whole: others write, too
+        subprocess.run([sys.executable, "-c", line])
         pid = os.fork()
         if not pid:
             sys.stdout.write(f"fork {number}\\n")
