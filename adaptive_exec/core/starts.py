@@ -14,7 +14,8 @@ class Setback(NamedTuple):
     """A way of starting workers that failed.
 
     Attributes:
-        place: How far it came: `"launch"`, `"boot"`, `"load"`, `"threads"`, `"work"`.
+        place: How far it came: `"launch"`, `"boot"`, `"load"`, `"threads"`,
+            `"open"`, `"work"`.
         error: What is known of the cause, with the child's own last words.
         is_passing: True when something was refused that may be had later.
         is_certain: True when it would be the same the next time.

@@ -25,6 +25,7 @@ class Boot:
     def __init__(self, *, has_words: bool = True) -> None:
         self.words = _open_words() if has_words else -1
         self._threads: list[str] = []
+        self._left_open: list[str] = []
         self._has_booted = self._has_loaded = False
 
     def note_booted(self, threads: list[str]) -> None:
@@ -34,10 +35,10 @@ class Boot:
         if self._has_booted:
             self.drop()
 
-    def note_loaded(self, threads: list[str]) -> None:
-        """It has loaded what it was to load, which has left these threads."""
-        self._threads = threads
-        self._has_loaded = not threads
+    def note_loaded(self, threads: list[str], left_open: list[str]) -> None:
+        """It has loaded what it was to load, which has left these threads and open files."""
+        self._threads, self._left_open = threads, left_open
+        self._has_loaded = not threads and not left_open
 
     def setback(self, cause: str, *, may_load_less: bool) -> Setback | None:
         """Say why it never was of use, once it is lost; None where it was."""
@@ -46,6 +47,10 @@ class Boot:
             names = ", ".join(self._threads)
             error = f"{where} starts a thread, after which nothing may be forked: {names}"
             return Setback("threads", error, is_certain=True, skips_bare=not self._has_booted)
+        if self._left_open:
+            names = ", ".join(self._left_open)
+            error = f"what was loaded leaves open what each worker is to have of its own: {names}"
+            return Setback("open", error, is_certain=True)
         if self._has_loaded:
             return None
         words = self._read()

@@ -78,6 +78,7 @@ class LokyStarter:
 
     should_be_bare = False
     inherited_bytes = 0
+    has_company = False
 
     def __init__(self, events: StarterEvents, waiter: Waiter, terms: Terms) -> None:
         self.functions: set[int] = set()

@@ -221,7 +221,7 @@ class ProcessRunner:
         self._setback: Setback | None = None
         self._why_changed = ""
         self._has_results = False
-        self._early_deaths = 0
+        self._early_deaths, self._has_left_a_way = 0, False
         self._is_closing = self._is_forking = False
         self._arena = Arena(ARENA_BYTES_MAX)
         self._shelf = Shelf()
@@ -699,7 +699,7 @@ class ProcessRunner:
             return
         if _is_walled(member, status):
             return
-        if status is None or _is_sigkill(status) or self._ways[0] not in (SNAPSHOT, ZYGOTE):
+        if status is None or _is_sigkill(status) or not self._has_company():
             return
         self._early_deaths += 1
         busy = [other for other in self._members.values() if other.order is not None]
@@ -708,14 +708,23 @@ class ProcessRunner:
             return
         self._early_deaths = 0
         error = f"workers died before any had a result, the last by {describe(status)}"
-        self._outlet.in_turn(partial(self._leave_way, self._starter, error))
+        # A task by itself has few lives: the surest way is tried while it has one.
+        setback = Setback(
+            "work", error, is_certain=True, skips_bare=not busy and self._has_left_a_way
+        )
+        self._outlet.in_turn(partial(self._leave_way, self._starter, setback))
 
-    def _leave_way(self, starter: Starter | None, error: str) -> None:
+    def _has_company(self) -> bool:
+        """Say whether workers are copies of a process in which more was loaded than is ours."""
+        return self._starter is not None and self._starter.has_company
+
+    def _leave_way(self, starter: Starter | None, setback: Setback) -> None:
         """Go another way to start workers; whoever there is begins again."""
         if starter is None or starter is not self._starter or self._is_closing:
             return
+        self._has_left_a_way = True
         starter.abandon()
-        self._lose_all(error, Setback("work", error, is_certain=True))
+        self._lose_all(setback.error, setback)
 
     def _note_stack(
         self, member: Member, running: int | None, status: int | None, *, is_walled: bool

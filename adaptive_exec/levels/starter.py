@@ -116,6 +116,8 @@ class Starter(Protocol):
     """Versions of the names that every worker has from its birth."""
     inherited_bytes: int
     """Memory of its own that the caller had when it was forked; it is not the workers'."""
+    has_company: bool
+    """Whether workers are copies of a process in which more was loaded than this package."""
     should_be_bare: bool
     """True once it is clear that the next starter must not load the function beforehand."""
 

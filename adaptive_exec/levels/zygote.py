@@ -75,7 +75,7 @@ END_POLL_SECONDS = 0.005
 """Seconds between looks for the end of a zygote where the kernel has no pidfd."""
 _ANSWERS: dict[int, list[tuple[type, ...]]] = {
     BOOTED: [(int, list)],
-    LOADED: [(int, list, list, str)],
+    LOADED: [(int, list, list, list, int, str)],
     FORKED: [(int, int, int)],
     BECAME: [(int, int, int)],
     REFUSED: [(int, int, int, str), (int, int, type(None), str)],
@@ -122,6 +122,7 @@ class ZygoteStarter:
         self.functions: set[int] = set()
         self.names = versions_of(terms)
         self.should_be_bare = bool(functions)
+        self.has_company = not is_bare
         self.inherited_bytes = 0 if origin is None else read_own_bytes()
         self._wanted = set(functions if origin is None else origin.functions)
         self._events = events
@@ -323,8 +324,9 @@ class ZygoteStarter:
             self._boot.note_booted(answer[1])
         elif kind == LOADED:
             self._deadline = None
-            self._boot.note_loaded(answer[2])
-            self.should_be_bare = bool(answer[2])
+            self._boot.note_loaded(answer[2], answer[3])
+            self.should_be_bare = bool(answer[2] or answer[3])
+            self.has_company = bool(answer[4])
             self.functions = self._wanted & frozenset(answer[1])
         elif kind in (FORKED, BECAME):
             self._places[answer[1]] = _Place(answer[2], started_ticks(answer[2]))

@@ -16,6 +16,7 @@ import sys
 from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.frames import read_message, read_rights, write_message
 from adaptive_exec.levels.inner import insist_on_threads, limit_here
+from adaptive_exec.levels.left_open import find_left_open, list_open
 from adaptive_exec.levels.originals import make_plain_poll, open_socket
 from adaptive_exec.levels.ring import name_spill
 from adaptive_exec.levels.slate import Slate
@@ -46,16 +47,18 @@ FORK, KILL, QUIT, FORGET = 1, 2, 3, 4
 """Requests: `(FORK, worker, key, identity)` with the worker's descriptors, `(KILL, worker)`,
 `(QUIT,)`, `(FORGET, function)`."""
 LOADED, FORKED, REFUSED, ENDED, BECAME, BOOTED = 11, 12, 13, 14, 15, 16
-"""Answers: `(BOOTED, threads)`, `(LOADED, functions, threads, error)`, `(FORKED, worker, pid)`,
-`(REFUSED, worker, errno, text)`, `(ENDED, worker, status, peak bytes)`, `(BECAME, worker, pid)`.
+"""Answers: `(BOOTED, threads)`, `(LOADED, functions, threads, left open, company, error)`,
+`(FORKED, worker, pid)`, `(REFUSED, worker, errno, text)`, `(ENDED, worker, status, peak bytes)`,
+`(BECAME, worker, pid)`.
 
 BOOTED names the threads that were there before anything was loaded."""
 MESSAGE_BYTES = 64 * 1024
 """Bytes of the longest message; all are far shorter."""
 ERROR_CHARACTERS_MAX, THREADS_TOLD = 8 * 1024, 100
 """What is told of a function that could not be loaded, so that the message is not too long."""
-THREADED = 3
-"""Exit code of a zygote in which loading the function started threads, so that it must not fork."""
+UNFIT = 3
+"""Exit code of a zygote that must not fork: loading the function has started threads in it, or left
+something open of which each worker is to have its own."""
 ORPHAN_SCORE = b"1000"
 """oom_score_adj of a worker.
 
@@ -69,6 +72,9 @@ gone yet; with it in 0 of 16.
 """
 QUIET_THREADS = frozenset({"jemalloc_bg_thd"})
 """Threads that may stand idle while we fork: pyarrow's and pandas' jemalloc (200 forks tried)."""
+_KNOWN_COMPANY = ("__main__", "adaptive_exec", "__editable__", "_distutils_hack", "_virtualenv")
+"""Modules in an interpreter that loads nothing: ours, and those of installers' `.pth` files."""
+_STDLIB = os.path.dirname(os.__file__) + os.sep
 DESCRIPTORS_MAX = 4096
 """Descriptors that a fresh interpreter can have open at most; it has a dozen."""
 _WATCH_SECONDS = 0.25
@@ -175,7 +181,7 @@ class Zygote:
         threads = other_threads()
         self._answer((BOOTED, threads[:THREADS_TOLD]))
         if threads:
-            os._exit(THREADED)
+            os._exit(UNFIT)
 
     def load(self) -> None:
         """Load the initializer and the first function, and say how it went."""
@@ -183,6 +189,7 @@ class Zygote:
         self._enter_family()
         if self._settings["authkey"] is not None:
             adopt_authkey(self._settings["authkey"])
+        before = list_open()
         self._program.take_early(loads(self._settings.pop("program")))
         main, names = self._settings["main"], self._settings.pop("names")
         self._program.load(lambda: start_as(main, names))
@@ -198,15 +205,20 @@ class Zygote:
         gc.collect()
         self._inheritance.gather()
         gc.freeze()
-        threads = other_threads()
+        threads, left = other_threads(), find_left_open(before)
         if os.getpid() != self._settings["self"]:
             end_child()  # what was loaded forked, and goes on here as well
         told = error[-ERROR_CHARACTERS_MAX:]
-        self._answer((LOADED, list(self._functions), threads[:THREADS_TOLD], told))
-        if threads:
-            os._exit(
-                THREADED
-            )  # the next zygote starts without the function, its workers load it themselves
+        self._answer((
+            LOADED,
+            list(self._functions),
+            threads[:THREADS_TOLD],
+            left,
+            int(has_company()),
+            told,
+        ))
+        if threads or left:
+            os._exit(UNFIT)  # the next one loads no function, its workers load it themselves
 
     def take_over(
         self, first: "tuple[Any, tuple[Any, ...]] | None", functions: "dict[int, Any]"
@@ -227,7 +239,7 @@ class Zygote:
         self._generators = find_generators(spare=(first and first[1]))
         gc.freeze()  # what the caller has is not ours to collect
         gc.enable()
-        self._answer((LOADED, list(functions), [], ""))
+        self._answer((LOADED, list(functions), [], [], 1, ""))
 
     def _load_first(self) -> None:
         """Load the initializer, or let each worker do it."""
@@ -528,6 +540,19 @@ def adopt_authkey(key: bytes) -> None:
     from multiprocessing.process import current_process
 
     current_process().authkey = key
+
+
+def has_company() -> bool:
+    """Say whether more is loaded than the standard library, this package and `.pth` files."""
+    return any(map(_is_company, list(sys.modules.values())))
+
+
+def _is_company(module: "Any") -> bool:
+    name, file = getattr(module, "__name__", ""), getattr(module, "__file__", None)
+    if not isinstance(name, str) or not isinstance(file, str) or name.startswith(_KNOWN_COMPANY):
+        return False
+    is_installed = "site-packages" in file or "dist-packages" in file
+    return is_installed or not file.startswith(_STDLIB)
 
 
 def other_threads() -> "list[str]":

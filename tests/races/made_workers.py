@@ -88,6 +88,7 @@ class Starter:
         self.names: dict[Any, int] = {}
         self.should_be_bare = False
         self.inherited_bytes = 0
+        self.has_company = True
         self._events, self._waiter, self._threads = events, watcher, threads
         self._baton, self._fates = baton, fates
         self._there: set[int] = set()
