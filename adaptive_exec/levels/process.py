@@ -66,7 +66,8 @@ from adaptive_exec.levels.interpreter import is_frozen, is_refusal
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.ring import Ear, Said, name_spill
-from adaptive_exec.levels.sizes import move_wall, read_size
+from adaptive_exec.levels.offspring import LOOK_SECONDS, Offspring
+from adaptive_exec.levels.sizes import move_wall
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
 from adaptive_exec.levels.snapshots import Obstacle, find_obstacle, inherited_numbers
 from adaptive_exec.levels.starter import Relayed, Seat, Starter, Terms
@@ -140,7 +141,9 @@ class Member:
         self.names = ToldNames()
         self.has_words = False
         self.uses: set[int] = set()  # functions of submitted calls
-        self.pid = seat.pid
+        self.pid = 0
+        self.offspring: Offspring | None = None
+        self.name_process(seat.pid)
         self.birth: BirthState = "ordered"
         self.stay: StayState = "wanted"
         self.line: LineState = "open"
@@ -164,6 +167,12 @@ class Member:
         self.cut_at: float | None = None
         self.told_stop = 0
         self.wants_write = False
+
+    def name_process(self, pid: int) -> None:
+        """Say which process it is, 0 while there is none."""
+        if pid and pid != self.pid:
+            self.offspring = Offspring(pid)
+        self.pid = pid
 
     @property
     def is_to_end(self) -> bool:
@@ -399,6 +408,8 @@ class ProcessRunner:
         member.sent_at = time.monotonic()
         member.cut_at, member.told_stop = None, 0
         member.look_at = member.sent_at + STOPPED_LOOK_SECONDS
+        if member.offspring is not None:
+            member.offspring.begin()
         member.refused = {}
         member.uses = set()
         if is_harmless(order, self._asker(order.work)):
@@ -503,13 +514,21 @@ class ProcessRunner:
                     move_wall(member.pid, base + size)
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Return each worker's memory in RAM as `(worker, bytes)`, where it can be read."""
-        sizes = (
-            (one.worker, self._own_part(read_size(one.pid)))
-            for one in self._members.values()
-            if one.pid
-        )
+        """Return what each worker has in RAM as `(worker, bytes)`, where it can be read.
+
+        What its tasks have started belongs to it.
+        """
+        now = time.monotonic()
+        sizes = ((one.worker, self._size(one, now)) for one in self._members.values())
         return tuple((worker, size) for worker, size in sizes if size is not None)
+
+    def _size(self, member: Member, now: float) -> int | None:
+        if member.offspring is None:
+            return None
+        size = self._own_part(member.offspring.resident_bytes())
+        if size is None or member.order is None or not _look_at_offspring(member, now):
+            return size
+        return size + member.offspring.bytes
 
     def _own_part(self, size: int | None) -> int | None:
         """Return a worker's size without what it shares with a caller that it was forked from."""
@@ -588,6 +607,8 @@ class ProcessRunner:
             os.close(self._bell)
         for member in self._members.values():
             member.link.close()
+            if member.offspring is not None:
+                member.offspring.close()
         if self._starter is not None:
             self._starter.let_go()
 
@@ -613,6 +634,7 @@ class ProcessRunner:
             self._read_slate(member)
             self._look_for_overdue(member)
             again.append(self._look_again_at(member, now))
+            again.append(_watch_offspring(member, now))
         self._look_for_stopped(member, now)
         if member.line != "open":
             again.append(self._wait_for_end(member, now))
@@ -627,7 +649,7 @@ class ProcessRunner:
         member = self._members.get(worker)
         if member is None:
             return
-        member.pid = pid
+        member.name_process(pid)
         member.birth = after(BIRTH, member.birth, "reported")
         if self._starter is not None:
             member.functions |= dict.fromkeys(self._starter.functions, False)
@@ -636,7 +658,8 @@ class ProcessRunner:
             self._post_ready(member)
 
     def _post_ready(self, member: Member) -> None:
-        size, now = self._own_part(read_size(member.pid)), time.monotonic()
+        now = time.monotonic()
+        size = self._size(member, now)
         took = now - member.ordered_at if self._ways[0] == LOKY else 0.0  # else a zygote was new
         self._outlet.post(WorkerReady(now, LEVEL, member.worker, size, took))
 
@@ -1158,6 +1181,8 @@ class ProcessRunner:
         if member.slate is not None:
             member.slate.close()
             member.slate = None
+        if member.offspring is not None:
+            member.offspring.close()
 
     def _open_starter(self, workers: int) -> Starter:
         if self._ways[0] == SNAPSHOT:
@@ -1237,6 +1262,29 @@ def _put_function(member: Member, number: int, packed: PackedFunction) -> None:
         member.channel.put(head, Packed.of_bytes(packed.body))
     else:
         member.channel.put_shared(head, packed.lengths, piece)
+
+
+def _look_at_offspring(member: Member, now: float) -> bool:
+    """Look at what a worker's tasks have started and tell it; return whether there is anything."""
+    offspring = member.offspring
+    if offspring is None or not offspring.look(now):
+        return False
+    if member.slate is not None and offspring.peak_bytes:
+        member.slate.note_offspring(offspring.peak_bytes, time.monotonic_ns())
+    return True
+
+
+def _watch_offspring(member: Member, now: float) -> float:
+    """Look at what tasks have started, and say when to do so again.
+
+    Soon after a chunk was sent, then as late again; often while there is something.
+    """
+    age = now - member.sent_at
+    if age < LOOK_SECONDS:
+        return member.sent_at + LOOK_SECONDS
+    if _look_at_offspring(member, now):
+        return now + LOOK_SECONDS
+    return now + min(age, STOPPED_LOOK_SECONDS)
 
 
 def _is_walled(member: Member, status: int | None) -> bool:

@@ -27,6 +27,7 @@ CUT_SECONDS = 0.002
 """Seconds after which one process sees for sure what the other has written; it takes less than a
 microsecond."""
 _RUNNING, _SINCE, _FILLED, _CUT, _WALL, _WALL_BASE, _HIT = 0, 1, 2, 4, 10, 11, 12
+_OFFSPRING, _SEEN_AT = 13, 14
 
 
 class Slate:
@@ -105,6 +106,19 @@ class Slate:
     def is_hit(self) -> bool:
         """Say whether the last task ran into the wall (parent)."""
         return bool(self.numbers[_HIT])
+
+    def note_offspring(self, size: int, at_ns: int) -> None:
+        """Write down what was seen that the running task has started, and when (parent)."""
+        self.numbers[_OFFSPRING] = max(self.numbers[_OFFSPRING], size)
+        self.numbers[_SEEN_AT] = at_ns
+
+    def forget_offspring(self) -> None:
+        """Have what is seen count from here on (worker)."""
+        self.numbers[_OFFSPRING] = 0
+
+    def offspring(self) -> tuple[int, int]:
+        """Return the most bytes that were seen, 0 for nothing, and when last (worker)."""
+        return self.numbers[_OFFSPRING], self.numbers[_SEEN_AT]
 
     def publish(self, half: int, parts: "list[Buffer]") -> bool:
         """Lay a frame into a half (worker); False when it does not fit."""

@@ -124,7 +124,7 @@ class Worker:
         self._half = 0
         self._overflowed = False
         self._may_be_cut = False
-        self.meter = MemoryMeter(self._channel.mapped_bytes)
+        self.meter = MemoryMeter(self._channel.mapped_bytes, slate)
         self.wall = Wall(slate)
         self._core_time = CoreTime()
         self._remains = Remains()

@@ -1,0 +1,80 @@
+"""Small files of the kernel that are read again and again and stay open meanwhile.
+
+To open one takes memory of the kernel's; at a limit that is what its killer is called for. Where
+descriptors are scarce none is kept. Decides nothing.
+"""
+
+import os
+
+try:
+    import resource
+except ImportError:  # not every system has it
+    resource = None  # type: ignore[assignment]
+
+KEPT_SHARE = 2
+"""Part of the descriptors there may be, the lower ones, that are kept open for this."""
+
+
+class KeptFile:
+    """A file that is opened when it is read first.
+
+    Args:
+        path: Where it is.
+        size: The most bytes that are read of it.
+    """
+
+    __slots__ = ("_file", "_is_scarce", "_path", "_size")
+
+    def __init__(self, path: str, size: int) -> None:
+        self._path, self._size = path, size
+        self._file = -1
+        self._is_scarce = False
+
+    def read(self) -> bytes:
+        """Return what it says, nothing where it cannot be read."""
+        if self._file < 0:
+            if self._is_scarce:
+                return read_once(self._path, self._size)
+            self._file = _open(self._path)
+            self._is_scarce = self._file >= _scarce_from()
+        try:
+            return os.pread(self._file, self._size, 0) if self._file >= 0 else b""
+        except OSError:
+            return b""
+        finally:
+            if self._is_scarce:
+                self.close()
+
+    def close(self) -> None:
+        """Close it; it is opened again when it is read again."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def read_once(path: str, size: int) -> bytes:
+    """Open, read and close a file; return nothing where that fails."""
+    file = _open(path)
+    if file < 0:
+        return b""
+    try:
+        return os.read(file, size)
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except OSError:
+        return -1
+
+
+def _scarce_from() -> int:
+    """Return the number of a descriptor from which they are scarce."""
+    if resource is None:
+        return 1 << 30
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (1 << 30) if soft == resource.RLIM_INFINITY else soft // KEPT_SHARE
