@@ -40,7 +40,7 @@ class MemoryMeter:
 
     def __init__(self, shared_bytes: "Callable[[], int]", slate: "Slate | None" = None) -> None:
         self._shared_bytes = shared_bytes
-        self._offspring = Offspring(slate)
+        self._offspring = EndedChildren(slate)
         self._due_at = 0.0
         self._base: int | None = None
         self._before = 0
@@ -151,18 +151,20 @@ class MemoryMeter:
         return _most_bytes(of_children=False)
 
 
-class Offspring:
+class EndedChildren:
     """Says what the processes took at most that a task has started.
 
     The parent looks at them while they live. The largest that ever was, among all that have ended,
-    the kernel knows exactly; one that was seen may have grown towards that until its end.
+    the kernel knows: so much one may have had that was not seen, or not at its end, as far as there
+    was time to fill it. A new largest one ran just now, and has had that for sure unless it was
+    forked, since then it began with what this process has.
 
     Args:
         slate: Where the parent writes what it has seen, None where it cannot.
 
     Source:
-        man 2 getrusage, RUSAGE_CHILDREN. What a child has had as a fork of this process counts
-        with it, so that nothing is known of those that took less than this process.
+        man 2 getrusage, RUSAGE_CHILDREN. What a child had as a fork of this process, before it
+        became another program, counts with it; of those that took less nothing is known.
     """
 
     def __init__(self, slate: "Slate | None") -> None:
@@ -190,12 +192,11 @@ class Offspring:
         largest = _most_bytes(of_children=True)
         if largest <= self._own + OWN_SLACK_BYTES:
             return seen
-        if largest > self._largest:
-            self._largest = largest
-            return max(seen, largest)
+        rate = FILL_BYTES_PER_SECOND if largest <= self._largest else 4 * FILL_BYTES_PER_SECOND
+        self._largest = max(self._largest, largest)
         if seen:
             seconds = min(seconds, (monotonic_ns() - seen_at_ns) / 1e9)
-        return max(seen, min(largest, seen + int(seconds * FILL_BYTES_PER_SECOND)))
+        return max(seen, min(largest, seen + int(seconds * rate)))
 
 
 def _used_by_children() -> float:

@@ -9,8 +9,8 @@ Source: man 5 proc: `status` (VmHWM), `smaps_rollup`, `task/<tid>/children`; `st
 
 import os
 
-from adaptive_exec.levels.files import KeptFile, read_once
 from adaptive_exec.levels.meter import find_field
+from adaptive_exec.system.files import KeptFile, read_once
 from adaptive_exec.system.processes import read_stat
 
 LOOK_SECONDS = 0.05
@@ -116,6 +116,11 @@ class Kin:
             found += self.others
         return found
 
+    def open(self) -> None:
+        """Open its files now, not when it is looked at."""
+        self._status.open()
+        self._children.open()
+
     def close(self) -> None:
         """Close its files, until it is looked at again."""
         self._status.close()
@@ -137,18 +142,22 @@ class Offspring:
 
     def __init__(self, pid: int) -> None:
         self._worker = Kin(pid, 0.0)
+        self._worker.open()
         self._kin: dict[int, Kin] = {}
         self._left: frozenset[int] = frozenset()
         self._looked_at = -1.0
         self.bytes = self.peak_bytes = 0
 
     def resident_bytes(self) -> int | None:
-        """Return what the worker itself has in RAM, None where that cannot be read."""
+        """Return what the worker itself has in RAM, None where that cannot be read.
+
+        It tells of further threads as well, whose children are then looked for.
+        """
         return self._worker.resident_bytes()
 
-    def begin(self) -> None:
-        """A chunk comes: what earlier ones have left running is not its own."""
-        if self._kin or self._left:
+    def end(self) -> None:
+        """A chunk is over: what it has left running does not belong to the next one."""
+        if self._kin:
             self._left = frozenset((*self._left, *self._kin))
             self._forget(self._kin)
         self.bytes = self.peak_bytes = 0

@@ -64,9 +64,9 @@ from adaptive_exec.levels.functions import PackedFunction, Shelf, pack_first
 from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
 from adaptive_exec.levels.interpreter import is_frozen, is_refusal
 from adaptive_exec.levels.loky import LokyStarter, load_context
+from adaptive_exec.levels.offspring import LOOK_SECONDS, Offspring
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.ring import Ear, Said, name_spill
-from adaptive_exec.levels.offspring import LOOK_SECONDS, Offspring
 from adaptive_exec.levels.sizes import move_wall
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
 from adaptive_exec.levels.snapshots import Obstacle, find_obstacle, inherited_numbers
@@ -408,8 +408,6 @@ class ProcessRunner:
         member.sent_at = time.monotonic()
         member.cut_at, member.told_stop = None, 0
         member.look_at = member.sent_at + STOPPED_LOOK_SECONDS
-        if member.offspring is not None:
-            member.offspring.begin()
         member.refused = {}
         member.uses = set()
         if is_harmless(order, self._asker(order.work)):
@@ -975,6 +973,8 @@ class ProcessRunner:
         if member.next != member.stop and member.cut_at is None:
             refuse(f"results of {member.next} tasks in place of {member.stop}")
         member.order = None
+        if member.offspring is not None:
+            member.offspring.end()
         refused = sum(index < member.next for index in member.refused)  # others wait for their turn
         self._outlet.post(
             ChunkDone(

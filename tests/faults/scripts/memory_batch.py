@@ -1,12 +1,13 @@
 """Run a batch of tasks that take memory in known ways; say as JSON what became of it.
 
-Arguments: way of taking it (hold, leak, creep), tasks as JSON ([MB, seconds] each), settings
+Arguments: way of taking it (hold, leak, creep, start), tasks as JSON ([MB, seconds] each), settings
 as JSON; `hang` among them: seconds for which code of the user's hangs wherever that can be.
 """
 
 import json
 import logging
 import os
+import subprocess
 import sys
 import time
 
@@ -38,6 +39,14 @@ def creep(task):
         blocks.append(bytearray(b"x") * (2 * MB))
         time.sleep(seconds)
     return len(blocks)
+
+
+def start(task):
+    """Have another program take memory."""
+    megabytes, seconds = task
+    code = f"import time; block = bytearray(b'x') * {megabytes * MB}; time.sleep({seconds})"
+    subprocess.run([sys.executable, "-S", "-c", code], check=True)
+    return megabytes
 
 
 class Hanging:

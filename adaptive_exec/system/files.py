@@ -5,18 +5,21 @@ descriptors are scarce none is kept. Decides nothing.
 """
 
 import os
+from types import ModuleType
 
+_limits: ModuleType | None
 try:
-    import resource
+    import resource as _limits
 except ImportError:  # not every system has it
-    resource = None  # type: ignore[assignment]
+    _limits = None
 
 KEPT_SHARE = 2
 """Part of the descriptors there may be, the lower ones, that are kept open for this."""
+_PLENTY = 1 << 30
 
 
 class KeptFile:
-    """A file that is opened when it is read first.
+    """A file that is opened when it is read first, or before.
 
     Args:
         path: Where it is.
@@ -30,20 +33,23 @@ class KeptFile:
         self._file = -1
         self._is_scarce = False
 
-    def read(self) -> bytes:
-        """Return what it says, nothing where it cannot be read."""
-        if self._file < 0:
-            if self._is_scarce:
-                return read_once(self._path, self._size)
+    def open(self) -> None:
+        """Open it, unless descriptors are scarce."""
+        if self._file < 0 and not self._is_scarce:
             self._file = _open(self._path)
             self._is_scarce = self._file >= _scarce_from()
+            if self._is_scarce:
+                self.close()
+
+    def read(self) -> bytes:
+        """Return what it says, nothing where it cannot be read."""
+        self.open()
+        if self._is_scarce:
+            return read_once(self._path, self._size)
         try:
             return os.pread(self._file, self._size, 0) if self._file >= 0 else b""
         except OSError:
             return b""
-        finally:
-            if self._is_scarce:
-                self.close()
 
     def close(self) -> None:
         """Close it; it is opened again when it is read again."""
@@ -74,7 +80,7 @@ def _open(path: str) -> int:
 
 def _scarce_from() -> int:
     """Return the number of a descriptor from which they are scarce."""
-    if resource is None:
-        return 1 << 30
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (1 << 30) if soft == resource.RLIM_INFINITY else soft // KEPT_SHARE
+    if _limits is None:
+        return _PLENTY
+    soft = int(_limits.getrlimit(_limits.RLIMIT_NOFILE)[0])
+    return _PLENTY if soft == _limits.RLIM_INFINITY else soft // KEPT_SHARE
