@@ -926,7 +926,7 @@ class ProcessRunner:
         _, pid, error = frame.head
         if member.birth == "greeted" or pid <= 1 or member.pid not in (0, pid):
             refuse(f"a greeting of process {pid}")
-        member.pid = pid
+        member.name_process(pid)
         member.birth = after(BIRTH, member.birth, "greets")
         now = time.monotonic()
         if error:
