@@ -16,6 +16,7 @@ except ImportError:  # not every system has it
 KEPT_SHARE = 2
 """Part of the descriptors there may be, the lower ones, that are kept open for this."""
 _PLENTY = 1 << 30
+"""A descriptor's number that none ever has."""
 
 
 class KeptFile:
