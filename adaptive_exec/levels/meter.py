@@ -22,7 +22,7 @@ TRIM_BYTES = 32 * 1024 * 1024
 """Bytes that a worker must have kept more before the allocator is asked to give them back. Source:
 the largest block that glibc keeps in its heap (M_MMAP_THRESHOLD_MAX)."""
 FILL_BYTES_PER_SECOND = 2.7e9
-"""Bytes per second that a core fills with fresh pages. Source: as the policy's FILL_BYTES_PER_CORE."""
+"""Bytes per second that a core fills with pages. Source: as FILL_BYTES_PER_CORE."""
 OWN_SLACK_BYTES = 1024 * 1024
 """Bytes by which a child must have had more than this process ever had to be told apart."""
 
