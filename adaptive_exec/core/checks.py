@@ -14,7 +14,7 @@ def broken_rules(state: State) -> Iterator[str]:
     for batch in state.batches.values():
         flights = [flight for flight in state.flights.values() if flight.batch == batch.id]
         yield from _batch_rules(batch, flights)
-    for roster in state.rosters.values():
+    for roster in state.levels.rosters.values():
         yield from _roster_rules(state, roster)
     yield from _flight_rules(state)
     yield from unbounded(state)
@@ -46,7 +46,7 @@ def _roster_rules(state: State, roster: Roster) -> Iterator[str]:
         yield f"level {level} is closed and has {roster.size} workers"
     if level not in state.config.ladder and roster.state != "closed":
         yield f"level {level} is open against the settings"
-    if (roster.is_shut or roster.on_trial) != (level in state.ailing):
+    if (roster.is_shut or roster.on_trial) != (level in state.levels.ailing):
         yield f"level {level} is shut or on trial and not known to be"
     if roster.is_shut and roster.state == "open":
         yield f"level {level} is shut and open"

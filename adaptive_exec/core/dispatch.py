@@ -47,13 +47,13 @@ def dispatch(state: State) -> None:
 def _may_send(state: State) -> bool:
     if state.solo is not None:
         return False
-    if state.room_until > state.now and state.is_short_of_room:
+    if state.memory.room_until > state.now and state.is_short_of_room:
         return False
-    if state.waiting_since is not None and state.is_in_line:
+    if state.sharing.waiting_since is not None and state.is_in_line:
         return False
     if not state.out:
         return True
-    if state.verdict.pressure != "normal" or state.out >= state.window.chunks:
+    if state.memory.verdict.pressure != "normal" or state.out >= state.memory.window.chunks:
         return False
     limit = state.config.max_in_flight
     return limit is None or state.out < limit
@@ -106,10 +106,10 @@ def _holds_too_much(batch: Batch) -> bool:
 def _find_seat(state: State, batch: Batch) -> Roster | None:
     """Name the level that has an idle worker for this batch."""
     if batch.trial is not None and batch.trial not in batch.out:
-        roster = state.rosters[batch.trial]
+        roster = state.levels.rosters[batch.trial]
         if roster.idle and roster.state == "open":
             return roster
-    roster = state.rosters[batch.level]
+    roster = state.levels.rosters[batch.level]
     if not roster.idle or roster.state != "open":
         return None
     if is_inline(roster.level) and INLINE in batch.out:
@@ -131,7 +131,7 @@ def _chunk_size(state: State, batch: Batch, roster: Roster) -> int:
         may_jump = is_inline(roster.level) or _was_short(batch, roster.level)
         count = chunk_tasks(batch.costs, batch.left, roster.cap, seconds=seconds, may_jump=may_jump)
     if batch.kept_each:  # a chunk of a function that leaks must not leak a worker's whole part
-        count = min(count, int(KEPT_SHARE * state.fair_bytes / batch.kept_each) or 1)
+        count = min(count, int(KEPT_SHARE * state.memory.fair_bytes / batch.kept_each) or 1)
     limit = state.config.max_tasks_per_worker
     if limit is None:
         return count
@@ -154,7 +154,7 @@ def pull(state: State, batch: Batch) -> None:
     """Ask for more tasks of a batch where there is room for them."""
     if batch.exhausted or batch.single:
         return
-    workers = 1 if is_inline(batch.level) else state.rosters[batch.level].cap or 1
+    workers = 1 if is_inline(batch.level) else state.levels.rosters[batch.level].cap or 1
     chunk = batch.chunk
     if _was_short(batch, batch.level) and _may_jump(batch, workers):
         chunk *= JUMP  # as long as the next may be

@@ -7,7 +7,7 @@ Named tuples: one is defined in 0.06 ms and made in 0.3 us; a frozen dataclass i
 from typing import NamedTuple
 
 from adaptive_exec.core.memory.sizes import Measure
-from adaptive_exec.core.share import Share
+from adaptive_exec.core.sharing.share import Share
 from adaptive_exec.core.snapshot import HostSnapshot
 
 

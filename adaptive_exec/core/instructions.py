@@ -8,7 +8,7 @@ SendChunk that its room allows. Decides nothing; the driver performs them one by
 from typing import NamedTuple
 
 from adaptive_exec.core.reason import Decision, Reason
-from adaptive_exec.core.share import Claim
+from adaptive_exec.core.sharing.share import Claim
 
 
 class OpenLevel(NamedTuple):

@@ -8,7 +8,7 @@ where it is and goes on elsewhere.
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import has_sample
-from adaptive_exec.core.events import BatchOpened
+from adaptive_exec.core.events import BatchOpened, InitializerFailed
 from adaptive_exec.core.instructions import CloseLevel
 from adaptive_exec.core.ladder import CALM_SECONDS, next_level, shut, suggest_move
 from adaptive_exec.core.outcomes import fail_line, fail_pending
@@ -24,8 +24,8 @@ from adaptive_exec.core.plan import (
 )
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Roster
+from adaptive_exec.core.sharing.tenancy import assign_seats
 from adaptive_exec.core.state import State
-from adaptive_exec.core.tenancy import assign_seats
 from adaptive_exec.specs import ISOLATED, LEVELS, is_inline, is_isolated
 
 MOVES_MAX = 2
@@ -52,18 +52,18 @@ def settle_in(state: State, event: BatchOpened) -> None:
 
 def _wait_for_memory(state: State) -> str:
     """Have the process level tried again after calm; it is where the batch would rather be."""
-    roster = state.isolated
+    roster = state.levels.isolated
     if roster.state == "closed" and not roster.is_shut:
         error = f"{state.host.available_bytes} bytes of memory available"
         roster.breaker = shut(roster.breaker._replace(error=error), state.now)
         roster.on_trial = False
-        state.ailing.add(ISOLATED)
+        state.levels.ailing.add(ISOLATED)
     return ISOLATED
 
 
 def _is_isolated_at_hand(state: State, plan: Plan, *, portable: bool) -> bool:
     """Say whether a batch planned lower finds workers of the process level already there."""
-    roster = state.isolated
+    roster = state.levels.isolated
     is_at_hand = roster.state == "open" and not roster.is_shut and bool(roster.services)
     return not is_isolated(plan.level) and is_at_hand and portable
 
@@ -72,7 +72,7 @@ def enter(state: State, batch: Batch, level: str) -> int:
     """Let a batch go on at a level; return how many workers it may have there."""
     batch.level = level
     batch.chunk = batch.chunk_tasks or 1  # so that no more is pulled than a first chunk asks for
-    roster = state.rosters[level]
+    roster = state.levels.rosters[level]
     if is_inline(level):
         workers = sum(1 for other in state.batches.values() if other.level == level)
     else:
@@ -95,7 +95,7 @@ def degrade(state: State, roster: Roster, code: Code) -> None:
     roster.start_after = 0.0
     roster.breaker = shut(roster.breaker, state.now)
     roster.see("failed")
-    state.ailing.add(level)
+    state.levels.ailing.add(level)
     steps = [(batch, _step_down(state, batch, level)) for batch in state.batches.values()]
     news = {new for batch, new in steps if new is not None}
     new = max(news, key=LEVELS.index) if news else _below(state, level)
@@ -126,7 +126,7 @@ def _below(state: State, level: str) -> str:
 
 def close_drained(state: State) -> None:
     """Close the levels that are to go and have nothing out any more."""
-    for roster in state.rosters.values():
+    for roster in state.levels.rosters.values():
         if roster.state == "draining" and not roster.busy:
             roster.see("drained")
             state.orders.append(CloseLevel(roster.level))
@@ -152,11 +152,11 @@ def leave_processes(state: State, batch: Batch, error: str) -> None:
 
 def stranded(state: State, batch: Batch) -> Reason | None:
     """Say why nothing of a batch can be run at its level, None when it can be."""
-    if state.broken is not None:
-        return state.broken
+    if state.levels.broken is not None:
+        return state.levels.broken
     if is_isolated(batch.level) and not batch.portable:
         return because(Code.FUNCTION_NOT_PORTABLE, level=batch.level, error=batch.refusal)
-    breaker = state.rosters[batch.level].breaker
+    breaker = state.levels.rosters[batch.level].breaker
     if breaker.shut_until is not None:
         error = breaker.error + (_FOR_WORKERS if state.config.initializer is not None else "")
         return because(Code.NO_LEVEL_LEFT, level=batch.level, error=error)
@@ -180,8 +180,8 @@ def fail_stranded(state: State, batch: Batch) -> None:
 
 def reopen(state: State) -> None:
     """Try levels again whose calm time has passed, with one worker and one chunk."""
-    for level, roster in state.rosters.items():
-        if level not in state.ailing:
+    for level, roster in state.levels.rosters.items():
+        if level not in state.levels.ailing:
             continue
         until = roster.breaker.shut_until
         if until is None:
@@ -215,7 +215,7 @@ def _is_calm(state: State, level: str) -> bool:
     if is_inline(level):
         return True
     has_room = affordable_workers(level, state.host, state.config) >= 1
-    return state.verdict.pressure == "normal" and has_room
+    return state.memory.verdict.pressure == "normal" and has_room
 
 
 def _find_trial(state: State, roster: Roster) -> None:
@@ -242,7 +242,7 @@ def pass_trial(state: State, roster: Roster, batch: Batch) -> None:
     level = roster.level
     roster.on_trial = False
     roster.breaker = roster.breaker._replace(calm_seconds=CALM_SECONDS)
-    state.ailing.discard(level)
+    state.levels.ailing.discard(level)
     old = batch.level if batch.level != level else ""
     state.explain("restored", "info", "run", because(Code.TRIAL_PASSED), old=old, new=level)
     for other in state.batches.values():
@@ -255,7 +255,7 @@ def next_trial_at(state: State) -> float:
     """Say when the next shut level may be tried; never when nobody waits for one."""
     if not state.batches:
         return FOREVER
-    untils = (state.rosters[level].breaker.shut_until for level in state.ailing)
+    untils = (state.levels.rosters[level].breaker.shut_until for level in state.levels.ailing)
     return min((at for at in untils if at is not None and at > state.now), default=FOREVER)
 
 
@@ -271,7 +271,7 @@ def consider_move(state: State, batch: Batch) -> None:
         batch.level,
         batch.costs,
         state.config,
-        workers=state.isolated.cap or 1,
+        workers=state.levels.isolated.cap or 1,
         left=batch.left,
         single=batch.single,
     )
@@ -290,7 +290,7 @@ def _widen(state: State, batch: Batch) -> None:
     if not has_sample(costs) or batch.dropped or level != batch.home:
         return
     workers = count_waiting_workers(level, costs, batch.left, state.host, state.config)
-    roster = state.rosters[level]
+    roster = state.levels.rosters[level]
     price = roster.start_seconds + (batch.load_seconds or 0.0)
     workers = min(workers, paying_workers(costs, batch.left, state.host.usable_cores, price))
     if workers <= roster.goal:
@@ -315,3 +315,11 @@ def _move(state: State, batch: Batch, new: str, reason: Reason, *, severity: str
     old = batch.level
     facts: dict[str, Fact] = {"workers": enter(state, batch, new)}
     state.explain("moved", severity, f"batch {batch.id}", reason, old=old, new=new, **facts)
+
+
+def give_up(state: State, event: InitializerFailed) -> None:
+    """Note that no worker can begin, so that no task can run at all any more."""
+    state.levels.rosters[event.level].remove(event.worker)
+    if state.levels.broken is None:
+        state.levels.broken = because(Code.INITIALIZER_FAILED, error=event.error)
+        state.explain("broken", "error", event.level, state.levels.broken)

@@ -69,6 +69,7 @@ from adaptive_exec.core.moves import (
     close_drained,
     consider_move,
     fail_stranded,
+    give_up,
     leave_processes,
     next_trial_at,
     pass_trial,
@@ -78,7 +79,9 @@ from adaptive_exec.core.moves import (
 from adaptive_exec.core.outcomes import deliver, drop, fail, give_back, land, recall
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
-from adaptive_exec.core.share import Share
+from adaptive_exec.core.sharing.share import Share
+from adaptive_exec.core.sharing.tenancy import next_trade_at, take_share, trade
+from adaptive_exec.core.sharing.waiting import look_at_cores, take_times
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.staffing import (
     do_without,
@@ -94,8 +97,6 @@ from adaptive_exec.core.staffing import (
 )
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, next_turn_at, put_back, take_accused
-from adaptive_exec.core.tenancy import next_trade_at, take_share, trade
-from adaptive_exec.core.waiting import look_at_cores, take_times
 from adaptive_exec.specs import is_isolated
 
 GraveEvent = (
@@ -154,7 +155,7 @@ class Run:
     @property
     def verdict(self) -> Verdict:
         """How tight memory was judged to be last."""
-        return self._state.verdict
+        return self._state.memory.verdict
 
     @property
     def batches(self) -> dict[int, Batch]:
@@ -164,7 +165,7 @@ class Run:
     @property
     def rosters(self) -> dict[str, Roster]:
         """The workers, by level."""
-        return self._state.rosters
+        return self._state.levels.rosters
 
     @property
     def flights(self) -> dict[int, Flight]:
@@ -199,7 +200,7 @@ class Run:
     @property
     def share(self) -> Share | None:
         """What the run may have beside others, None before it was told."""
-        return self._state.share
+        return self._state.sharing.share
 
     def check(self) -> Iterator[str]:
         """Name every rule that does not hold now; tests and the simulator ask after each event."""
@@ -207,10 +208,10 @@ class Run:
 
     def _draw_consequences(self) -> None:
         state = self._state
-        if state.ailing:
+        if state.levels.ailing:
             _finish_done(state)
             reopen(state)
-        if state.ailing or state.is_stopping:
+        if state.levels.ailing or state.is_stopping:
             close_drained(state)
         staff(state)
         newest = state.last_chunk_id
@@ -220,8 +221,8 @@ class Run:
         trade(state)
         look_at_cores(state)
         look_at_first_chunks(state)
-        if state.is_watching and state.now >= state.next_look:
-            state.next_look = FOREVER
+        if state.is_watching and state.now >= state.memory.next_look:
+            state.memory.await_reading()
             state.orders.append(ReadHost())
         is_one_done = False
         for batch in state.batches.values():
@@ -235,18 +236,20 @@ class Run:
 
     def _close_all(self) -> None:
         state = self._state
-        for roster in state.rosters.values():
+        for roster in state.levels.rosters.values():
             if roster.state == "open":
                 roster.see("stopped")
         close_drained(state)
-        if all(roster.state == "closed" for roster in state.rosters.values()):
+        if all(roster.state == "closed" for roster in state.levels.rosters.values()):
             self.finished = True
             state.orders.append(Finish())
 
 
 def _look_after(state: State, batch: Batch) -> None:
     """Fail what cannot be run, and ask for more."""
-    if (batch.pending or batch.line) and (state.ailing or state.broken or not batch.portable):
+    if (batch.pending or batch.line) and (
+        state.levels.ailing or state.levels.broken or not batch.portable
+    ):
         fail_stranded(state, batch)
     if not batch.exhausted:
         pull(state, batch)
@@ -264,17 +267,17 @@ def _finish_done(state: State) -> None:
 
 def _set_timer(state: State) -> None:
     """Ask to be woken when next something changes by itself; never for a moment in the past."""
-    at = state.next_look if state.is_watching else FOREVER
-    if state.room_until > state.now and state.is_short_of_room:
-        at = min(at, state.room_until)
+    at = state.memory.next_look if state.is_watching else FOREVER
+    if state.memory.room_until > state.now and state.is_short_of_room:
+        at = min(at, state.memory.room_until)
     at = min(at, next_start_at(state))
-    if state.next_timing > state.now:
-        at = min(at, state.next_timing)
-    if state.ailing:
+    if state.sharing.next_timing > state.now:
+        at = min(at, state.sharing.next_timing)
+    if state.levels.ailing:
         at = min(at, next_trial_at(state))
     if state.suspects:
         at = min(at, next_turn_at(state))
-    if state.is_sharing:
+    if state.sharing.is_sharing:
         at = min(at, next_trade_at(state))
     wanted = None if at == FOREVER else at
     if wanted != state.timer_at:
@@ -315,7 +318,7 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
         case StarterChosen():
             note_way(state, event)
         case InitializerFailed():
-            _give_up(state, event)
+            give_up(state, event)
         case FunctionRefused():
             _refuse_function(state, event)
         case TaskOverdue():
@@ -327,7 +330,7 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
         case WorkerLost():
             lose(state, event)
         case LevelClosed():
-            _note_closed(state.rosters[event.level])
+            _note_closed(state.levels.rosters[event.level])
         case HostSampled():
             judge_host(state, event)
         case ShareChanged():
@@ -425,7 +428,7 @@ def _progress(state: State, event: ChunkProgressed) -> None:
     if flight is None or not event.count:
         return
     deliver(state, flight, event.count)
-    state.rosters[flight.level].strikes = 0
+    state.levels.rosters[flight.level].strikes = 0
 
 
 def _end_chunk(state: State, event: ChunkDone) -> None:
@@ -483,13 +486,6 @@ def _end_overdue(state: State, event: TaskOverdue) -> None:
     flight.overdue = event.index
     ran, limit = round(event.ran_seconds, 3), state.config.task_timeout
     kill(state, flight, because(Code.TASK_OVERDUE, task=event.index, ran=ran, limit=limit))
-
-
-def _give_up(state: State, event: InitializerFailed) -> None:
-    state.rosters[event.level].remove(event.worker)
-    if state.broken is None:
-        state.broken = because(Code.INITIALIZER_FAILED, error=event.error)
-        state.explain("broken", "error", event.level, state.broken)
 
 
 def _note_closed(roster: Roster) -> None:

@@ -32,9 +32,9 @@ from adaptive_exec.core.plan import is_short_of_memory
 from adaptive_exec.core.quarantine import STOPPED, explain_death
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Flight, Roster
+from adaptive_exec.core.sharing.tenancy import has_share, shed
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import kill, rerun
-from adaptive_exec.core.tenancy import has_share, shed
 from adaptive_exec.specs import is_inline, is_isolated
 
 STRIKES_MAX: Final = 5
@@ -46,7 +46,7 @@ BARE_WAY = "bare zygote"
 
 def staff(state: State) -> None:
     """Order the workers that are wanted and missing."""
-    for roster in state.ranks:
+    for roster in state.levels.ranks:
         if roster.seats is not None:
             shed(state, roster)
         if roster.goal and roster.size < roster.goal and _may_order(state, roster):
@@ -57,7 +57,7 @@ def staff(state: State) -> None:
 
 def _is_starved(state: State, roster: Roster) -> bool:
     """Say whether not even one worker process fits; a level for which none ever does is left."""
-    is_short = state.verdict.pressure == "critical" and not roster.size
+    is_short = state.memory.verdict.pressure == "critical" and not roster.size
     is_short = is_short and is_short_of_memory(state.host)
     if not (is_short and is_isolated(roster.level) and _has_lower(state)):
         state.starved_at = None
@@ -82,7 +82,7 @@ def _has_lower(state: State) -> bool:
 
 
 def _may_order(state: State, roster: Roster) -> bool:
-    if roster.is_shut or roster.is_spent or state.broken or state.is_changing_level:
+    if roster.is_shut or roster.is_spent or state.levels.broken or state.is_changing_level:
         return False
     return state.now >= roster.start_after or not (roster.size or roster.breaker.tries)
 
@@ -90,7 +90,7 @@ def _may_order(state: State, roster: Roster) -> bool:
 def _missing(state: State, roster: Roster) -> int:
     wanted = min(_wanted(state, roster), roster.goal)
     if is_isolated(roster.level):
-        wanted = min(wanted, max(len(roster.busy), state.window.chunks))
+        wanted = min(wanted, max(len(roster.busy), state.memory.window.chunks))
     if (
         wanted > roster.cap
         and not (roster.starting or roster.on_trial)
@@ -100,13 +100,13 @@ def _missing(state: State, roster: Roster) -> int:
     missing = min(wanted, roster.cap) - roster.size
     if roster.seats is not None:
         missing = min(missing, roster.seats + roster.waiting - roster.size)
-    if state.verdict.pressure != "normal":
+    if state.memory.verdict.pressure != "normal":
         missing = min(missing, 1 - roster.size)
     return min(missing, 1 - len(roster.starting)) if roster.breaker.tries else missing
 
 
 def _may_grow(state: State, roster: Roster) -> bool:
-    return roster.size >= roster.cap and state.verdict.pressure == "normal"
+    return roster.size >= roster.cap and state.memory.verdict.pressure == "normal"
 
 
 def _order(state: State, roster: Roster, missing: int) -> None:
@@ -145,7 +145,7 @@ def _demand(batch: Batch, roster: Roster) -> int:
 def next_start_at(state: State) -> float:
     """Say when a level that has to wait may order workers; never when none has to."""
     at = FOREVER if state.starved_at is None else state.starved_at + ROOM_SECONDS
-    for roster in state.ranks:
+    for roster in state.levels.ranks:
         if state.now < roster.start_after < at and _wanted(state, roster) > roster.size:
             at = roster.start_after
     return at
@@ -156,7 +156,7 @@ def next_start_at(state: State) -> float:
 
 def take_in(state: State, event: WorkerReady) -> None:
     """A worker that was ordered has reported for work."""
-    roster = state.rosters[event.level]
+    roster = state.levels.rosters[event.level]
     if event.worker not in roster.starting:
         return
     roster.start_seconds = bound(event.start_seconds, SECONDS)
@@ -174,7 +174,7 @@ def _known(size_bytes: int | None) -> int | None:
 
 def do_without(state: State, event: StartRefused) -> None:
     """A worker that was ordered cannot be had."""
-    roster = state.rosters[event.level]
+    roster = state.levels.rosters[event.level]
     if event.worker not in roster.starting:
         return
     roster.remove(event.worker)
@@ -243,7 +243,7 @@ def _keep_those_that_started(state: State, roster: Roster) -> None:
 
 def lose(state: State, event: WorkerLost) -> None:
     """A worker has ended: its tasks go where they belong, and the level is judged."""
-    roster = state.rosters[event.level]
+    roster = state.levels.rosters[event.level]
     if not roster.knows(event.worker):
         return
     event = _explain_death(state, event)
@@ -300,7 +300,7 @@ def _strike(state: State, roster: Roster, cause: str) -> None:
 
 def replace_stalled(state: State, event: WorkerStalled) -> None:
     """Kill a worker that stands still; it gets no more work."""
-    roster = state.rosters[event.level]
+    roster = state.levels.rosters[event.level]
     if not roster.knows(event.worker):
         return
     reason = because(Code.WORKER_STALLED, cause=event.cause)
@@ -316,7 +316,7 @@ def replace_stalled(state: State, event: WorkerStalled) -> None:
 
 def release(state: State, flight: Flight, batch: Batch, usage: Usage) -> Roster:
     """A worker is through with its chunk: it is idle, or goes for its age or as it is killed."""
-    roster = state.rosters[flight.level]
+    roster = state.levels.rosters[flight.level]
     worker = flight.worker
     roster.release(worker, usage)
     if flight.is_doomed:
@@ -328,7 +328,7 @@ def release(state: State, flight: Flight, batch: Batch, usage: Usage) -> Roster:
 
 def note_price(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
     """Learn what a worker needs before its first result of a batch: it imports what tasks need."""
-    service = state.rosters[flight.level].services.get(flight.worker)
+    service = state.levels.rosters[flight.level].services.get(flight.worker)
     if not is_isolated(flight.level) or service is None:
         return
     if batch.load_seconds is None or not service.tasks:
@@ -344,7 +344,7 @@ def _recycle(state: State, roster: Roster, worker: int, batch: Batch) -> None:
         state.config,
         now=state.now,
         limit_bytes=state.host.limit_bytes,
-        fair_bytes=state.fair_bytes,
+        fair_bytes=state.memory.fair_bytes,
     )
     if reason is None:
         return

@@ -13,43 +13,17 @@ from adaptive_exec.core.memory.sizes import Sizing
 from adaptive_exec.core.memory.window import OPEN, UNKNOWN_TASK_BYTES
 from adaptive_exec.core.reason import Decision, Fact, Reason
 from adaptive_exec.core.roster import Flight, Roster
-from adaptive_exec.core.share import NO_CLAIM, SHARE_WAIT_SECONDS, Share
+from adaptive_exec.core.sharing.share import NO_CLAIM, SHARE_WAIT_SECONDS, Share
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.specs import ISOLATED, LEVELS
 
 
-class State:
-    """What a run knows.
+class MemoryState:
+    """What is known of memory; `core/memory` alone changes it.
 
     Attributes:
-        now: Time of the event that is being handled.
-        orders: What that event has led to so far.
-        batches: Those not finished, in the order in which they may send next.
-        rosters: The workers of each level.
-        isolated: Those of the level at which suspects run and whose workers are weighed.
-        ranks: Those of the levels that the settings allow, best first.
-        flights: Chunks that were sent and are not over.
-        out: How many of them are with workers; a chunk that lies ready for its caller's own
-            thread is not, since nothing may wait for a caller who perhaps waits for us.
-        suspects: Suspects that wait for their turn, over all batches.
-        solo: The chunk that runs with all other work paused, None while there is none.
-        ailing: Levels that are shut or on trial.
-        broken: Why no task can run at all any more, None while they can.
-        oom_kills: The kernel's kills for memory that need no worker's death any more.
+        verdict: How tight it was at the last reading.
         next_look: When the host is to be read; never while a reading is under way.
-        is_sharing: Whether the host is shared with other instances through a ledger.
-        is_alone: Whether the last trade found no usable ledger; tried again after a while.
-        share: What the last trade with the ledger brought, None before the first.
-        is_trading: True from a trade's order to its answer.
-        is_resting: Whether the others were told last that there is nothing to do here.
-        last_trade: When the last trade was ordered.
-        offered: What was claimed then.
-        waiting_since: Since when a share of memory is awaited, None while none is.
-        is_wait_told: Whether people were told of the wait.
-        is_past_line: Whether the wait has lasted too long, so that the run goes on all the same.
-        next_trade: When the next one is due; never while one is under way or the run rests.
-        is_timing: True from the order to read processor times to its answer.
-        next_timing: When they are to be read next.
         window: Most chunks that memory lets out.
         live: By how much the workers of running chunks had grown at the last reading, by chunk.
         base_bytes: What all but the tasks of this run takes of memory.
@@ -70,49 +44,16 @@ class State:
         victim: The worker that was killed for memory which is not back yet.
         room_until: Until when nothing is sent at critical pressure.
         room_after: When it may be waited for again, since the last wait was in vain.
-        is_recording_full: True while the journal's disk is far behind with what is finished.
-        is_setting_full: The same for submitted calls and the code that unpacks their results.
         trim_after: When garbage may be collected again for want of memory.
         has_measures: True once any measure has come.
         sizings: What was learned of the sizes of functions' tasks, by their numbers.
-        starved_at: Since when not even one worker fits, None while it does.
         unwalled: Kinds of batches whose functions reserve memory that they do not use.
         is_wide_kill_told: Whether it was said that a kernel's kill would end the caller as well.
     """
 
-    def __init__(self, config: Config, host: HostSnapshot) -> None:  # noqa: PLR0915  # a line for each
-        self.config = config
-        self.host = host = host.with_swap() if config.count_swap else host
+    def __init__(self, host: HostSnapshot) -> None:
         self.verdict: Verdict = CALM
-        self.now = 0.0
-        self.orders: list[Instruction] = []
-        self.batches: dict[int, Batch] = {}
-        self.rosters = {level: Roster(level) for level in LEVELS}
-        self.isolated = self.rosters[ISOLATED]
-        self.ranks = tuple(self.rosters[level] for level in config.ladder)
-        self.flights: dict[int, Flight] = {}
-        self.out = 0
-        self.suspects = 0
-        self.solo: int | None = None
-        self.ailing: set[str] = set()
-        self.broken: Reason | None = None
-        self.is_stopping = False
-        self.oom_kills = host.oom_kills or 0
         self.next_look = 0.0
-        self.timer_at: float | None = None
-        self.is_sharing = config.share_host
-        self.is_alone = False
-        self.share: Share | None = None
-        self.is_trading = False
-        self.is_resting = True
-        self.last_trade = -FOREVER
-        self.offered = NO_CLAIM
-        self.waiting_since: float | None = None
-        self.is_past_line = False
-        self.is_wait_told = False
-        self.next_trade = FOREVER
-        self.is_timing = False
-        self.next_timing = FOREVER
         self.window = OPEN
         self.live: dict[int, int] = {}
         self.base_bytes = self.last_base_bytes = host.used_bytes
@@ -128,14 +69,117 @@ class State:
         self.crawl: Crawl | None = None
         self.victim: Victim | None = None
         self.room_until = self.room_after = 0.0
-        self.is_recording_full = self.is_setting_full = False
         self.trim_after = 0.0
         self.has_measures = False
         self.sizings: dict[int, Sizing] = {}
-        self.starved_at: float | None = None
         self.unwalled: tuple[int, ...] = ()
         self.is_wide_kill_told = False
+
+    def await_reading(self) -> bool:
+        """Note that the host is to be read now; say whether it is not being read already."""
+        is_new, self.next_look = self.next_look != FOREVER, FOREVER
+        return is_new
+
+    def hear(self, kind: int, chunk_bytes: int) -> None:
+        """Take in what a neighbour has measured, while that is guessed here."""
+        if self.is_guessing:
+            self.familiar = kind, chunk_bytes
+
+
+class SharingState:
+    """What is known of the others on the host; `core/sharing` alone changes it.
+
+    Attributes:
+        is_sharing: Whether the host is shared with other instances through a ledger.
+        is_alone: Whether the last trade found no usable ledger; tried again after a while.
+        share: What the last trade with the ledger brought, None before the first.
+        is_trading: True from a trade's order to its answer.
+        is_resting: Whether the others were told last that there is nothing to do here.
+        last_trade: When the last trade was ordered.
+        offered: What was claimed then.
+        waiting_since: Since when a share of memory is awaited, None while none is.
+        is_wait_told: Whether people were told of the wait.
+        is_past_line: Whether the wait has lasted too long, so that the run goes on all the same.
+        next_trade: When the next one is due; never while one is under way or the run rests.
+        is_timing: True from the order to read processor times to its answer.
+        next_timing: When they are to be read next.
+    """
+
+    def __init__(self, *, is_sharing: bool) -> None:
+        self.is_sharing = is_sharing
+        self.is_alone = False
+        self.share: Share | None = None
+        self.is_trading = False
+        self.is_resting = True
+        self.last_trade = -FOREVER
+        self.offered = NO_CLAIM
+        self.waiting_since: float | None = None
+        self.is_past_line = False
+        self.is_wait_told = False
+        self.next_trade = FOREVER
+        self.is_timing = False
+        self.next_timing = FOREVER
+
+
+class LevelsState:
+    """The workers of each level, and which levels are to be had; `core/moves` alone changes that.
+
+    Attributes:
+        rosters: The workers of each level.
+        isolated: Those of the level at which suspects run and whose workers are weighed.
+        ranks: Those of the levels that the settings allow, best first.
+        ailing: Levels that are shut or on trial.
+        broken: Why no task can run at all any more, None while they can.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.rosters = {level: Roster(level) for level in LEVELS}
+        self.isolated = self.rosters[ISOLATED]
+        self.ranks = tuple(self.rosters[level] for level in config.ladder)
+        self.ailing: set[str] = set()
+        self.broken: Reason | None = None
+
+
+class State:
+    """What a run knows.
+
+    Attributes:
+        now: Time of the event that is being handled.
+        orders: What that event has led to so far.
+        batches: Those not finished, in the order in which they may send next.
+        flights: Chunks that were sent and are not over.
+        out: How many of them are with workers; a chunk that lies ready for its caller's own
+            thread is not, since nothing may wait for a caller who perhaps waits for us.
+        suspects: Suspects that wait for their turn, over all batches.
+        solo: The chunk that runs with all other work paused, None while there is none.
+        oom_kills: The kernel's kills for memory that need no worker's death any more.
+        is_recording_full: True while the journal's disk is far behind with what is finished.
+        is_setting_full: The same for submitted calls and the code that unpacks their results.
+        starved_at: Since when not even one worker fits, None while it does.
+        memory: What is known of memory.
+        sharing: What is known of the others on the host.
+        levels: Which levels are to be had, and their workers.
+    """
+
+    def __init__(self, config: Config, host: HostSnapshot) -> None:
+        self.config = config
+        self.host = host = host.with_swap() if config.count_swap else host
+        self.now = 0.0
+        self.orders: list[Instruction] = []
+        self.batches: dict[int, Batch] = {}
+        self.flights: dict[int, Flight] = {}
+        self.out = 0
+        self.suspects = 0
+        self.solo: int | None = None
+        self.is_stopping = False
+        self.oom_kills = host.oom_kills or 0
+        self.timer_at: float | None = None
+        self.is_recording_full = self.is_setting_full = False
+        self.starved_at: float | None = None
         self.last_chunk_id = self.last_worker_id = 0
+        self.memory = MemoryState(self.host)
+        self.sharing = SharingState(is_sharing=config.share_host)
+        self.levels = LevelsState(config)
 
     def new_chunk_id(self) -> int:
         """Give an id that no chunk of this run had before."""
@@ -155,29 +199,31 @@ class State:
     @property
     def is_short_of_room(self) -> bool:
         """True while nothing is sent for want of memory; bounded by ROOM_SECONDS."""
-        return self.now < self.room_until and self.verdict.pressure == "critical"
+        return self.now < self.memory.room_until and self.memory.verdict.pressure == "critical"
 
     @property
     def is_in_line(self) -> bool:
         """True while nothing is sent for want of a share; bounded by SHARE_WAIT_SECONDS."""
-        since = self.waiting_since
+        since = self.sharing.waiting_since
         return since is not None and self.now < since + SHARE_WAIT_SECONDS
 
     @property
     def live_seconds(self) -> float:
         """How long the oldest running chunk that was weighed has run, 0 while none was."""
-        flights = (self.flights.get(chunk) for chunk in self.live)
+        flights = (self.flights.get(chunk) for chunk in self.memory.live)
         return max((self.now - one.since for one in flights if one is not None), default=0.0)
 
     @property
     def shut_levels(self) -> frozenset[str]:
         """Levels that failed and are not to be tried now."""
-        return frozenset(level for level in self.ailing if self.rosters[level].is_shut)
+        return frozenset(
+            level for level in self.levels.ailing if self.levels.rosters[level].is_shut
+        )
 
     @property
     def is_changing_level(self) -> bool:
         """True while a level goes down; no worker is started anywhere until it is gone."""
-        return any(roster.is_leaving for roster in self.rosters.values())
+        return any(roster.is_leaving for roster in self.levels.rosters.values())
 
     def explain(
         self,

@@ -170,14 +170,14 @@ def _judge(state: State, batch: Batch, record: Suspect, index: int) -> Reason:
 
 
 def _is_isolation_to_be_had(state: State, batch: Batch) -> bool:
-    roster = state.isolated
-    is_gone = roster.is_leaving or roster.is_shut or state.broken is not None
+    roster = state.levels.isolated
+    is_gone = roster.is_leaving or roster.is_shut or state.levels.broken is not None
     return batch.portable and ISOLATED in state.config.ladder and not is_gone
 
 
 def due_suspect(state: State) -> tuple[Batch, int] | None:
     """Name the suspect whose turn it is, None when there is none or no isolated worker is idle."""
-    roster = state.isolated
+    roster = state.levels.isolated
     if roster.state != "open" or not roster.idle:
         return None
     for batch in state.batches.values():
@@ -211,7 +211,7 @@ def send_suspect(state: State, batch: Batch, index: int) -> bool:
         return False
     batch.line.popleft()
     state.suspects -= 1
-    roster = state.isolated
+    roster = state.levels.isolated
     tasks = (index, index + 1)
     flight = launch(state, roster, batch, tasks, attempt=record.executions + 1, is_suspect=True)
     if record.for_memory:

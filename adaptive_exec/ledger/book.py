@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from adaptive_exec.core.instructions import TradeShare
-from adaptive_exec.core.share import Claim, apportion, believe_claim, promise
+from adaptive_exec.core.sharing.share import Claim, apportion, believe_claim, promise
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.ledger.facts import Facts, Traded
 from adaptive_exec.ledger.folder import find_folder, open_folder

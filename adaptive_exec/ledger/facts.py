@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from adaptive_exec.core.share import Share
+from adaptive_exec.core.sharing.share import Share
 
 
 class Facts(NamedTuple):

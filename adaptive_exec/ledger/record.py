@@ -8,7 +8,7 @@ import binascii
 from typing import Final, NamedTuple
 
 from adaptive_exec.core.instructions import Standing
-from adaptive_exec.core.share import Claim
+from adaptive_exec.core.sharing.share import Claim
 from adaptive_exec.system.identity import Identity
 
 VERSION: Final = 2

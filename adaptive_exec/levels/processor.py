@@ -10,7 +10,7 @@ Source: man 5 proc (`stat`, `children`); kernel Documentation/scheduler/sched-st
 import os
 from typing import Final
 
-from adaptive_exec.core.waiting import CORE_IDLE_SHARE
+from adaptive_exec.core.sharing.waiting import CORE_IDLE_SHARE
 from adaptive_exec.system.processes import TIMES, read_stat
 
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100

@@ -12,7 +12,7 @@ from itertools import count
 
 from adaptive_exec.config import Config
 from adaptive_exec.core import instructions as ins
-from adaptive_exec.core.share import Claim, Share, apportion, promise
+from adaptive_exec.core.sharing.share import Claim, Share, apportion, promise
 from adaptive_exec.sim.driver import SimDriver
 from adaptive_exec.sim.host import SimHost
 

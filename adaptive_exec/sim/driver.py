@@ -15,7 +15,7 @@ from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.memory.sizes import Measure
 from adaptive_exec.core.run import Run
-from adaptive_exec.core.share import Share, apportion
+from adaptive_exec.core.sharing.share import Share, apportion
 from adaptive_exec.core.trace import RunReport, Trace
 from adaptive_exec.sim.clock import Clock
 from adaptive_exec.sim.host import Course, SimHost, run_chunk

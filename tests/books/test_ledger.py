@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from adaptive_exec.core.instructions import Standing, TradeShare
-from adaptive_exec.core.share import Claim
+from adaptive_exec.core.sharing.share import Claim
 from adaptive_exec.ledger import book as book_module
 from adaptive_exec.ledger import folder as folder_module
 from adaptive_exec.ledger.book import LEDGER_RECORD_BYTES, SUFFIX, Ledger, read_folder, read_ledger
@@ -374,7 +374,7 @@ def test_a_lease_that_was_swept_away_is_written_anew(ledgers):
 CHILD = """
 import sys, time, os
 from adaptive_exec.core.instructions import Standing, TradeShare
-from adaptive_exec.core.share import Claim
+from adaptive_exec.core.sharing.share import Claim
 from adaptive_exec.ledger.book import Ledger
 from adaptive_exec.system.identity import this_process
 from adaptive_exec.system.private import NotOursError, check_folder

@@ -9,7 +9,7 @@ from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.bounds import SECONDS, bound
 from adaptive_exec.core.run import Run
-from adaptive_exec.core.share import NO_CLAIM, Share, apportion
+from adaptive_exec.core.sharing.share import NO_CLAIM, Share, apportion
 from adaptive_exec.core.trace import Trace
 from tests.core.world import make_host
 

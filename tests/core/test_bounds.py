@@ -19,7 +19,7 @@ from adaptive_exec.core.memory.recycle import Service, growth_per_task, leak_per
 from adaptive_exec.core.memory.window import OPEN, Room, fit, guess_chunk_bytes, halve, widen
 from adaptive_exec.core.plan import count_waiting_workers
 from adaptive_exec.core.reason import because
-from adaptive_exec.core.share import Claim, apportion
+from adaptive_exec.core.sharing.share import Claim, apportion
 from tests.core.feeder import Feeder
 from tests.core.world import World, make_host
 

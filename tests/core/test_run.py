@@ -7,9 +7,9 @@ from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.ladder import CALM_SECONDS_MAX
 from adaptive_exec.core.reason import Code
-from adaptive_exec.core.share import Claim
+from adaptive_exec.core.sharing.share import Claim
+from adaptive_exec.core.sharing.tenancy import LEDGER_AGAIN_SECONDS
 from adaptive_exec.core.staffing import STRIKES_MAX
-from adaptive_exec.core.tenancy import LEDGER_AGAIN_SECONDS
 from tests.core.world import World, make_host
 
 
@@ -700,7 +700,7 @@ def test_what_a_neighbour_measured_is_not_taken_for_another_function_that_came_m
     world.neighbours = [kin]
     world.share()
 
-    assert world.run._state.familiar != (8, 50 * MIB)
+    assert world.run._state.memory.familiar != (8, 50 * MIB)
 
 
 def test_sharing_comes_back_after_a_failure_of_the_ledger_that_was_said_once():
@@ -725,7 +725,7 @@ def test_sharing_comes_back_after_a_failure_of_the_ledger_that_was_said_once():
     world.is_ledger_usable = True
     go_on(world, LEDGER_AGAIN_SECONDS + 1, available=20 * GIB)
 
-    assert world.run._state.share.instances == 2
+    assert world.run._state.sharing.share.instances == 2
     assert world.run.rosters["process"].seats is not None
 
 

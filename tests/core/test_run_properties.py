@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from adaptive_exec.config import Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
-from adaptive_exec.core.share import Claim
+from adaptive_exec.core.sharing.share import Claim
 from tests.core.world import GIB, World, make_host
 
 LEVEL_CHOICES = [

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adaptive_exec.config import MIB
 from adaptive_exec.core.reason import Code, because
-from adaptive_exec.core.share import Claim, Share, apportion, level_out, promise, steady
+from adaptive_exec.core.sharing.share import Claim, Share, apportion, level_out, promise, steady
 
 UNIT = 60 * MIB
 

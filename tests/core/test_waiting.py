@@ -4,7 +4,7 @@ import pytest
 
 from adaptive_exec.config import Config
 from adaptive_exec.core.reason import Code
-from adaptive_exec.core.share import Claim
+from adaptive_exec.core.sharing.share import Claim
 from tests.core.world import World, make_host
 
 BUSY = Claim("other", -1.0, 2, 1)

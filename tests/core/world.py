@@ -11,7 +11,7 @@ from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.quarantine import STOPPED, WALLED
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.core.run import Run
-from adaptive_exec.core.share import Claim, apportion
+from adaptive_exec.core.sharing.share import Claim, apportion
 from adaptive_exec.core.snapshot import HostSnapshot
 
 GIB = 1024**3

@@ -10,7 +10,7 @@ from adaptive_exec.cli import doctor
 from adaptive_exec.cli.doctor import PLAN_TASKS, plan_rows
 from adaptive_exec.config import Config
 from adaptive_exec.core.instructions import Standing, TradeShare
-from adaptive_exec.core.share import Claim
+from adaptive_exec.core.sharing.share import Claim
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.ledger.book import Ledger
 from adaptive_exec.ledger.folder import PLACE_VARIABLE

@@ -14,7 +14,7 @@ import pytest
 import adaptive_exec
 from adaptive_exec.cli.watch import Watcher
 from adaptive_exec.core.instructions import Standing, TradeShare
-from adaptive_exec.core.share import Claim
+from adaptive_exec.core.sharing.share import Claim
 from adaptive_exec.ledger.book import Ledger
 from tests.core.world import make_host
 from tests.e2e.shell import MAIN, WORK, run, start, stop, wait_for

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from adaptive_exec.config import GIB, MIB, Config
-from adaptive_exec.core.share import SHARE_TURN_SECONDS, Share
+from adaptive_exec.core.sharing.share import SHARE_TURN_SECONDS, Share
 from adaptive_exec.sim.crowd import CrowdResult, Stay, simulate_crowd
 from adaptive_exec.sim.host import SimHost
 

@@ -56,10 +56,12 @@ def _speaks(state: State, batch: Batch) -> bool:
     if batch.is_told:
         return True
     if batch.kind:
-        sizing = state.sizings.get(batch.kind)
+        sizing = state.memory.sizings.get(batch.kind)
         return sizing is not None and sizing.speaker is not None
     kinds = {one.kind for one in batch.measures.values()}
-    return any(kind in state.sizings and state.sizings[kind].speaker for kind in kinds)
+    return any(
+        kind in state.memory.sizings and state.memory.sizings[kind].speaker for kind in kinds
+    )
 
 
 def expect(state: State, measure: Measure | None, index: int) -> Expected:
@@ -68,10 +70,10 @@ def expect(state: State, measure: Measure | None, index: int) -> Expected:
     Returns:
         What its size tells; where that tells nothing, what all chunks are reckoned to take.
     """
-    plain = Expected(state.chunk_bytes)
+    plain = Expected(state.memory.chunk_bytes)
     if measure is None:
         return plain
-    sizing = state.sizings.get(measure.kind)
+    sizing = state.memory.sizings.get(measure.kind)
     if measure.told_bytes is not None:
         ratio = 1.0 if sizing is None else sizing.told_ratio
         return Expected(int(measure.told_bytes * ratio))
@@ -147,15 +149,15 @@ def room_bytes(state: State) -> float:
     """Return the memory that there is for what tasks of this run take."""
     marks = set_marks(state.host, state.config)
     spare = marks.most_bytes - marks.target_bytes
-    room = marks.target_bytes + spare * _precision(state) - state.base_bytes
-    if state.share is not None and state.share.slot_bytes is not None:
-        room = min(room, float(state.share.slot_bytes))
+    room = marks.target_bytes + spare * _precision(state) - state.memory.base_bytes
+    if state.sharing.share is not None and state.sharing.share.slot_bytes is not None:
+        room = min(room, float(state.sharing.share.slot_bytes))
     return room
 
 
 def _precision(state: State) -> float:
     """Say how well sizes tell, from 0 to 1: what they waste of what is used."""
-    waste = max((one.waste for one in state.sizings.values() if one.speaker), default=1.0)
+    waste = max((one.waste for one in state.memory.sizings.values() if one.speaker), default=1.0)
     return min(1.0, max(0.0, 2.0 - waste / PRECISE))
 
 
@@ -166,14 +168,14 @@ def taken_bytes(state: State) -> float:
 
 
 def _held_bytes(state: State, flight: Flight) -> int:
-    reserve = flight.reserve_bytes or state.chunk_bytes
+    reserve = flight.reserve_bytes or state.memory.chunk_bytes
     if flight.is_probe and state.now - flight.since >= PROBE_SECONDS:
-        reserve = min(reserve, 2 * state.live.get(flight.chunk, 0) + GUESS_EXTRA_BYTES)
-    return max(reserve, state.live.get(flight.chunk, 0))
+        reserve = min(reserve, 2 * state.memory.live.get(flight.chunk, 0) + GUESS_EXTRA_BYTES)
+    return max(reserve, state.memory.live.get(flight.chunk, 0))
 
 
 def _idle_bytes(state: State) -> int:
-    roster = state.rosters[ISOLATED]
+    roster = state.levels.rosters[ISOLATED]
     return sum(roster.services[worker].kept_bytes for worker in roster.idle)
 
 
@@ -181,7 +183,7 @@ def count_fitting(state: State) -> int:
     """Say how many chunks may be out at most: those there are, and the smallest that wait."""
     room = room_bytes(state) - taken_bytes(state)
     needs = [expect(state, one, index).bytes for index, one in _waiting_measures(state)]
-    each = max(1, min(needs, default=state.chunk_bytes))
+    each = max(1, min(needs, default=state.memory.chunk_bytes))
     return state.out + max(0, int(room / each))
 
 
@@ -218,8 +220,8 @@ def reserve_late(state: State, flight: Flight) -> None:
 
 def find_sizing(state: State, kind: int) -> Sizing:
     """Return what was learned of a function's sizes; the one not met for longest is forgotten."""
-    sizing = state.sizings.pop(kind, None) or Sizing()
-    state.sizings[kind] = sizing
-    while len(state.sizings) > KINDS_KEPT:
-        del state.sizings[next(iter(state.sizings))]
+    sizing = state.memory.sizings.pop(kind, None) or Sizing()
+    state.memory.sizings[kind] = sizing
+    while len(state.memory.sizings) > KINDS_KEPT:
+        del state.memory.sizings[next(iter(state.memory.sizings))]
     return sizing

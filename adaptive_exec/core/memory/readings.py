@@ -109,11 +109,11 @@ Source: own choice, so that it costs a tenth at most."""
 
 def judge_host(state: State, event: HostSampled) -> None:
     """Take a reading of the host in, and do what memory asks for."""
-    before = state.verdict
+    before = state.memory.verdict
     state.host = event.snapshot.with_swap() if state.config.count_swap else event.snapshot
     verdict = foresee(before, judge_memory(before, state.host, state.config))
-    state.verdict = verdict
-    state.next_look = state.now + _look_seconds(state, before)
+    state.memory.verdict = verdict
+    state.memory.next_look = state.now + _look_seconds(state, before)
     _weigh(state, event)
     if verdict.pressure != before.pressure:
         _change_pressure(state, before.pressure)
@@ -127,13 +127,13 @@ def judge_host(state: State, event: HostSampled) -> None:
 
 def _look_seconds(state: State, before: Verdict) -> float:
     """Say when to look again: less often while the same chunks run and nothing changes."""
-    verdict, newest = state.verdict, max(state.flights, default=0)
+    verdict, newest = state.memory.verdict, max(state.flights, default=0)
     moved = abs(verdict.available_bytes - before.available_bytes)
     is_calm = verdict.pressure == "normal" and moved < STILL_SHARE * state.host.limit_bytes
-    is_calm = is_calm and newest == state.newest_seen
-    state.newest_seen = newest
-    state.calm_looks = state.calm_looks + 1 if is_calm else 0
-    if state.calm_looks < CALM_LOOKS:
+    is_calm = is_calm and newest == state.memory.newest_seen
+    state.memory.newest_seen = newest
+    state.memory.calm_looks = state.memory.calm_looks + 1 if is_calm else 0
+    if state.memory.calm_looks < CALM_LOOKS:
         return verdict.look_again_seconds
     return max(verdict.look_again_seconds, CALM_LOOK_SECONDS)
 
@@ -147,10 +147,12 @@ def look_if_long_ago(state: State) -> None:
 
 def look_at_first_chunks(state: State) -> None:
     """Look often at chunks of whose kind none was measured, until they have shown their nature."""
-    if not state.is_guessing or not state.flights or state.next_look == FOREVER:
+    if not state.memory.is_guessing or not state.flights or state.memory.next_look == FOREVER:
         return
     if state.live_seconds < GUESS_SECONDS:
-        state.next_look = min(state.next_look, state.host.taken_at + GUESS_LOOK_SECONDS)
+        state.memory.next_look = min(
+            state.memory.next_look, state.host.taken_at + GUESS_LOOK_SECONDS
+        )
 
 
 def note_done(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
@@ -169,28 +171,30 @@ def note_done(state: State, flight: Flight, batch: Batch, usage: Usage) -> None:
     if usage.kept_bytes is not None and usage.tasks:
         grown = (usage.kept_bytes - flight.kept_bytes) / usage.tasks
         batch.kept_each = bound((batch.kept_each + max(0.0, grown)) / 2, BYTES)
-    if state.verdict.pressure == "normal":
-        state.window = widen(state.window)
+    if state.memory.verdict.pressure == "normal":
+        state.memory.window = widen(state.memory.window)
     refit(state)
 
 
 def remember(state: State, batch: Batch) -> None:
     """Keep what a batch that is over took, for the next one of the same function."""
     if batch.kind and batch.peaks.measured:
-        state.familiar = batch.kind, batch.peaks.p95_bytes
+        state.memory.familiar = batch.kind, batch.peaks.p95_bytes
 
 
 def note_death(state: State, event: WorkerLost, flight: Flight | None) -> None:
     """Learn from a death for memory: the window was too wide, and a chunk takes at least this."""
-    victim = state.victim
+    victim = state.memory.victim
     if victim is not None and victim.worker == event.worker:
-        state.victim = victim._replace(lost_at=state.now)
+        state.memory.victim = victim._replace(lost_at=state.now)
     if not event.memory or flight is None:
         return
-    state.next_look = min(state.next_look, state.now)
+    state.memory.next_look = min(state.memory.next_look, state.now)
     if flight.is_alone:
         return  # no window is smaller, and what runs alone from now on is no measure for others
-    state.window = shrink(state.window, state.out, sent_at=flight.since, now=state.now)
+    state.memory.window = shrink(
+        state.memory.window, state.out, sent_at=flight.since, now=state.now
+    )
     if event.peak_bytes is not None:
         peak_bytes = event.peak_bytes - (flight.birth_bytes or 0)
         if event.walled:  # what it was refused it would have taken
@@ -214,7 +218,7 @@ def take_measures(state: State, event: TasksSized) -> None:
     batch = state.batches.get(event.batch)
     if batch is None or batch.dropped:
         return
-    state.has_measures = True
+    state.memory.has_measures = True
     batch.is_sizing, batch.is_told = True, batch.is_told or event.is_told
     for index, measure in enumerate(event.measures, event.start):
         if measure is not None:
@@ -299,28 +303,28 @@ def _learn_size(state: State, flight: Flight, batch: Batch, need_bytes: int) -> 
 
 def refit(state: State) -> None:
     """Fit the window anew to what is known now."""
-    before = state.window
+    before = state.memory.window
     peaks, is_unknown = _speaking_peaks(state)
     told = _told_bytes(state)
-    state.is_guessing = is_unknown and told is None
+    state.memory.is_guessing = is_unknown and told is None
     seen = 0
-    if state.is_guessing:
+    if state.memory.is_guessing:
         seen = _guess_bytes(state)
     elif not is_unknown:
-        seen = state.seen_bytes
+        seen = state.memory.seen_bytes
     elif not peaks.measured and told is None:
-        state.window = OPEN  # what cannot be weighed is held back by pressure alone
-        state.chunk_bytes = 0
+        state.memory.window = OPEN  # what cannot be weighed is held back by pressure alone
+        state.memory.chunk_bytes = 0
         return
-    state.chunk_bytes = max(peaks.p95_bytes, told or 0, seen)
-    if state.has_measures and goes_by_bytes(state):
+    state.memory.chunk_bytes = max(peaks.p95_bytes, told or 0, seen)
+    if state.memory.has_measures and goes_by_bytes(state):
         _fit_by_bytes(state, before)
         return
     window = fit(before, peaks, _room(state, 0), told_bytes=told, seen_bytes=seen)
     kept = _kept_bytes(state, window.chunks)
     if kept:
         window = fit(before, peaks, _room(state, kept), told_bytes=told, seen_bytes=seen)
-    state.window = window
+    state.memory.window = window
     _explain_window(state)
 
 
@@ -335,7 +339,7 @@ def _fit_by_bytes(state: State, before: Window) -> None:
         taken=int(taken_bytes(state)),
         chunks=chunks,
     )
-    state.window = before._replace(chunks=chunks, reason=reason)
+    state.memory.window = before._replace(chunks=chunks, reason=reason)
     _explain_window(state)
 
 
@@ -344,14 +348,14 @@ def _kept_bytes(state: State, chunks: int) -> int:
 
     Of the others it is part of what their next chunk is expected to take.
     """
-    roster = state.isolated
+    roster = state.levels.isolated
     unused = max(0, len(roster.idle) - max(0, chunks - len(roster.busy)))
     return sum(roster.services[worker].kept_bytes for worker in roster.idle[:unused])
 
 
 def is_weighed(state: State, level: str) -> bool:
     """Say whether it is known what the chunks at a level take, each by itself or a part of all."""
-    services = state.rosters[level].services.values()
+    services = state.levels.rosters[level].services.values()
     return is_isolated(level) or any(one.birth_bytes is not None for one in services)
 
 
@@ -379,15 +383,15 @@ def _seen_bytes(state: State, peaks: Peaks) -> int:
 
     Where that is beyond the 95th percentile measured, tasks have changed; one may be their tail.
     """
-    if counts_as_sum(peaks, len(state.live)):
+    if counts_as_sum(peaks, len(state.memory.live)):
         return 0  # their sum is compared with what is reserved for it
-    live = sorted(state.live.values(), reverse=True)
+    live = sorted(state.memory.live.values(), reverse=True)
     return live[max(1, len(live) // CHANGE_SHARE)] if len(live) > 1 else 0
 
 
 def _guess_bytes(state: State) -> int:
     """Guess what a chunk takes: as those of its function did, unless the running ones differ."""
-    live, familiar = tuple(state.live.values()), state.familiar
+    live, familiar = tuple(state.memory.live.values()), state.memory.familiar
     if familiar is None or any(one.kind != familiar[0] for one in state.batches.values()):
         return guess_chunk_bytes(live, state.live_seconds)
     if max(live, default=0) <= TOLD_SLACK * familiar[1]:
@@ -397,7 +401,7 @@ def _guess_bytes(state: State) -> int:
 
 def _excess_bytes(state: State, peaks: Peaks, each_bytes: int) -> float:
     """Say by how much running chunks have outgrown what is reserved for them."""
-    live = state.live.values()
+    live = state.memory.live.values()
     if counts_as_sum(peaks, len(live)):
         return max(0.0, sum(live) - reserve_bytes(peaks, len(live)))
     return float(sum(max(0, grown - each_bytes) for grown in live))
@@ -405,37 +409,39 @@ def _excess_bytes(state: State, peaks: Peaks, each_bytes: int) -> float:
 
 def _room(state: State, kept: int) -> Room:
     marks = set_marks(state.host, state.config)
-    taken = state.base_bytes + state.excess_bytes + kept
+    taken = state.memory.base_bytes + state.memory.excess_bytes + kept
     target, most = marks.target_bytes - taken, marks.most_bytes - taken
-    if state.share is not None and state.share.slot_bytes is not None:
-        budget = (1.0 + SHARE_SLACK) * _usable_share(state, state.share.slot_bytes) - kept
+    if state.sharing.share is not None and state.sharing.share.slot_bytes is not None:
+        budget = (1.0 + SHARE_SLACK) * _usable_share(state, state.sharing.share.slot_bytes) - kept
         return Room(min(target, budget), min(most, budget))
     return Room(target, most)
 
 
 def _usable_share(state: State, slot_bytes: int) -> int:
     """Until first chunks have shown their nature no more is used than others were told of."""
-    if not state.is_guessing or state.live_seconds >= GUESS_SECONDS:
+    if not state.memory.is_guessing or state.live_seconds >= GUESS_SECONDS:
         return slot_bytes
-    return min(slot_bytes, max(state.offered.wanted_bytes, state.offered.held_bytes))
+    return min(
+        slot_bytes, max(state.sharing.offered.wanted_bytes, state.sharing.offered.held_bytes)
+    )
 
 
 def _explain_window(state: State) -> None:
     """Tell of the window where it bounds anything and has changed by more than an eighth."""
-    goal = max(roster.goal for roster in state.ranks)
-    before, now = min(state.told_window or goal, goal), min(state.window.chunks, goal)
+    goal = max(roster.goal for roster in state.levels.ranks)
+    before, now = min(state.memory.told_window or goal, goal), min(state.memory.window.chunks, goal)
     if abs(now - before) > before // TOLD_SHARE:
-        state.told_window = now
+        state.memory.told_window = now
         old, new = str(before), str(now)
-        state.explain("windowed", "debug", "run", state.window.reason, old=old, new=new)
+        state.explain("windowed", "debug", "run", state.memory.window.reason, old=old, new=new)
 
 
 def _weigh(state: State, event: HostSampled) -> None:
     """Tell apart what the tasks of this run take and what all else does."""
     own = 0
-    state.live = {}
-    for worker, size in event.sizes or _assumed_sizes(state, state.isolated):
-        roster = next((one for one in state.ranks if worker in one.services), None)
+    state.memory.live = {}
+    for worker, size in event.sizes or _assumed_sizes(state, state.levels.isolated):
+        roster = next((one for one in state.levels.ranks if worker in one.services), None)
         if roster is None:
             continue
         service = roster.services[worker]
@@ -445,20 +451,23 @@ def _weigh(state: State, event: HostSampled) -> None:
         own += grown
         flight = roster.busy.get(worker)
         if flight is not None:
-            state.live[flight.chunk] = grown
+            state.memory.live[flight.chunk] = grown
         elif event.sizes:
             roster.services[worker] = service._replace(kept_bytes=grown)
     # Sizes and the host are not read in one instant: what a task takes or frees between the two
     # looks like somebody else's. The smaller of two readings is right.
     base = max(0, state.host.used_bytes - own)
-    state.base_bytes, state.last_base_bytes = min(base, state.last_base_bytes), base
+    state.memory.base_bytes, state.memory.last_base_bytes = (
+        min(base, state.memory.last_base_bytes),
+        base,
+    )
     peaks, _ = _speaking_peaks(state)
-    state.seen_bytes = _seen_bytes(state, peaks)
-    each = max(peaks.p95_bytes, _told_bytes(state) or 0, state.seen_bytes)
-    state.excess_bytes = _excess_bytes(state, peaks, each)
+    state.memory.seen_bytes = _seen_bytes(state, peaks)
+    each = max(peaks.p95_bytes, _told_bytes(state) or 0, state.memory.seen_bytes)
+    state.memory.excess_bytes = _excess_bytes(state, peaks, each)
     marks = set_marks(state.host, state.config)
-    room = max(0, marks.target_bytes - state.base_bytes)
-    state.fair_bytes = room / max(1, state.isolated.goal)
+    room = max(0, marks.target_bytes - state.memory.base_bytes)
+    state.memory.fair_bytes = room / max(1, state.levels.isolated.goal)
 
 
 def _assumed_sizes(state: State, roster: Roster) -> tuple[tuple[int, int], ...]:
@@ -474,20 +483,20 @@ def _assumed_sizes(state: State, roster: Roster) -> tuple[tuple[int, int], ...]:
 
 
 def _change_pressure(state: State, old: str) -> None:
-    verdict = state.verdict
+    verdict = state.memory.verdict
     new = verdict.pressure
     severity = "info" if new == "normal" else "warning"
     state.explain("pressure", severity, "memory", verdict.reason, old=old, new=new)
-    if old == "critical" and 0.0 < state.room_until <= state.now:
-        state.room_after = state.now + ROOM_AGAIN_SECONDS
-        state.room_until = 0.0
-    if new == "critical" and state.now >= state.room_after:
-        state.room_until = state.now + ROOM_SECONDS
+    if old == "critical" and 0.0 < state.memory.room_until <= state.now:
+        state.memory.room_after = state.now + ROOM_AGAIN_SECONDS
+        state.memory.room_until = 0.0
+    if new == "critical" and state.now >= state.memory.room_after:
+        state.memory.room_until = state.now + ROOM_SECONDS
         _tell_of_wait(state)
     if old == "normal":
-        state.window = halve(state.window, state.out)
-        if state.now >= state.trim_after:
-            state.trim_after = state.now + TRIM_SECONDS
+        state.memory.window = halve(state.memory.window, state.out)
+        if state.now >= state.memory.trim_after:
+            state.memory.trim_after = state.now + TRIM_SECONDS
             state.orders.append(TrimMemory())
 
 
@@ -506,32 +515,32 @@ def _retire_idle(state: State) -> None:
     One is kept, so that the run goes on without a start; at critical with nothing out none is that
     holds what a fresh one would not.
     """
-    roster = state.isolated
+    roster = state.levels.isolated
     kept = max(0, 1 - len(roster.busy) - len(roster.starting))
-    if state.verdict.pressure == "critical" and not state.out and kept and roster.idle:
+    if state.memory.verdict.pressure == "critical" and not state.out and kept and roster.idle:
         held_bytes = roster.services[roster.idle[-1]].kept_bytes
         kept = 0 if held_bytes >= WORTH_A_START_BYTES else kept
     while len(roster.idle) > kept:
         worker = roster.idle[0]
         roster.remove(worker)
         state.orders.append(RetireWorker(roster.level, worker))
-        state.explain("recycled", "debug", f"worker {worker}", state.verdict.reason)
+        state.explain("recycled", "debug", f"worker {worker}", state.memory.verdict.reason)
 
 
 def _brake(state: State) -> None:
     """Kill the youngest chunk's worker, where a second look is as bad as the first."""
-    if state.verdict.pressure != "critical":
-        state.is_alarmed = False
+    if state.memory.verdict.pressure != "critical":
+        state.memory.is_alarmed = False
         _settle(state)
         return
     if not _settle(state):
-        state.next_look = min(state.next_look, state.now + LOOK_MIN_SECONDS)
+        state.memory.next_look = min(state.memory.next_look, state.now + LOOK_MIN_SECONDS)
         return
-    if not state.is_alarmed:
-        state.is_alarmed = True
-        state.next_look = state.now
+    if not state.memory.is_alarmed:
+        state.memory.is_alarmed = True
+        state.memory.next_look = state.now
         return
-    state.is_alarmed = False
+    state.memory.is_alarmed = False
     marks = set_marks(state.host, state.config)
     victim = choose_victim(_candidates(state), _wanted_bytes(state, marks))
     if victim is not None:
@@ -540,22 +549,22 @@ def _brake(state: State) -> None:
 
 def _end_crawl(state: State) -> None:
     """Stop the chunk that holds most, where a group's `memory.high` has held all up for long."""
-    crawl = watch_crawl(state.crawl, state.verdict, state.host, state.now)
-    state.crawl = crawl
+    crawl = watch_crawl(state.memory.crawl, state.memory.verdict, state.host, state.now)
+    state.memory.crawl = crawl
     if crawl is None or state.now - crawl.since < CRAWL_SECONDS:
         return
-    state.crawl = None
+    state.memory.crawl = None
     flights = [one for one in state.flights.values() if is_isolated(one.level)]
     flights = [one for one in flights if not one.is_doomed]
     if not flights or (state.host.throttles or 0) <= crawl.throttles:
         return
-    largest = max(flights, key=lambda one: state.live.get(one.chunk, 0))
+    largest = max(flights, key=lambda one: state.memory.live.get(one.chunk, 0))
     largest.is_braked = True
     reason = because(
         Code.THROTTLED,
         seconds=round(state.now - crawl.since, 1),
         stall=state.host.stall_percent,
-        size=state.live.get(largest.chunk),
+        size=state.memory.live.get(largest.chunk),
         limit=state.host.limit_bytes,
         chunk=largest.chunk,
     )
@@ -574,12 +583,12 @@ def _candidates(state: State) -> list[Candidate]:
     flights = [one for one in state.flights.values() if is_isolated(one.level)]
     flights = [one for one in flights if not one.is_doomed]
     ranked = sorted(flights, key=lambda flight: flight.chunk, reverse=True)
-    services = state.isolated.services.values()
+    services = state.levels.isolated.services.values()
     can_weigh = any(service.birth_bytes is not None for service in services)
     unseen = 0 if can_weigh else None  # where sizes are read, one without has only just begun
     if len(ranked) != 1 or not (state.host.wide_kill or _is_accused(state, ranked[0])):
         ranked = ranked[:-1]
-    return [Candidate(one.chunk, state.live.get(one.chunk, unseen)) for one in ranked]
+    return [Candidate(one.chunk, state.memory.live.get(one.chunk, unseen)) for one in ranked]
 
 
 def _is_accused(state: State, flight: Flight) -> bool:
@@ -599,15 +608,15 @@ def _stop_worker(state: State, flight: Flight, held_bytes: int, marks: Marks) ->
     )
     flight.is_braked = state.out == 1
     kill(state, flight, reason)
-    state.victim = Victim(flight.worker, held_bytes, available, state.now)
-    state.window = halve(state.window, state.out)
+    state.memory.victim = Victim(flight.worker, held_bytes, available, state.now)
+    state.memory.window = halve(state.memory.window, state.out)
     _learn_from_the_dead(state, flight, held_bytes)
     refit(state)
 
 
 def _settle(state: State) -> bool:
     """Say whether the memory of the last one killed is back, or has had its time."""
-    victim = state.victim
+    victim = state.memory.victim
     if victim is None:
         return True
     if victim.lost_at is None:
@@ -616,5 +625,5 @@ def _settle(state: State) -> bool:
         came_back = state.host.available_bytes >= victim.available_bytes + victim.bytes // 2
         is_over = came_back or state.now - victim.lost_at >= SETTLE_SECONDS
     if is_over:
-        state.victim = None
+        state.memory.victim = None
     return is_over

@@ -55,9 +55,9 @@ def may_wall(host: HostSnapshot, config: Config) -> bool:
 
 def tell_of_wide_kill(state: State) -> None:
     """Say once, before the first batch, that a kill would end the caller as well."""
-    if state.is_wide_kill_told or not state.host.wide_kill:
+    if state.memory.is_wide_kill_told or not state.host.wide_kill:
         return
-    state.is_wide_kill_told = True
+    state.memory.is_wide_kill_told = True
     reason = because(Code.KILL_SPREADS, source=state.host.wide_kill, remedy=KILL_REMEDY)
     state.explain("found", "info", "memory", reason, walled=int(may_wall(state.host, state.config)))
 
@@ -82,7 +82,7 @@ def move_walls(state: State) -> None:
             flight.wall_bytes = wanted
             moved.append((flight.worker, wanted))
     if moved:
-        state.orders.append(MoveWalls(state.isolated.level, tuple(moved)))
+        state.orders.append(MoveWalls(state.levels.isolated.level, tuple(moved)))
 
 
 def _is_walled(state: State, flight: Flight) -> bool:
@@ -92,7 +92,7 @@ def _is_walled(state: State, flight: Flight) -> bool:
         return state.config.wall is not None
     if not may_wall(state.host, state.config) or (record is not None and record.is_freed):
         return False
-    return batch.kind not in state.unwalled if batch.kind else not batch.is_unwalled
+    return batch.kind not in state.memory.unwalled if batch.kind else not batch.is_unwalled
 
 
 def _is_alone(state: State, flight: Flight) -> bool:
@@ -120,12 +120,12 @@ def _wall(state: State, flight: Flight, each: float | None) -> int:
 
 def _widest(state: State) -> float:
     """Return what one chunk may take beside nothing else."""
-    roster = state.isolated
+    roster = state.levels.isolated
     host, kept = state.host, 0
     if host.wide_kill:
         kept = set_marks(host, state.config).critical_bytes
     idle = sum(roster.services[worker].kept_bytes for worker in roster.idle)
-    return host.limit_bytes - state.base_bytes - kept - idle
+    return host.limit_bytes - state.memory.base_bytes - kept - idle
 
 
 def _told_bytes(state: State, flight: Flight) -> int | None:
@@ -149,13 +149,13 @@ def _each(state: State) -> float:
 
 def _claim(state: State, flight: Flight) -> float:
     """Return what a chunk has taken, or is expected to take by its size, and a bit more."""
-    return GROWN_SLACK * max(state.live.get(flight.chunk, 0), flight.reserve_bytes)
+    return GROWN_SLACK * max(state.memory.live.get(flight.chunk, 0), flight.reserve_bytes)
 
 
 def _count(state: State) -> int:
     """Return how many chunks may come to be out at once."""
     waiting = sum(batch.pending for batch in state.batches.values())
-    most = min(state.window.chunks, max(1, state.isolated.goal))
+    most = min(state.memory.window.chunks, max(1, state.levels.isolated.goal))
     if all(batch.exhausted for batch in state.batches.values()):
         most = min(most, state.out + waiting)
     return max(1, most, state.out)
@@ -177,7 +177,7 @@ def learn_of_reserve(state: State, flight: Flight, span_bytes: int | None) -> No
     batch = state.batches[flight.batch]
     batch.is_unwalled = True
     if batch.kind:
-        state.unwalled = (*state.unwalled, batch.kind)[-UNWALLED_MAX:]
+        state.memory.unwalled = (*state.memory.unwalled, batch.kind)[-UNWALLED_MAX:]
     reason = because(
         Code.MEMORY_UNTOUCHED, task=flight.start, wall=flight.broken_bytes, peak=span_bytes
     )

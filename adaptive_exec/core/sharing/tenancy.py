@@ -23,7 +23,7 @@ from adaptive_exec.core.plan import (
 )
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Roster
-from adaptive_exec.core.share import Claim, Share, believe_claim, steady
+from adaptive_exec.core.sharing.share import Claim, Share, believe_claim, steady
 from adaptive_exec.core.state import State
 from adaptive_exec.specs import is_inline, is_isolated
 
@@ -52,69 +52,73 @@ nothing is known of it: so many instances at once find out what theirs take, oth
 
 def has_share(state: State, roster: Roster) -> bool:
     """Say whether workers of a level may be ordered; the first process needs a share before."""
-    if not state.is_sharing or state.is_alone or not is_isolated(roster.level):
+    if not state.sharing.is_sharing or state.sharing.is_alone or not is_isolated(roster.level):
         return True
-    if state.share is None:
-        state.next_trade = state.now
+    if state.sharing.share is None:
+        state.sharing.next_trade = state.now
         return False
     return not state.is_in_line
 
 
 def trade(state: State) -> None:
     """Order a trade when it is time: before the first process starts, then again and again."""
-    if state.is_trading or not state.is_sharing:
+    if state.sharing.is_trading or not state.sharing.is_sharing:
         return
     is_active = bool(state.flights) or _has_work(state)
-    if is_active and state.is_resting:  # the others count us as absent
-        state.is_resting = False
-        state.next_trade = min(state.next_trade, _back_at(state))
-    offered = state.offered.unit_bytes
-    if state.share is not None and offered and 2 * _unit_bytes(state) <= offered:
-        soon = state.last_trade + SHARE_LOOK_SECONDS  # others may wait for what turned out too much
-        state.next_trade = min(state.next_trade, soon)
+    if is_active and state.sharing.is_resting:  # the others count us as absent
+        state.sharing.is_resting = False
+        state.sharing.next_trade = min(state.sharing.next_trade, _back_at(state))
+    offered = state.sharing.offered.unit_bytes
+    if state.sharing.share is not None and offered and 2 * _unit_bytes(state) <= offered:
+        soon = (
+            state.sharing.last_trade + SHARE_LOOK_SECONDS
+        )  # others may wait for what turned out too much
+        state.sharing.next_trade = min(state.sharing.next_trade, soon)
     is_done = not is_active and _is_inline_only(state)  # it may be that nobody drives any more
-    if not is_done and (state.now < state.next_trade or not _is_host_fresh(state)):
+    if not is_done and (state.now < state.sharing.next_trade or not _is_host_fresh(state)):
         return
-    state.is_trading = True
-    state.is_resting = not is_active
-    state.last_trade, state.next_trade = state.now, FOREVER
+    state.sharing.is_trading = True
+    state.sharing.is_resting = not is_active
+    state.sharing.last_trade, state.sharing.next_trade = state.now, FOREVER
     state.orders.append(_offer(state))
 
 
 def _back_at(state: State) -> float:
     """Say when a run that has rested is to trade again."""
-    if state.is_alone:
-        return state.last_trade + LEDGER_AGAIN_SECONDS
-    soon = max(state.last_trade, state.now if state.share is None else 0.0)
+    if state.sharing.is_alone:
+        return state.sharing.last_trade + LEDGER_AGAIN_SECONDS
+    soon = max(state.sharing.last_trade, state.now if state.sharing.share is None else 0.0)
     return soon + SHARE_LOOK_SECONDS
 
 
 def _is_inline_only(state: State) -> bool:
     """Say whether a run that others count as active has no worker that could do anything later."""
-    others = (roster for roster in state.ranks if not is_inline(roster.level))
-    is_counted = state.share is not None and not state.is_resting
+    others = (roster for roster in state.levels.ranks if not is_inline(roster.level))
+    is_counted = state.sharing.share is not None and not state.sharing.is_resting
     return is_counted and not any(roster.size for roster in others)
 
 
 def take_share(state: State, event: ShareChanged) -> None:
     """Take in what a trade has brought."""
-    state.is_trading = False
+    state.sharing.is_trading = False
     new = event.share
     if new is not None:
-        new = steady(state.share, new, state.offered.wanted_bytes)
-    if event.trouble and not (event.share is None and state.is_alone):  # said once
+        new = steady(state.sharing.share, new, state.sharing.offered.wanted_bytes)
+    if event.trouble and not (event.share is None and state.sharing.is_alone):  # said once
         code = Code.LEDGER_UNUSABLE if event.share is None else Code.LEDGER_ODD
         state.explain("ledger", "info", "run", because(code, error=event.trouble))
-    old, state.share = state.share, new
-    state.is_alone = new is None
+    old, state.sharing.share = state.sharing.share, new
+    state.sharing.is_alone = new is None
     if new is None:
-        state.next_trade = FOREVER if state.is_resting else state.now + LEDGER_AGAIN_SECONDS
-    elif not state.is_resting:
+        state.sharing.next_trade = (
+            FOREVER if state.sharing.is_resting else state.now + LEDGER_AGAIN_SECONDS
+        )
+    elif not state.sharing.is_resting:
         interval = SHARE_LOOK_SECONDS if _can_give_back(state, new) else _interval(state, new)
-        state.next_trade = state.now + interval
-    if new is not None and new.kin_bytes and state.is_guessing:
-        state.familiar = state.offered.kind, new.kin_bytes
-    for roster in state.ranks:
+        state.sharing.next_trade = state.now + interval
+    if new is not None and new.kin_bytes:
+        state.memory.hear(state.sharing.offered.kind, new.kin_bytes)
+    for roster in state.levels.ranks:
         assign_seats(state, roster)
     _stand_in_line(state, new)
     if new is not None:
@@ -123,19 +127,23 @@ def take_share(state: State, event: ShareChanged) -> None:
 
 def _can_give_back(state: State, share: Share) -> bool:
     """Say whether more was claimed than is ours and than running chunks take."""
-    offered = state.offered
-    busy_bytes = offered.unit_bytes * len(state.isolated.busy)
+    offered = state.sharing.offered
+    busy_bytes = offered.unit_bytes * len(state.levels.isolated.busy)
     return share.slot_bytes is not None and max(share.slot_bytes, busy_bytes) < offered.held_bytes
 
 
 def next_trade_at(state: State) -> float:
     """Say when the next trade is due; never while one is under way or the host is read for it."""
-    return state.next_trade if state.is_sharing and state.next_trade > state.now else FOREVER
+    return (
+        state.sharing.next_trade
+        if state.sharing.is_sharing and state.sharing.next_trade > state.now
+        else FOREVER
+    )
 
 
 def assign_seats(state: State, roster: Roster) -> None:
     """Say how many workers of a level the share of the cores has room for."""
-    share = state.share
+    share = state.sharing.share
     if share is None or share.instances == 1 or not is_isolated(roster.level):
         roster.seats = None
     else:
@@ -155,10 +163,9 @@ def shed(state: State, roster: Roster) -> None:
 
 def _is_host_fresh(state: State) -> bool:
     """See to it that claims are compared with what the host has left now, not a second ago."""
-    if state.now - state.host.taken_at <= SHARE_LOOK_SECONDS or state.share is None:
+    if state.now - state.host.taken_at <= SHARE_LOOK_SECONDS or state.sharing.share is None:
         return True
-    if state.next_look != FOREVER:  # else it is being read
-        state.next_look = FOREVER
+    if state.memory.await_reading():
         state.orders.append(ReadHost())
     return False
 
@@ -166,14 +173,14 @@ def _is_host_fresh(state: State) -> bool:
 def _stand_in_line(state: State, share: Share | None) -> None:
     """Wait for memory that others hold, but not for ever: then one task at a time goes on."""
     if share is None or not share.place:
-        state.waiting_since = None
-    elif state.waiting_since is None:
-        state.waiting_since = state.now
-    elif not state.is_in_line and not state.is_past_line:
-        waited = round(state.now - state.waiting_since, 3)
+        state.sharing.waiting_since = None
+    elif state.sharing.waiting_since is None:
+        state.sharing.waiting_since = state.now
+    elif not state.is_in_line and not state.sharing.is_past_line:
+        waited = round(state.now - state.sharing.waiting_since, 3)
         reason = because(Code.SHARE_SPENT, waited=waited, place=share.place)
         state.explain("going on", "warning", "run", reason, new="one task at a time")
-    state.is_past_line = state.waiting_since is not None and not state.is_in_line
+    state.sharing.is_past_line = state.sharing.waiting_since is not None and not state.is_in_line
 
 
 def _has_work(state: State) -> bool:
@@ -185,7 +192,7 @@ def _has_more(batch: Batch) -> bool:
 
 
 def _interval(state: State, share: Share) -> float:
-    if share.place and not state.is_past_line:
+    if share.place and not state.sharing.is_past_line:
         crowd = max(1.0, share.instances / SHARE_LOOK_INSTANCES)
         return min(SHARE_SECONDS_MAX, SHARE_LOOK_SECONDS * crowd)
     return min(SHARE_SECONDS_MAX, SHARE_SECONDS * max(1.0, share.instances / SHARE_INSTANCES))
@@ -193,14 +200,14 @@ def _interval(state: State, share: Share) -> float:
 
 def _tell(state: State, old: Share | None, new: Share) -> None:
     """Say what changed: the cores that are ours, and a wait that lasts, at its begin and end."""
-    workers = state.isolated.size
+    workers = state.levels.isolated.size
     if new.place:
-        since = state.now if state.waiting_since is None else state.waiting_since
-        if state.now - since >= WAIT_TOLD_SECONDS and not state.is_wait_told:
-            state.is_wait_told = True
+        since = state.now if state.sharing.waiting_since is None else state.sharing.waiting_since
+        if state.now - since >= WAIT_TOLD_SECONDS and not state.sharing.is_wait_told:
+            state.sharing.is_wait_told = True
             state.explain("waiting", "warning", "run", new.reason, place=new.place, workers=workers)
         return
-    was_told, state.is_wait_told = state.is_wait_told, False
+    was_told, state.sharing.is_wait_told = state.sharing.is_wait_told, False
     before = (1, new.slots) if old is None else (old.instances, old.slots)
     if was_told or before != (new.instances, new.slots):
         state.explain("shared", "info", "run", new.reason, workers=workers)
@@ -208,7 +215,7 @@ def _tell(state: State, old: Share | None, new: Share) -> None:
 
 def _offer(state: State) -> TradeShare:
     """Say what this run wants and holds now."""
-    rosters = [roster for roster in state.ranks if not is_inline(roster.level)]
+    rosters = [roster for roster in state.levels.ranks if not is_inline(roster.level)]
     inline = sum(
         is_inline(batch.level) and (_has_more(batch) or bool(batch.out))
         for batch in state.batches.values()
@@ -222,39 +229,39 @@ def _offer(state: State) -> TradeShare:
     marks = set_marks(state.host, state.config)
     room_bytes = marks.most_bytes - state.host.used_bytes
     claim = Claim("", 0.0, wanted_slots=wanted, held_slots=held)
-    state.offered = _claim_memory(state, claim, _unit_bytes(state))
-    return TradeShare(state.offered, state.host.usable_cores, room_bytes, _standing(state))
+    state.sharing.offered = _claim_memory(state, claim, _unit_bytes(state))
+    return TradeShare(state.sharing.offered, state.host.usable_cores, room_bytes, _standing(state))
 
 
 def _unit_bytes(state: State) -> int:
     """Return what one chunk is reckoned to take, so that several can find out at once."""
-    if not state.chunk_bytes and state.window is OPEN:
+    if not state.memory.chunk_bytes and state.memory.window is OPEN:
         return 0  # it cannot be measured, so that pressure alone holds
-    if state.chunk_bytes != UNKNOWN_TASK_BYTES:
-        return max(state.chunk_bytes, TINY_TASK_BYTES)  # less is told by a page more or less
+    if state.memory.chunk_bytes != UNKNOWN_TASK_BYTES:
+        return max(state.memory.chunk_bytes, TINY_TASK_BYTES)  # less is told by a page more or less
     most_bytes = set_marks(state.host, state.config).most_bytes
     return min(UNKNOWN_TASK_BYTES, max(1, most_bytes // UNKNOWN_PARTS))
 
 
 def _claim_memory(state: State, claim: Claim, each: int) -> Claim:
     """Add what its chunks in processes take and would take; of no other is anything measured."""
-    roster = state.isolated
+    roster = state.levels.isolated
     wanted = _most_wanted(state, roster)
-    if state.is_guessing and state.live_seconds < GUESS_SECONDS:  # one finds out for all
+    if state.memory.is_guessing and state.live_seconds < GUESS_SECONDS:  # one finds out for all
         wanted = min(wanted, max(1, len(roster.busy)))
     if roster.seats is not None:
         wanted = min(wanted, roster.seats + roster.waiting)
-    granted = 0 if state.share is None else state.share.slot_bytes
+    granted = 0 if state.sharing.share is None else state.sharing.share.slot_bytes
     if granted is None:  # alone so far: as much as is let out
-        granted = each * state.window.chunks
+        granted = each * state.memory.window.chunks
     kept = min(granted, each * wanted)
     claim = claim._replace(
         unit_bytes=each if wanted else 0,
         wanted_bytes=each * wanted,
         held_bytes=max(kept, each * len(roster.busy)),
-        used_bytes=sum(state.live.values()),
+        used_bytes=sum(state.memory.live.values()),
         kind=_kind(state),
-        is_guess=state.is_guessing,
+        is_guess=state.memory.is_guessing,
     )
     return believe_claim(claim)
 
@@ -297,13 +304,13 @@ def _core_share(batch: Batch) -> float:
 
 def _standing(state: State) -> Standing:
     flights = state.flights.values()
-    rosters = sorted(state.ranks, key=lambda roster: len(roster.busy), reverse=True)
+    rosters = sorted(state.levels.ranks, key=lambda roster: len(roster.busy), reverse=True)
     level = next((roster.level for roster in rosters if roster.size), "")
     workers = sum(roster.size for roster in rosters)
     batches = state.batches.values()
     totals = [batch.tasks for batch in batches if not batch.single]
     total = None if None in totals else sum(count or 0 for count in totals)
     done = sum(batch.finished for batch in batches)
-    place = state.share.place if state.share is not None else 0
-    pressure = state.verdict.pressure
+    place = state.sharing.share.place if state.sharing.share is not None else 0
+    pressure = state.memory.verdict.pressure
     return Standing(level, workers, len(flights), done, total, pressure, place)

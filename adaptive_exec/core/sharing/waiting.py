@@ -27,23 +27,23 @@ CORE_LOOK_WORKERS: Final = 32
 
 def look_at_cores(state: State) -> None:
     """Have the workers' processor times read when it is time, as long as that can help."""
-    roster = state.isolated
-    if state.is_timing:
+    roster = state.levels.isolated
+    if state.sharing.is_timing:
         return
     if not _is_held_up(state, roster):
-        state.next_timing = FOREVER
-    elif state.next_timing == FOREVER:
-        state.next_timing = state.now + _interval(roster)
-    elif state.now >= state.next_timing:
-        state.is_timing = True
-        state.next_timing = FOREVER
+        state.sharing.next_timing = FOREVER
+    elif state.sharing.next_timing == FOREVER:
+        state.sharing.next_timing = state.now + _interval(roster)
+    elif state.now >= state.sharing.next_timing:
+        state.sharing.is_timing = True
+        state.sharing.next_timing = FOREVER
         state.orders.append(TimeWorkers())
 
 
 def take_times(state: State, event: WorkersTimed) -> None:
     """Take in what processor time the workers have used so far."""
-    state.is_timing = False
-    roster = state.isolated
+    state.sharing.is_timing = False
+    roster = state.levels.isolated
     for worker, seconds in event.seconds:
         flight = roster.busy.get(worker)
         if flight is not None:
