@@ -118,6 +118,15 @@ class TaskError(AdaptiveExecError):
         super().__init__(f"{type_name}: {text}")
 
 
+_INHERITED = (
+    "multiprocessing.synchronize.", "multiprocessing.sharedctypes.", "multiprocessing.queues.",
+)  # fmt: skip
+_OF_A_FORK = (
+    "hand it over in initargs with start='snapshot', since only a process that is forked from the "
+    "program has it, too; or take one of a multiprocessing.Manager"
+)
+
+
 class UnsendableError(AdaptiveExecError, PicklingError, TypeError):
     """A function or an argument cannot be sent to a worker process.
 
@@ -131,9 +140,11 @@ class UnsendableError(AdaptiveExecError, PicklingError, TypeError):
         self.path = path
         self.type_name = type_name
         self.text = text
+        is_inherited = type_name.startswith(_INHERITED)
         super().__init__(
-            f"{path} cannot be sent to a worker process, got {type_name} ({text}); make or open it "
-            f"in the task, or run in this process with levels=('thread', 'sequential')"
+            f"{path} cannot be sent to a worker process, got {type_name} ({text}); "
+            f"{_OF_A_FORK if is_inherited else 'make or open it in the task'}, or run in this "
+            f"process with levels=('thread', 'sequential')"
         )
 
 

@@ -276,6 +276,20 @@ class StarterChosen(NamedTuple):
     why: str
 
 
+class ObjectsCopied(NamedTuple):
+    """Workers have copies of objects that only those who were forked from the caller share.
+
+    Attributes:
+        names: Which.
+        way: How workers are started.
+    """
+
+    at: float
+    level: str
+    names: str
+    way: str
+
+
 class InitializerFailed(NamedTuple):
     """The user's initializer raised in a worker, so that level can run nothing."""
 
@@ -499,6 +513,7 @@ Event = (
     | WorkerReady
     | StarterChanged
     | StarterChosen
+    | ObjectsCopied
     | StartRefused
     | InitializerFailed
     | ChunkProgressed

@@ -34,6 +34,7 @@ class Code(StrEnum):
     STARTER_CHOSEN = "starter_chosen"
     STARTER_LOST = "starter_lost"
     STARTER_UNFIT = "starter_unfit"
+    OBJECTS_COPIED = "objects_copied"
     WORKER_STALLED = "worker_stalled"
     WORK_LEFT = "work_left"
     TASKS_SERVED = "tasks_served"

@@ -31,6 +31,7 @@ from adaptive_exec.core.events import (
     JournalOpened,
     JournalSkipped,
     LevelClosed,
+    ObjectsCopied,
     ResultsTaken,
     ShareChanged,
     StarterChanged,
@@ -87,6 +88,7 @@ from adaptive_exec.core.staffing import (
     do_without,
     lose,
     next_start_at,
+    note_copied,
     note_price,
     note_starter,
     note_way,
@@ -115,6 +117,7 @@ GraveEvent = (
     | ShareChanged
     | StarterChanged
     | StarterChosen
+    | ObjectsCopied
     | StartRefused
     | StopRequested
     | TaskOverdue
@@ -317,6 +320,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             note_starter(state, event)
         case StarterChosen():
             note_way(state, event)
+        case ObjectsCopied():
+            note_copied(state, event)
         case InitializerFailed():
             give_up(state, event)
         case FunctionRefused():

@@ -9,6 +9,7 @@ from typing import Final
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import BYTES, FOREVER, SECONDS, bound
 from adaptive_exec.core.events import (
+    ObjectsCopied,
     StarterChanged,
     StarterChosen,
     StartRefused,
@@ -193,6 +194,13 @@ def note_way(state: State, event: StarterChosen) -> None:
     """Say how workers are going to be started."""
     reason = because(Code.STARTER_CHOSEN, why=event.why or None)
     state.explain("chosen", "debug", f"{event.level} starter", reason, new=event.way)
+
+
+def note_copied(state: State, event: ObjectsCopied) -> None:
+    """Say that tasks count, lock and wait beside the program, not with it."""
+    instead = "start='snapshot', or a multiprocessing.Manager's object as an argument"
+    reason = because(Code.OBJECTS_COPIED, way=event.way, instead=instead)
+    state.explain("copied", "warning", event.names, reason)
 
 
 def _count_refusal(state: State, roster: Roster, error: str, *, lasting: bool) -> None:

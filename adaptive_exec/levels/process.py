@@ -21,6 +21,7 @@ from adaptive_exec.core.events import (
     FunctionRefused,
     InitializerFailed,
     LevelClosed,
+    ObjectsCopied,
     StarterChanged,
     StarterChosen,
     StartRefused,
@@ -91,6 +92,7 @@ from adaptive_exec.levels.worker import LINK_LOST
 from adaptive_exec.levels.zygote import Origin, ZygoteStarter
 from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.hashes import choose_hash_seed
+from adaptive_exec.program.kept import Kept, find_all_kept
 from adaptive_exec.program.last_words import read_stack
 from adaptive_exec.program.names import Entry
 from adaptive_exec.program.settings import Settings, newest_settings
@@ -114,6 +116,8 @@ SNAPSHOT, ZYGOTE, BARE_ZYGOTE, LOKY = "snapshot", "zygote", "bare zygote", "loky
 EARLY_DEATHS, FRESH_SECONDS = 2, 0.1
 """Deaths before any result that speak against a way to start workers while others are busy, and for
 how long these may have been."""
+COPIED_TOLD = 10
+"""Objects that are named in one line, of those that are not shared with the caller."""
 FAILED = 1
 """Exit code of a worker that an error of this package has ended, or a task."""
 LEFT_NAMES_CHARACTERS_MAX = 500
@@ -230,6 +234,9 @@ class ProcessRunner:
         self._setback: Setback | None = None
         self._why_changed = ""
         self._has_results = False
+        self._carried: frozenset[Kept] = frozenset()
+        self._looked_at: Settings | None = None
+        self._told: set[str] = set()
         self._early_deaths, self._has_left_a_way = 0, False
         self._is_closing = self._is_forking = False
         self._arena = Arena(ARENA_BYTES_MAX)
@@ -260,7 +267,8 @@ class ProcessRunner:
         inherited = inherited_numbers()
         obstacle = find_obstacle(workers, room_bytes, self._waiter.descriptors() | inherited)
         first = self._pack_first_if_it_can()
-        if obstacle is not None and not self._may_overrule(obstacle, first):
+        kept = find_all_kept()
+        if obstacle is not None and not self._may_overrule(obstacle, first, kept):
             self._say_way(ZYGOTE, obstacle.text)
             return
         packed = [first, *(one for _, one in functions.values())]
@@ -279,14 +287,18 @@ class ProcessRunner:
             self._close_bell()
             self._say_way(ZYGOTE, f"the fork failed ({type(error).__name__}: {error})")
         else:
+            self._carried = kept
             why = "" if obstacle is None else f"asked for, although {obstacle.text}"
             self._say_way(SNAPSHOT, why)
 
-    def _may_overrule(self, obstacle: Obstacle, first: PackedFunction | None) -> bool:
+    def _may_overrule(
+        self, obstacle: Obstacle, first: PackedFunction | None, kept: frozenset[Kept]
+    ) -> bool:
         """Say whether the caller is forked all the same: asked for, or there is no other way."""
         if obstacle.is_firm or self._config.start == "snapshot":
             return not obstacle.is_firm
-        return obstacle.is_parked and first is None and self._config.initializer is not None
+        is_needed = bool(kept) or (first is None and self._config.initializer is not None)
+        return obstacle.is_parked and is_needed
 
     def _say_way(self, way: str, why: str) -> None:
         self._outlet.post(StarterChosen(time.monotonic(), LEVEL, way, why))
@@ -392,6 +404,8 @@ class ProcessRunner:
             return  # its WorkerLost is under way and brings the chunk back
         before = time.perf_counter()
         member.wanted, count = order.settings()
+        if member.wanted is not None and member.wanted is not self._looked_at:
+            self._tell_copied(member.wanted)
         if order.work.style == FULL and len(order.items) > 1:
             count = 1 if member.slate is None else count
             if count < len(order.items):
@@ -414,6 +428,15 @@ class ProcessRunner:
             self._guard(member, partial(self._pack_here, order, before=before))
         else:
             self._outlet.pack_apart(partial(self._pack_apart, member, order))
+
+    def _tell_copied(self, settings: Settings) -> None:
+        """Say once of each object that is to be shared that workers have another one."""
+        self._looked_at = settings
+        copied = [one for one in settings.kept - self._carried if one.path not in self._told]
+        if copied:
+            self._told.update(one.path for one in copied)
+            names = ", ".join(sorted(f"{one.path} ({one.kind})" for one in copied)[:COPIED_TOLD])
+            self._outlet.post(ObjectsCopied(time.monotonic(), LEVEL, names, self._ways[0]))
 
     def _pack_apart(self, member: Member, order: ChunkOrder) -> None:
         """Pack what runs the user's code, in a thread that may be held up; the driver sends it."""
@@ -1195,6 +1218,9 @@ class ProcessRunner:
             names.update(function.names)
         told = [(entry, entry.parts()) for entry in names.values()]
         terms = self._make_terms(workers, None if first is None else first.body, told)
+        self._carried = frozenset()
+        if self._born_with is not None:
+            self._tell_copied(self._born_with)
         if self._ways[0] == LOKY:
             return LokyStarter(self, self._waiter, terms)
         bodies = {number: function.body for number, function in functions.items()}

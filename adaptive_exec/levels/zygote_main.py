@@ -209,14 +209,8 @@ class Zygote:
         if os.getpid() != self._settings["self"]:
             end_child()  # what was loaded forked, and goes on here as well
         told = error[-ERROR_CHARACTERS_MAX:]
-        self._answer((
-            LOADED,
-            list(self._functions),
-            threads[:THREADS_TOLD],
-            left,
-            int(has_company()),
-            told,
-        ))
+        company = int(not self._settings["is_bare"] or has_company())
+        self._answer((LOADED, list(self._functions), threads[:THREADS_TOLD], left, company, told))
         if threads or left:
             os._exit(UNFIT)  # the next one loads no function, its workers load it themselves
 

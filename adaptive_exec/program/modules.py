@@ -18,7 +18,7 @@ from adaptive_exec.program.places import PLACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
 TEXT_BYTES_MAX = 64 * 1024
@@ -93,9 +93,10 @@ class Watched:
         facts: Its simple values by name, and the names of others that are no code.
         guests: Functions in it that are of modules which workers cannot import.
         glimpse: Sees at less cost whether any but code has changed.
+        kept: Objects of `multiprocessing` in it.
     """
 
-    __slots__ = ("collections", "facts", "glimpse", "guests", "ids")
+    __slots__ = ("collections", "facts", "glimpse", "guests", "ids", "kept")
 
     def __init__(self, module: ModuleType) -> None:
         space = vars(module)
@@ -117,6 +118,7 @@ class Watched:
             if type(value) is FunctionType and PLACES.is_strange(value.__module__)
         }
         self.glimpse = Glimpse(space, [*simple, *others], self.collections)
+        self.kept: Sequence[Any] = ()
 
 
 def is_same_space(

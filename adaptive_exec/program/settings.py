@@ -14,6 +14,7 @@ from time import monotonic
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from adaptive_exec.program.kept import Kept, find_kept
 from adaptive_exec.program.modules import Glimpse, Watched, is_same_space, own_modules
 from adaptive_exec.program.table import NOT_READ, ROWS, Row
 from adaptive_exec.system.pickles import dump, dump_plain
@@ -38,11 +39,13 @@ class Settings(NamedTuple):
         number: Tells it from others; a later one has a higher number.
         packed: Each setting's packed value by its name.
         body: All of it as it travels.
+        kept: What cannot travel of the user's modules, and is shared by a fork alone.
     """
 
     number: int
     packed: dict[str, bytes]
     body: bytes
+    kept: frozenset[Kept] = frozenset()
 
 
 class Caller(NamedTuple):
@@ -231,10 +234,11 @@ def _read(state: _State, now: float, asked: dict[str, bytes]) -> Settings:
     _pack_rows(packed, changed)
     _pack_modules(packed, watched)
     settings = state.settings
-    if packed != settings.packed or not settings.number:
-        settings = Settings(next(_numbers), packed, dump_plain(packed))
     copies = {**state.copies, **changed}
     watched = {**state.watched, **watched}
+    kept = frozenset(one for name in modules if name in watched for one in watched[name].kept)
+    if packed != settings.packed or kept != settings.kept or not settings.number:
+        settings = Settings(next(_numbers), packed, dump_plain(packed), kept)
     quick = {name: copy for name, copy in copies.items() if not ROWS[name].is_slow}
     _state = _State(
         settings,
@@ -279,7 +283,9 @@ def _changed_modules(state: _State, modules: dict[str, ModuleType]) -> dict[str,
         known = state.watched.get(name)
         try:
             if known is None or not is_same_space(vars(module), known.ids, known.collections):
-                watched[name] = Watched(module)
+                seen = Watched(module)
+                seen.kept = find_kept(name, vars(module))
+                watched[name] = seen
         except Exception:  # a thread changes it meanwhile; the next batch looks again
             _LOGGER.debug("settings: cannot read module %s", name, exc_info=True)
     return watched

@@ -424,6 +424,14 @@ def test_work_that_a_worker_did_not_wait_for_any_longer_is_told_of():
     assert Code.WORK_LEFT in codes(world)
 
 
+def test_objects_that_workers_have_copies_of_are_named_in_a_warning():
+    world = begin(cores=2)
+
+    world.say(ev.ObjectsCopied(0.0, "process", "mine.COUNT (Synchronized)", "zygote"))
+
+    assert Code.OBJECTS_COPIED in codes(world)
+
+
 def test_large_results_that_nobody_takes_hold_up_what_is_not_sent_yet():
     world = World(Config(max_workers=2), make_host())
     batch = world.open(tasks=40, chunk_tasks=1)
