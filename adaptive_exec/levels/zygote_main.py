@@ -200,12 +200,13 @@ class Zygote:
         except BaseException as raised:  # noqa: BLE001  # the user's modules run here and may raise anything
             error = describe_traceback(raised)
         self._program.take_late()
+        gc.unfreeze()  # what a module has set aside would not be found
         arguments = self._first and self._first[1], HERE.shared()
         self._generators = find_generators(spare=arguments)
         gc.collect()
         self._inheritance.gather()
-        gc.freeze()
         threads, left = other_threads(), find_left_open(before)
+        gc.freeze()
         if os.getpid() != self._settings["self"]:
             end_child()  # what was loaded forked, and goes on here as well
         told = error[-ERROR_CHARACTERS_MAX:]
@@ -230,6 +231,7 @@ class Zygote:
         for name in settings["capped"]:
             os.environ[name] = str(settings["inner_threads"])
         settings["inner_threads"] = 1  # there is nothing to be widened any more
+        gc.unfreeze()  # what the caller has set aside would not be found
         self._generators = find_generators(spare=(first and first[1]))
         gc.freeze()  # what the caller has is not ours to collect
         gc.enable()

@@ -11,16 +11,17 @@ import pytest
 from adaptive_exec import adaptive_executor
 from adaptive_exec.program import generators
 from tests.levels.ladder import ISOLATED, settings_at
-from tests.program import seeded_of_mine
+from tests.program import frozen_of_mine, seeded_of_mine
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.parametrize("module", [seeded_of_mine, frozen_of_mine], ids=["loaded", "frozen"])
 @pytest.mark.parametrize("level", ISOLATED)
-def test_no_two_workers_draw_the_same(level):
+def test_no_two_workers_draw_the_same(level, module):
     settings = settings_at(level) | {"max_workers": 2, "max_tasks_per_worker": 1}
     with adaptive_executor(**settings, share_host=False) as ex:
-        draws = list(ex.map(seeded_of_mine.draw_all, range(4), chunksize=1))
+        draws = list(ex.map(module.draw_all, range(4), chunksize=1))
 
     for number, place in enumerate(seeded_of_mine.PLACES):
         assert len({draw[number] for draw in draws}) == 4, place.__name__
