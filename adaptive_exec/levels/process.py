@@ -33,16 +33,7 @@ from adaptive_exec.core.events import (
     WorkerStalled,
     WorkLeft,
 )
-from adaptive_exec.core.lifecycle import (
-    BIRTH,
-    LINE,
-    STAY,
-    BirthState,
-    LineEvent,
-    LineState,
-    StayState,
-    after,
-)
+from adaptive_exec.core.lifecycle import BIRTH, LINE, STAY, LineEvent, after
 from adaptive_exec.core.quarantine import WALLED
 from adaptive_exec.core.starts import Answer, Setback, judge
 from adaptive_exec.levels.arena import ARENA_BYTES_MAX, IDLE_SECONDS, Arena
@@ -57,37 +48,33 @@ from adaptive_exec.levels.base import (
     Outlet,
     Work,
 )
-from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
 from adaptive_exec.levels.folders import temporary_folder
-from adaptive_exec.levels.frames import IN_SLATE, Frame, NoMessageError, Stamp, read_frames, refuse
+from adaptive_exec.levels.frames import Frame, NoMessageError, read_frames, refuse
 from adaptive_exec.levels.functions import PackedFunction, Shelf, pack_first
 from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
 from adaptive_exec.levels.interpreter import is_frozen, is_refusal
 from adaptive_exec.levels.loky import LokyStarter, load_context
-from adaptive_exec.levels.offspring import LOOK_SECONDS, Offspring
+from adaptive_exec.levels.member import (
+    Member,
+    describe,
+    has_hit_wall,
+    is_sigkill,
+    last_words,
+    look_at_offspring,
+    put_function,
+    put_settings,
+    watch_offspring,
+)
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.ring import Ear, Said, name_spill
 from adaptive_exec.levels.sizes import move_wall
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
 from adaptive_exec.levels.snapshots import Obstacle, find_obstacle, inherited_numbers
 from adaptive_exec.levels.starter import Relayed, Seat, Starter, Terms
-from adaptive_exec.levels.told import ToldNames
 from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter
-from adaptive_exec.levels.wall import WALLED as EXIT_WALLED
-from adaptive_exec.levels.wire import (
-    CHUNK,
-    END,
-    ENDING,
-    FORGET,
-    FUNCTION,
-    HELLO,
-    RESULTS,
-    SETTINGS,
-    TRIM,
-    Packed,
-)
+from adaptive_exec.levels.wire import CHUNK, END, ENDING, FORGET, HELLO, RESULTS, TRIM, Packed
 from adaptive_exec.levels.worker import LINK_LOST
 from adaptive_exec.levels.zygote import Origin, ZygoteStarter
 from adaptive_exec.program.captured import Captured
@@ -118,89 +105,10 @@ EARLY_DEATHS, FRESH_SECONDS = 2, 0.1
 how long these may have been."""
 COPIED_TOLD = 10
 """Objects that are named in one line, of those that are not shared with the caller."""
-FAILED = 1
-"""Exit code of a worker that an error of this package has ended, or a task."""
 LEFT_NAMES_CHARACTERS_MAX = 500
 """Characters that are said of threads which did not come to an end."""
 SINCE_AHEAD_SECONDS = 60.0
 """Seconds by which a task's time may begin after now: UNPACK_GRACE_NS of `levels/worker`, twice."""
-
-
-_TO_END: Final = ("leaving", "urged", "struck")
-_KILLED: Final = ("killed", "struck")
-
-
-class Member:
-    """One worker process, as the parent sees it."""
-
-    def __init__(self, worker: int, seat: Seat, arena: Arena) -> None:  # noqa: PLR0915  # a line for each fact
-        self.worker = worker
-        self.link = seat.link
-        self.slate: Slate | None = seat.slate
-        self.channel = Channel(seat.link, arena, seat.key)
-        self.stamp = Stamp(seat.key, IN_SLATE)
-        self.settings: Settings | None = None  # what it was told, and what its chunk is to find
-        self.wanted: Settings | None = None
-        self.functions: dict[int, bool] = {}  # whether each is large
-        self.names = ToldNames()
-        self.has_words = False
-        self.uses: set[int] = set()  # functions of submitted calls
-        self.pid = 0
-        self.offspring: Offspring | None = None
-        self.name_process(seat.pid)
-        self.birth: BirthState = "ordered"
-        self.stay: StayState = "wanted"
-        self.line: LineState = "open"
-        self.ordered_at = time.monotonic()
-        self.order: ChunkOrder | None = None
-        self.refused: dict[int, Failure] = {}
-        self.next = 0
-        self.half = 0
-        self.read_bytes = 0
-        self.sent_bytes = self.result_bytes = 0
-        self.transport_seconds = 0.0
-        self.retired_at = 0.0
-        self.left_until = 0.0
-        self.closed_at = 0.0
-        self.fault = ""
-        self.look_at = 0.0
-        self.ear: Ear | None = None
-        self.heard_at = 0.0
-        self.is_overdue = False
-        self.sent_at = 0.0
-        self.cut_at: float | None = None
-        self.told_stop = 0
-        self.wants_write = False
-
-    def name_process(self, pid: int) -> None:
-        """Say which process it is, 0 while there is none."""
-        if pid and pid != self.pid:
-            self.offspring = Offspring(pid)
-        self.pid = pid
-
-    @property
-    def is_to_end(self) -> bool:
-        """True once it was told to end."""
-        return self.stay in _TO_END
-
-    @property
-    def is_killed(self) -> bool:
-        """True once it was killed by us, and not for a fault of its own."""
-        return self.stay in _KILLED
-
-    @property
-    def stop(self) -> int:
-        """The task after the last one whose results may come."""
-        assert self.order is not None, "asked of a busy worker"
-        return self.told_stop or self.order.start + len(self.order.items)
-
-    def running(self) -> int | None:
-        """Return the task that runs as the worker says; None where it says what cannot be."""
-        if self.slate is None or self.order is None:
-            return None
-        index = self.slate.running()
-        first, count = self.order.start, len(self.order.items)
-        return index if index is not None and first <= index < first + count else None
 
 
 class ProcessRunner:
@@ -384,7 +292,7 @@ class ProcessRunner:
         """Tell a new worker what the program has set, where its initializer is to find it."""
         member.settings = self._born_with
         if self._config.initializer is not None:
-            _put_settings(member, newest_settings())
+            put_settings(member, newest_settings())
             self._flush(member)
 
     def _listen(self, member: Member, seat: Seat) -> None:
@@ -462,7 +370,7 @@ class ProcessRunner:
         packed, member.refused, names = items
         work = order.work
         if member.wanted is not None and member.wanted is not member.settings:
-            _put_settings(member, member.wanted)
+            put_settings(member, member.wanted)
         functions = [self._shelf.packed(number) for number in member.uses]
         if work.style != FULL:
             assert work.packed is not None, "only portable batches come to processes"
@@ -470,10 +378,10 @@ class ProcessRunner:
         needs = [one for one in (*(one.names for one in functions), names) if one]
         member.names.tell(member.channel, needs)
         for number in member.uses - member.functions.keys():
-            _put_function(member, number, self._shelf.packed(number))
+            put_function(member, number, self._shelf.packed(number))
             self._clear_shelf()
         if work.style != FULL and work.batch not in member.functions:
-            _put_function(member, work.batch, functions[-1])
+            put_function(member, work.batch, functions[-1])
         timed = work.timeout_seconds is not None
         head = (
             CHUNK, order.chunk, work.batch, work.style, work.detailed, order.start, timed,
@@ -547,7 +455,7 @@ class ProcessRunner:
         if member.offspring is None:
             return None
         size = self._own_part(member.offspring.resident_bytes())
-        if size is None or member.order is None or not _look_at_offspring(member, now):
+        if size is None or member.order is None or not look_at_offspring(member, now):
             return size
         return size + member.offspring.bytes
 
@@ -655,7 +563,7 @@ class ProcessRunner:
             self._read_slate(member)
             self._look_for_overdue(member)
             again.append(self._look_again_at(member, now))
-            again.append(_watch_offspring(member, now))
+            again.append(watch_offspring(member, now))
         self._look_for_stopped(member, now)
         if member.line != "open":
             again.append(self._wait_for_end(member, now))
@@ -705,8 +613,8 @@ class ProcessRunner:
         is_foul = member.line == "foul" and not member.is_killed
         if not (self._has_results or member.is_killed):
             self._doubt_way(member, status)
-        is_walled = _is_walled(member, status)
-        cause = WALLED if is_walled else describe(status) + _last_words(member, status)
+        is_walled = has_hit_wall(member, status)
+        cause = WALLED if is_walled else describe(status) + last_words(member, status)
         self._note_stack(member, running, status, is_walled=is_walled)
         self._release(member)
         if member.is_to_end and member.order is None:
@@ -727,7 +635,7 @@ class ProcessRunner:
                 foul=is_foul,
                 memory=is_walled,
                 walled=is_walled,
-                unexplained=_is_sigkill(status) and not member.is_killed and not is_foul,
+                unexplained=is_sigkill(status) and not member.is_killed and not is_foul,
                 peak_bytes=peak_bytes,
             )
         )
@@ -741,9 +649,9 @@ class ProcessRunner:
         """
         if member.order is None or member.birth == "ordered" or not self._config.retries:
             return
-        if _is_walled(member, status):
+        if has_hit_wall(member, status):
             return
-        if status is None or _is_sigkill(status) or not self._has_company():
+        if status is None or is_sigkill(status) or not self._has_company():
             return
         self._early_deaths += 1
         busy = [other for other in self._members.values() if other.order is not None]
@@ -1259,11 +1167,6 @@ class ProcessRunner:
             raise CannotStartError(message) from unsendable
 
 
-def _put_settings(member: Member, settings: Settings) -> None:
-    member.settings = settings
-    member.channel.put((SETTINGS,), Packed.of_bytes(settings.body))
-
-
 class _Kept:
     """Passes on what a task of a chunk says, and keeps it where that is asked for."""
 
@@ -1278,67 +1181,3 @@ class _Kept:
         if self._captured is not None and said.batch == self._batch and said.index in self._tasks:
             self._captured.keep(said.kind, said.index, said.body)
         utter(said.kind, said.index, said.body)
-
-
-def _put_function(member: Member, number: int, packed: PackedFunction) -> None:
-    piece = packed.piece
-    member.functions[number] = piece is not None
-    head = (FUNCTION, number, list(packed.names))
-    if piece is None:
-        member.channel.put(head, Packed.of_bytes(packed.body))
-    else:
-        member.channel.put_shared(head, packed.lengths, piece)
-
-
-def _look_at_offspring(member: Member, now: float) -> bool:
-    """Look at what a worker's tasks have started and tell it; return whether there is anything."""
-    offspring = member.offspring
-    if offspring is None or not offspring.look(now):
-        return False
-    if member.slate is not None and offspring.peak_bytes:
-        member.slate.note_offspring(offspring.peak_bytes, time.monotonic_ns())
-    return True
-
-
-def _watch_offspring(member: Member, now: float) -> float:
-    """Look at what tasks have started, and say when to do so again.
-
-    Soon after a chunk was sent, then as late again; often while there is something.
-    """
-    age = now - member.sent_at
-    if age < LOOK_SECONDS:
-        return member.sent_at + LOOK_SECONDS
-    if _look_at_offspring(member, now):
-        return now + LOOK_SECONDS
-    return now + min(age, STOPPED_LOOK_SECONDS)
-
-
-def _is_walled(member: Member, status: int | None) -> bool:
-    """Say whether a worker has ended for its wall."""
-    if status is None or member.slate is None or member.order is None:
-        return False
-    is_told = member.order.wall_bytes is not None and member.slate.is_hit()
-    return is_told and os.waitstatus_to_exitcode(status) == EXIT_WALLED
-
-
-def _is_sigkill(status: int | None) -> bool:
-    return status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-
-
-def _last_words(member: Member, status: int | None) -> str:
-    """Return the last line of what a worker has written down that ended by itself."""
-    if status is None or member.slate is None or not os.WIFEXITED(status):
-        return ""
-    if os.WEXITSTATUS(status) != FAILED:
-        return ""
-    lines = read_stack(member.slate.stack).splitlines()
-    return f" ({lines[-1]})" if lines else ""
-
-
-def describe(status: int | None) -> str:
-    """Write a wait status as people say it: `"signal 9"`, `"exit 3"`."""
-    if status is None:
-        return "an unknown cause"
-    if os.WIFSIGNALED(status):
-        return f"signal {os.WTERMSIG(status)}"
-    return f"exit {os.WEXITSTATUS(status)}"

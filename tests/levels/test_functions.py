@@ -8,7 +8,7 @@ import pytest
 
 from adaptive_exec.levels.arena import Arena
 from adaptive_exec.levels.functions import are_large, pack_function, parts_of
-from adaptive_exec.levels.process import Member, _put_function
+from adaptive_exec.levels.member import Member, put_function
 from adaptive_exec.levels.starter import Seat
 from adaptive_exec.program.c_pickle import loads
 from tests.levels import work
@@ -26,7 +26,7 @@ def test_a_large_function_arrives_also_without_a_descriptor_for_it(left):
     member = Member(1, Seat(pair.links[0], None, KEY), Arena(64 * MEGABYTE))
     member.channel = pair.left
     before = descriptors()
-    _put_function(member, 7, packed)
+    put_function(member, 7, packed)
     frames = []
     pair.left.flush()
     if left is None:
