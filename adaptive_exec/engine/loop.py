@@ -43,8 +43,8 @@ from adaptive_exec.engine.lifetime import enter, leave
 from adaptive_exec.engine.perform import Performer
 from adaptive_exec.engine.ports import Calls, LedgerBook, Step
 from adaptive_exec.engine.recorder import RecordBook
-from adaptive_exec.engine.sharing import Sharing
 from adaptive_exec.engine.telling import Telling
+from adaptive_exec.engine.trades import Sharing
 from adaptive_exec.errors import DriverError
 from adaptive_exec.levels.base import (
     CLOSE_SECONDS,

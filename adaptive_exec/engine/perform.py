@@ -47,8 +47,8 @@ from adaptive_exec.core.trace import Trace
 from adaptive_exec.engine import lanes as lane
 from adaptive_exec.engine.delivery import Delivery
 from adaptive_exec.engine.ports import Calls, Wheel, give_up
-from adaptive_exec.engine.sharing import Sharing
 from adaptive_exec.engine.telling import Telling
+from adaptive_exec.engine.trades import Sharing
 from adaptive_exec.levels.base import (
     TICK_SECONDS,
     CannotStartError,
