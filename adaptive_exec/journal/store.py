@@ -385,12 +385,15 @@ def _connect(name: str, *, is_uri: bool = False) -> sqlite3.Connection:
 def _connect_to_read(path: Path) -> sqlite3.Connection:
     """Open to read.
 
+    Where there is no log, opening makes one, and only who may write takes it away again at the end.
     In a folder that cannot be written no index of the log can be made: there as a file that nobody
     changes.
     """
-    for how in ("mode=ro", "immutable=1"):
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    for how in ("mode=ro" if has_log else "mode=rw", "immutable=1"):
         base = _connect(f"{path.absolute().as_uri()}?{how}", is_uri=True)
         try:
+            base.execute("PRAGMA query_only = ON")
             base.execute("SELECT count(*) FROM about").fetchone()
         except sqlite3.OperationalError:
             base.close()

@@ -334,3 +334,13 @@ def test_a_log_that_was_left_behind_is_read(path: Path, tmp_path: Path):
 
     assert admit(Section(again), range(2000)).fates == [KNOWN] * 2000
     again.close()
+
+
+def test_who_only_looks_leaves_nothing_behind(path: Path):
+    write(path, [1, 2, 3])
+    before = path.read_bytes()
+
+    Store(path, None, is_reader=True).close()
+
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == before
