@@ -143,7 +143,7 @@ class Display:
 
 def note(line: str) -> None:
     """Write a line to standard error, for people, not for programs."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):  # nobody reads it, or its disk is full
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 

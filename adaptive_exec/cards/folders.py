@@ -1,15 +1,14 @@
-"""The folder of a pass, `<runs>/<card>/<time>-<pid>/`: its own, and cleared only when it is dead.
+"""The folder of a pass, `<runs>/<card>/<time>-<pid>/`: its own, and set aside only when it is dead.
 
 A pass holds a lock on its folder for as long as it lives; the system frees it with the process,
-whatever ends that. Making a folder and clearing folders happen under one lock of the card, so that
-no folder is seen before it is locked.
+whatever ends that. Making a folder and setting folders aside happen under one lock of the card, so
+that no folder is seen before it is locked.
 """
 
 import os
 import re
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,13 +16,15 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 CARD_LOCK_SECONDS: Final = 30.0
-"""Seconds to wait for the card's lock; it is held while folders are removed, which takes
-milliseconds each."""
+"""Seconds to wait for the card's lock; it is held while folders are moved, which takes
+less than a millisecond each."""
 SAME_SECOND_MAX: Final = 10_000
 """Folders that one process, or several with one number in different containers, may make in one
 second."""
 _FOLDER: Final = re.compile(r"\d{8}T\d{6}-(\d+)(-\d+)?")
 _LOCK: Final = ".lock"
+ASIDE: Final = "aside"
+"""The folder, beside those of passes, for those that a fresh start has set aside."""
 
 
 class FolderError(ValueError):
@@ -43,7 +44,7 @@ class RunFolder:
     lock: FileLock
 
     def release(self) -> None:
-        """Give up the ownership; the folder stays until somebody starts afresh."""
+        """Give up the ownership; the folder stays."""
         self.lock.release()
 
 
@@ -109,6 +110,11 @@ def find_folders(runs: Path, card: str) -> list[Path]:
     return [path for path in sorted(_folders(place), reverse=True) if _is_free(path)]
 
 
+def find_aside(runs: Path, card: str) -> list[Path]:
+    """Return the folders of a card's passes that were set aside, the latest first."""
+    return find_folders(runs / card, ASIDE)
+
+
 def find_cards(runs: Path) -> list[str]:
     """Return the names of the cards that have folders of passes."""
     if not runs.is_dir():
@@ -127,15 +133,23 @@ def is_run_name(text: str) -> bool:
     return _FOLDER.fullmatch(Path(text).name) is not None
 
 
-def remove_folder(path: Path) -> None:
-    """Remove the folder of a pass that nobody owns.
+def remove_files(path: Path, names: Collection[str]) -> None:
+    """Remove files from the folder of a pass that nobody owns, and the folder if that empties it.
+
+    Args:
+        path: The folder.
+        names: Names of the files; one that is not there is left alone, as is all else.
 
     Raises:
-        FolderError: It is owned, or cannot be removed.
+        FolderError: It is owned, or a file cannot be removed.
     """
     folder = reopen_folder(path)
     try:
-        shutil.rmtree(path)
+        for name in names:
+            (path / name).unlink(missing_ok=True)
+        if os.listdir(path) == [_LOCK]:  # noqa: PTH208  # one look, compared as a whole
+            (path / _LOCK).unlink()
+            path.rmdir()
     except OSError as error:
         message = f"run cannot be removed, got {str(path)!r} ({error}); remove it by hand"
         raise FolderError(message) from error
@@ -143,41 +157,51 @@ def remove_folder(path: Path) -> None:
         folder.release()
 
 
-def clear_folders(runs: Path, card: str) -> int:
-    """Remove what finished or dead passes of a card left; never what a live one owns.
+def set_folders_aside(runs: Path, card: str) -> int:
+    """Move what finished or dead passes of a card left into a folder `aside`; nothing is removed.
 
-    A process that goes on with another pass still owns its earlier ones: folders with its number
-    are kept.
+    What a live pass owns stays. A process that goes on with another pass still owns its earlier
+    ones: folders with its number stay, too.
 
     Args:
         runs: Folder of all runs.
         card: Name of the card.
 
     Returns:
-        How many folders were removed.
+        How many folders were moved.
 
     Raises:
-        FolderError: A folder cannot be removed.
+        FolderError: A folder cannot be moved.
     """
     try:
         place = _card_folder(runs, card)
         with _card_lock(place):
-            return _clear(place)
+            return _set_aside(place)
     except (OSError, Timeout) as error:
         message = (
-            f"earlier runs cannot be removed, got {str(runs)!r} ({error}); remove them by hand"
+            f"earlier runs cannot be set aside, got {str(runs)!r} ({error}); move them by hand"
         )
         raise FolderError(message) from error
 
 
-def _clear(place: Path) -> int:
+def _set_aside(place: Path) -> int:
     owners = {_owner(path) for path in _folders(place) if not _is_free(path)}
-    removed = 0
-    for path in _folders(place):
-        if _owner(path) not in owners:
-            shutil.rmtree(path)
-            removed += 1
-    return removed
+    dead = [path for path in _folders(place) if _owner(path) not in owners]
+    if dead:
+        (place / ASIDE).mkdir(exist_ok=True)
+    for path in dead:
+        path.rename(_free_name(place / ASIDE / path.name))
+    return len(dead)
+
+
+def _free_name(path: Path) -> Path:
+    """Return a name that nothing has: a process of the same number may have made its like."""
+    for number in range(SAME_SECOND_MAX):
+        free = path.with_name(f"{path.name}-{number}") if number else path
+        if not free.exists():
+            return free
+    message = f"too many runs of one name in {path.parent}"
+    raise OSError(message)
 
 
 def _card_folder(runs: Path, card: str) -> Path:

@@ -115,7 +115,12 @@ def write_parquet(spool: Spool, path: Path, columns: Sequence[str]) -> None:
     casts = {column: _cast(spool.kind(column)) for column in columns}
     schema = pa.schema([(column, kinds[spool.kind(column)]) for column in columns])
     rows = spool.rows()
-    with _replacing(path) as part, parquet.ParquetWriter(part, schema) as writer:
+    # As an open file: pyarrow takes no path with bytes that are no text.
+    with (
+        _replacing(path) as part,
+        part.open("wb") as file,
+        parquet.ParquetWriter(file, schema) as writer,
+    ):
         while group := list(itertools.islice(rows, PARQUET_GROUP_ROWS)):
             arrays = {
                 column: [None if (cell := row.get(column)) is None else cast(cell) for row in group]

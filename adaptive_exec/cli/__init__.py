@@ -8,6 +8,8 @@ before typer is imported.
 import sys
 from collections.abc import Sequence
 
+from adaptive_exec.cli.streams import mend_streams
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -18,12 +20,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    if arguments is None:
+        mend_streams()
     given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return _run(given)
+    except KeyboardInterrupt:  # while things are loaded; later it is `run_app` that says so
+        sys.stderr.write("adaptive-exec: stopped before it began\n")
+        return 130
+
+
+def _run(given: list[str]) -> int:
     if given in (["version"], ["--version"]):
+        from adaptive_exec.cli.exits import LOST, NO_OUTCOME, say
         from adaptive_exec.cli.version import version_text
 
-        sys.stdout.write(f"{version_text()}\n")
-        return 0
+        say(version_text())
+        return NO_OUTCOME if LOST else 0
     from adaptive_exec.cli.app import run_app
 
     return run_app(given)

@@ -3,6 +3,7 @@
 Nothing is decided here: options go as text to `options`, commands to `run` and `doctor`.
 """
 
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,15 @@ def run_app(arguments: Sequence[str]) -> int:
         code = app(
             args=words, standalone_mode=False, prog_name="adaptive-exec", obj=tuple(words[1:])
         )
+        sys.stdout.flush()
+    except (
+        OSError
+    ) as error:  # the world's fault, most likely that of a standard output that is full
+        exits.lose_output()
+        if isinstance(error, BrokenPipeError):
+            return exits.ALL_HAVE_VALUES
+        note(f"adaptive-exec: cannot go on ({error}); make room, or name another place")
+        return exits.NO_OUTCOME
     except Exception as error:  # noqa: BLE001  # typer's and click's usage errors share no public base over versions
         if hasattr(error, "format_message"):
             return _refuse(error.format_message())
@@ -52,8 +62,10 @@ def run_app(arguments: Sequence[str]) -> int:
         note(f"adaptive-exec: failed ({type(error).__name__}: {error}); please report it")
         return exits.NO_OUTCOME
     except KeyboardInterrupt as stop:
+        note("adaptive-exec: stopped before it began")
         return stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT
-    return code if isinstance(code, int) else 0
+    code = code if isinstance(code, int) else 0
+    return exits.NO_OUTCOME if exits.LOST and not code else code
 
 
 def _refuse(message: str) -> int:
@@ -64,7 +76,9 @@ def _refuse(message: str) -> int:
     return exits.USAGE
 
 
-@app.command()
+@app.command(
+    epilog="Other commands: watch, doctor, journal, supervise, version; each has a --help."
+)
 def run(
     context: typer.Context,
     *,
@@ -80,7 +94,7 @@ def run(
         bool, typer.Option("-o", "--once", help="One pass; else repeat until Ctrl-C.")
     ] = False,
     afresh: Annotated[
-        bool, typer.Option("-i", "--afresh", help="Remove what earlier runs left first.")
+        bool, typer.Option("-i", "--afresh", help="Set what earlier runs left aside first.")
     ] = False,
     resume: Annotated[
         str | None,
@@ -97,7 +111,7 @@ def run(
     ] = False,
     task_timeout: Annotated[
         str | None,
-        typer.Option("-t", "--task-timeout", metavar="SECONDS", help="Seconds for one task."),
+        typer.Option("-t", "--task-timeout", metavar="TIME", help="For one task: 2.5, 10s, 1h30m."),
     ] = None,
     timings: Annotated[
         bool, typer.Option("-T", "--timings", help="A line per task, and a summary.")
@@ -129,10 +143,10 @@ def run(
         str | None, typer.Option(metavar="FILE", help="Add a line of JSON per decision.")
     ] = None,
     deadline: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="From then on no task is begun.")
+        str | None, typer.Option(metavar="TIME", help="From then on no task is begun.")
     ] = None,
     grace: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="For what runs then; default 10.")
+        str | None, typer.Option(metavar="TIME", help="For what runs then; default 10.")
     ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show more of the log.")] = False,
     levels: Annotated[
@@ -178,7 +192,7 @@ def run(
         str | None, typer.Option(metavar="N", help="Then the worker is replaced.")
     ] = None,
     max_worker_age: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="Then the worker is replaced.")
+        str | None, typer.Option(metavar="TIME", help="Then the worker is replaced.")
     ] = None,
     max_worker_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Then the worker is replaced.")
@@ -275,8 +289,13 @@ def journal(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the export.")] = False,
     prune: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Remove finished runs older than: 7d, 12h.")
+        str | None,
+        typer.Option(metavar="AGE", help="Remove journals of runs finished longer ago: 7d, 12h."),
     ] = None,
+    outputs: Annotated[
+        bool, typer.Option("--outputs", help="Prune their tables and reports as well.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Prune without asking.")] = False,
     runs: Annotated[str, typer.Option(metavar="DIR", help="Folder of all runs.")] = "runs",
 ) -> int:
     """Show what a journal holds, export it, or remove old runs."""
@@ -284,7 +303,7 @@ def journal(
 
     try:
         if prune is not None:
-            return prune_runs(Path(runs), prune)
+            return prune_runs(Path(runs), prune, with_outputs=outputs, is_sure=yes)
         if file is None:
             return _refuse("journal needs a file, got none; name one, or give --prune AGE")
         if export is not None:
@@ -300,7 +319,7 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="One look, then the end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON per look.")] = False,
     refresh: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="Seconds between two looks.")
+        str | None, typer.Option(metavar="TIME", help="Between two looks: 2s.")
     ] = None,
 ) -> int:
     """Show all your instances on this host, live."""

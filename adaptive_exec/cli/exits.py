@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final, NoReturn
 
+from adaptive_exec.display import note
+
 ALL_HAVE_VALUES: Final = 0
 """Exit code. Source: as every command."""
 SOME_FAILED: Final = 1
@@ -24,6 +26,9 @@ INTERRUPT: Final = 130
 TERMINATED: Final = 143
 """Exit code. Source: as shells report SIGTERM, 128 and its number."""
 
+LOST: Final[list[str]] = []
+"""Why lines for standard output were lost, at most once: a command that lost some does not end with
+0."""
 SECOND_SIGNAL_SECONDS: Final = 1.0
 """Seconds after a first stop before a second one ends the process at once; a terminal may send both
 at a time."""
@@ -124,9 +129,19 @@ def leave(code: int) -> NoReturn:
 
 
 def say(line: str) -> None:
-    """Write a line to standard output; a reader that has gone away does not end the run."""
+    """Write a line to standard output; where that cannot be written, the run goes on without."""
     try:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        lose_output()
+        if not isinstance(error, BrokenPipeError):  # a reader that has gone away wants no more
+            LOST.append(str(error))
+            note(f"adaptive-exec: standard output cannot be written ({error}); going on without it")
+
+
+def lose_output() -> None:
+    """Do without standard output from here on, since it cannot be written."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

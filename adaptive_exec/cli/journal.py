@@ -1,23 +1,32 @@
 """The command `journal`: what is inside, all of it as a table, and the end of old runs."""
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaptive_exec.cards.folders import FolderError, find_cards, find_folders, remove_folder
+from adaptive_exec.cards.folders import (
+    FolderError,
+    find_aside,
+    find_cards,
+    find_folders,
+    remove_files,
+)
 from adaptive_exec.cards.outputs import check_output, write_table
 from adaptive_exec.cards.rows import Row, make_cell
 from adaptive_exec.cards.spool import Spool
-from adaptive_exec.cli.exits import ALL_HAVE_VALUES, NO_OUTCOME, say
-from adaptive_exec.cli.resume import JOURNAL_NAME
-from adaptive_exec.cli.supervise import duration
-from adaptive_exec.display import note, size_text
+from adaptive_exec.cli.exits import ALL_HAVE_VALUES, NO_OUTCOME, USAGE, say
+from adaptive_exec.cli.options import duration
+from adaptive_exec.cli.resume import CSV_NAME, JOURNAL_NAME, OUTPUT_NAMES, PARTIAL_NAME
+from adaptive_exec.display import note, size_text, time_text
 from adaptive_exec.errors import JournalError
 from adaptive_exec.journal.about import About, read_about
+from adaptive_exec.journal.checks import remove_journal
 from adaptive_exec.journal.contents import ContentEntry, Contents, JournalSummary
 
 
@@ -68,12 +77,29 @@ def export_journal(file: Path, output: Path, *, force: bool) -> int:
     return ALL_HAVE_VALUES
 
 
-def prune_runs(runs: Path, age: str) -> int:
-    """Remove finished runs that are older than an age.
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """A run that may be pruned.
+
+    Attributes:
+        folder: Its folder.
+        age_seconds: Since its end.
+        names: Files of ours in it that would go.
+    """
+
+    folder: Path
+    age_seconds: float
+    names: tuple[str, ...]
+
+
+def prune_runs(runs: Path, age: str, *, with_outputs: bool, is_sure: bool) -> int:
+    """Remove the journals of finished runs that are older than an age, once that was agreed to.
 
     Args:
         runs: Folder of all runs.
         age: A number with a unit: `7d`, `12h`, `30min`.
+        with_outputs: Remove tables and reports as well.
+        is_sure: Do not ask.
 
     Returns:
         The exit code.
@@ -81,29 +107,66 @@ def prune_runs(runs: Path, age: str) -> int:
     Raises:
         ValueError: The age is none.
     """
-    seconds = duration("--prune", age)
-    removed, code = 0, ALL_HAVE_VALUES
-    for card in find_cards(runs):
-        for folder in find_folders(runs, card):
-            if not _is_older(folder, seconds):
-                continue
-            try:
-                remove_folder(folder)
-                removed += 1
-            except FolderError as error:
-                note(f"adaptive-exec journal: {error}")
-                code = NO_OUTCOME
-    say(f"{removed} runs removed from {runs}/")
+    seconds = duration("--prune", age, needs_unit=True)
+    found = [one for one in _finished(runs, with_outputs=with_outputs) if one.age_seconds > seconds]
+    for one in found:
+        say(f"{one.folder}: finished {time_text(one.age_seconds)} ago: {', '.join(one.names)}")
+    if found and not is_sure and not _agrees(f"remove these files of {len(found)} runs? [y/N] "):
+        note(f"adaptive-exec journal: nothing was removed of {len(found)} runs; add --yes")
+        return USAGE
+    code = ALL_HAVE_VALUES
+    for one in found:
+        try:
+            _remove(one)
+        except (FolderError, JournalError) as error:
+            note(f"adaptive-exec journal: {error}")
+            code = NO_OUTCOME
+    kept = "" if with_outputs or not found else "; their outputs are kept, --outputs removes them"
+    say(f"{len(found)} runs removed from {runs}/{kept}")
     return code
 
 
-def _is_older(folder: Path, seconds: float) -> bool:
-    """Say whether a run has been finished for that long; one that is not finished never is."""
+def _finished(runs: Path, *, with_outputs: bool) -> Iterator[_Finished]:
+    """Yield the runs that are finished and have files of ours that may go."""
+    for card in find_cards(runs):
+        for folder in [*find_folders(runs, card), *find_aside(runs, card)]:
+            ended = _ended_at(folder, with_outputs=with_outputs)
+            names = _ours_in(folder, with_outputs=with_outputs)
+            if ended is not None and names:
+                yield _Finished(folder, max(0.0, time.time() - ended), names)
+
+
+def _ended_at(folder: Path, *, with_outputs: bool) -> float | None:
+    """Return when a run was finished, None where it is not, or where nobody knows."""
     try:
-        about = read_about(folder / JOURNAL_NAME)
-    except JournalError:
+        return read_about(folder / JOURNAL_NAME).finished_at
+    except JournalError as error:
+        if error.kind != "absent":
+            return None
+    try:  # without a journal the table tells: it is there once all rows are
+        return (folder / CSV_NAME).stat().st_mtime if with_outputs else None
+    except OSError:
+        return None
+
+
+def _ours_in(folder: Path, *, with_outputs: bool) -> tuple[str, ...]:
+    names = (JOURNAL_NAME, PARTIAL_NAME, *(OUTPUT_NAMES if with_outputs else ()))
+    return tuple(name for name in names if (folder / name).is_file())
+
+
+def _remove(one: _Finished) -> None:
+    if JOURNAL_NAME in one.names:
+        remove_journal(one.folder / JOURNAL_NAME)
+    remove_files(one.folder, set(one.names) - {JOURNAL_NAME})
+
+
+def _agrees(question: str) -> bool:
+    """Ask the user; where nobody can be asked the answer is no."""
+    if not sys.stdin.isatty():
         return False
-    return about.finished_at is not None and time.time() - about.finished_at > seconds
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _find(file: Path) -> Path:

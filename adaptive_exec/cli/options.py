@@ -14,6 +14,17 @@ INSTANCES_MAX: Final = 256
 """Instances that one command starts; more is most likely a slip."""
 GRACE_SECONDS: Final = 10.0
 """Seconds that running tasks get after the deadline. Source: as Docker waits after SIGTERM."""
+SECONDS_MAX: Final = 1e9
+"""Seconds; 31 years, the longest time that an option takes. Source: what a wait can be told."""
+UNITS: Final = {
+    **dict.fromkeys(("s", "sec"), 1.0),
+    **dict.fromkeys(("m", "min"), 60.0),
+    "ms": 0.001,
+    "h": 3600.0,
+    "d": 86400.0,
+}
+"""Seconds in each unit of time that an option may have."""
+_PART: Final = r"(\d+\.?\d*|\.\d+)\s*(ms|min|sec|[smhd])"
 SHARED_VARIABLE: Final = "ADAPTIVE_EXEC_SHARED"
 """Environment variable that names the journal over which instances split their tasks."""
 PROGRAM_VARIABLE: Final = "ADAPTIVE_EXEC_PROGRAM"
@@ -247,25 +258,40 @@ def whole(name: str, text: str | None, *, least: int | None = None) -> int | Non
 
 
 def seconds(name: str, text: str | None) -> float | None:
-    """Read seconds above 0.
+    """Read a time above 0, as `duration`; None stays None."""
+    return None if text is None else duration(name, text, what="a number of seconds")
+
+
+def duration(name: str, text: str, *, what: str = "a time", needs_unit: bool = False) -> float:
+    """Read a time.
 
     Args:
         name: The option, for the message.
-        text: What was given; None stays None.
+        text: A number of seconds, or numbers with units: `90`, `60s`, `60min`, `1h30m`, `1.5d`.
+        what: What it is called in the message.
+        needs_unit: Refuse a bare number: where seconds are not what one thinks of.
 
     Returns:
         Seconds.
 
     Raises:
-        ValueError: It is not a number above 0.
+        ValueError: It is no time, not above 0, or beyond what can be.
+
+    >>> duration("--max-age", "60min"), duration("--max-age", "1h30m")
+    (3600.0, 5400.0)
     """
-    if text is None:
-        return None
     number = _number(text)
-    if number is None or not 0 < number < float("inf"):
-        message = (
-            f"{name} must be a number of seconds above 0, got {text!r}; write it like {name} 2.5"
-        )
+    bare = number is not None
+    parts = [] if bare else re.findall(_PART, text.strip().lower())
+    if not bare and "".join(f"{amount}{unit}" for amount, unit in parts) == re.sub(
+        r"\s", "", text.lower()
+    ):
+        number = sum(float(amount) * UNITS[unit] for amount, unit in parts)
+    if number is None or not 0 < number <= SECONDS_MAX or (bare and needs_unit):
+        how = "30d, 12h or 1h30m" if needs_unit else "2.5, 90s, 5m or 1h30m"
+        what = "a time with a unit" if needs_unit else what
+        most = f" and at most {SECONDS_MAX:.0f} s" if number and number > SECONDS_MAX else ""
+        message = f"{name} must be {what} above 0{most}, got {text!r}; write it like {name} {how}"
         raise ValueError(message)
     return number
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from adaptive_exec.cards.batch import folder_name
 from adaptive_exec.cards.card import DEFAULT_CARD
-from adaptive_exec.cards.folders import find_folders
+from adaptive_exec.cards.folders import ASIDE, find_folders
 from adaptive_exec.cli.options import RunOptions, resume_command, whole
 from adaptive_exec.errors import JournalError
 from adaptive_exec.journal.about import About, read_about
@@ -17,6 +17,12 @@ from adaptive_exec.journal.checks import look_at
 
 JOURNAL_NAME: Final = "run.journal"
 """The journal in the folder of a run."""
+CSV_NAME: Final = "results.csv"
+PARQUET_NAME: Final = "results.parquet"
+PARTIAL_NAME: Final = "partial.csv"
+REPORT_NAME: Final = "report.txt"
+OUTPUT_NAMES: Final = (CSV_NAME, PARQUET_NAME, REPORT_NAME)
+"""What a finished pass leaves in its folder for the user."""
 JOURNAL_SUFFIX: Final = ".journal"
 """What the name of an output's journal ends in."""
 
@@ -105,8 +111,9 @@ def _find_folder(options: RunOptions) -> Path:
         card = folder_name(options.function)
     if options.resumed:
         named = Path(options.resumed)
-        found = named if named.is_dir() else options.runs / card / named.name
-        return found.absolute()
+        place = options.runs / card
+        places = (named, place / named.name, place / ASIDE / named.name)
+        return next((path for path in places if path.is_dir()), places[1]).absolute()
     for folder in find_folders(options.runs, card):
         about = _about(folder)
         if about is None:

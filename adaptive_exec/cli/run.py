@@ -20,16 +20,32 @@ from typing import Any, Final
 
 from adaptive_exec.cards.batch import CardBatch, batch_of_card, batch_of_table
 from adaptive_exec.cards.card import DEFAULT_CARD, find_card
-from adaptive_exec.cards.folders import FolderError, clear_folders, open_folder, reopen_folder
+from adaptive_exec.cards.folders import (
+    ASIDE,
+    FolderError,
+    open_folder,
+    reopen_folder,
+    set_folders_aside,
+)
 from adaptive_exec.cards.outputs import can_write_parquet, check_output, write_csv, write_table
 from adaptive_exec.cards.sample import SampleChoice, draw_seed
 from adaptive_exec.cards.spool import Spool
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.log_lines import logging_to_stderr
-from adaptive_exec.cli.options import SHARED_VARIABLE, RunOptions, start_again
+from adaptive_exec.cli.options import (
+    PROGRAM_VARIABLE,
+    SHARED_VARIABLE,
+    RunOptions,
+    program,
+    start_again,
+)
 from adaptive_exec.cli.resume import (
+    CSV_NAME,
     JOURNAL_NAME,
+    PARQUET_NAME,
+    PARTIAL_NAME,
+    REPORT_NAME,
     about_run,
     check_free,
     journal_beside,
@@ -54,10 +70,6 @@ CLOSE_SECONDS: Final = 0.8
 """Seconds a stopped pass gives its workers to end; what then still runs ends with this process."""
 PARTIAL_SECONDS: Final = 0.5
 """Seconds of writing the rows of a stopped pass: with all else a stop must take less than two."""
-CSV_NAME: Final = "results.csv"
-PARQUET_NAME: Final = "results.parquet"
-PARTIAL_NAME: Final = "partial.csv"
-REPORT_NAME: Final = "report.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +171,10 @@ def prepare(options: RunOptions) -> Prepared:
     if options.function is not None:
         sys.path.insert(0, str(Path.cwd()))  # the user's module lies where the user is
     make_config(options.settings)
-    options = take_up(options)
-    check_free(options)
     if options.output is not None:
         check_output(options.output, force=options.is_forced)
+    options = take_up(options)
+    check_free(options)
     if options.events is not None:
         _check_events(options.events)
     seed = draw_seed() if options.seed is None else options.seed
@@ -187,10 +199,12 @@ def run_prepared(prepared: Prepared) -> int:
     with logging_to_stderr(severity), _stops(options) as deadline:
         try:
             if options.is_afresh and options.instance is None:
-                clear_folders(options.runs, prepared.batch.name)
+                _start_afresh(options, prepared.batch.name)
             if options.instances > 1 and options.instance is None:
                 return _run_crowd(prepared)
-            return _run_passes(prepared, deadline)
+            code = _run_passes(prepared, deadline)
+            _say_more(options)
+            return code
         except exits.Stopped as stop:  # between two passes; within one it is said how far it came
             note(f"stopped; start again with: {start_again(options, None)}")
             return stop.code
@@ -198,6 +212,20 @@ def run_prepared(prepared: Prepared) -> int:
             note(f"adaptive-exec: {error}")
             is_usage = isinstance(error, FolderError | JournalError)
             return exits.USAGE if is_usage else exits.NO_OUTCOME
+
+
+def _say_more(options: RunOptions) -> None:
+    """Say where the command is, to whom run_card.sh has spared to install it."""
+    command = Path(sys.executable).with_name("adaptive-exec")
+    if PROGRAM_VARIABLE in os.environ and options.instance is None:
+        path = command if command.exists() else program()
+        note(f"more: {path} watch | doctor | journal FILE")
+
+
+def _start_afresh(options: RunOptions, card: str) -> None:
+    moved = set_folders_aside(options.runs, card)
+    if moved:
+        note(f"{card}: {moved} earlier runs set aside in {options.runs / card / ASIDE}/")
 
 
 def _run_crowd(prepared: Prepared) -> int:
@@ -391,7 +419,9 @@ def _write(place: RunPlace, batch: CardBatch, spool: Spool, report: RunReport) -
                 raise
             note(f"{batch.name}: Parquet was not written ({type(error).__name__}: {error})")
     if place.is_own:
-        (place.folder / REPORT_NAME).write_text(f"{report}\n", encoding="utf-8")
+        (place.folder / REPORT_NAME).write_text(
+            f"{report}\n", encoding="utf-8", errors="surrogateescape"
+        )
 
 
 def _write_partial(

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from adaptive_exec.cli.log_lines import logging_to_stderr
-from adaptive_exec.cli.options import whole
+from adaptive_exec.cli.options import duration, whole
 from adaptive_exec.config import parse_size
 from adaptive_exec.core.supervision import CopyTerms
 from adaptive_exec.host.snapshot import take_snapshot
 
 COPIES_MAX: Final = 1024
 """Copies that one command starts; more is most likely a slip."""
-UNITS: Final = {"": 1.0, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-"""Seconds in each unit of time that an option may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,29 +95,6 @@ def run_supervised(asked: Asked) -> int:
         raise ValueError(message) from error
     with logging_to_stderr(logging.INFO):
         return supervise(asked.command, asked.terms, book)
-
-
-def duration(name: str, text: str) -> float:
-    """Read a time.
-
-    Args:
-        name: The option, for the message.
-        text: A number of seconds, or one with a unit: `90`, `60s`, `60min`, `1.5h`, `1d`.
-
-    Returns:
-        Seconds.
-
-    Raises:
-        ValueError: It is no time, or not above 0.
-
-    >>> duration("--max-age", "60min")
-    3600.0
-    """
-    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", text.lower())
-    if match is None or match[2] not in UNITS or not float(match[1]):
-        message = f"{name} must be a time above 0, got {text!r}; write it like 90, 60s, 60min or 1h"
-        raise ValueError(message)
-    return float(match[1]) * UNITS[match[2]]
 
 
 def _read(read: Callable[[str, str], float], name: str, text: str | None) -> float | None:

@@ -84,7 +84,12 @@ def end(path: Path, failed: int) -> None:
 def _write(path: Path, facts: Mapping[str, str | None]) -> None:
     with _opened(path, is_reader=False) as store:
         for name, value in facts.items():
-            store.set_about(name, value)
+            store.set_about(name, None if value is None else _as_text(value))
+
+
+def _as_text(value: str) -> str:
+    """Write bytes of a file's name as the text that they are, as escapes where they are none."""
+    return value.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Every pass has a folder of its own; starting afresh never removes what a live one owns."""
+"""Every pass has a folder of its own; starting afresh never moves what a live one owns."""
 
 import os
 import signal
@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from adaptive_exec.cards.folders import FolderError, clear_folders, open_folder
+from adaptive_exec.cards.folders import (
+    FolderError,
+    find_aside,
+    open_folder,
+    remove_files,
+    set_folders_aside,
+)
 
 HOLDER = """
 import sys, time
@@ -57,18 +63,21 @@ def test_many_folders_made_at_once_are_all_different(tmp_path: Path):
     assert all(str(os.getpid()) in path.name and path.is_dir() for path in found)
 
 
-def test_finished_folders_are_removed_and_strangers_are_kept(tmp_path: Path):
+def test_finished_folders_are_set_aside_whole_and_strangers_are_kept(tmp_path: Path):
     folder = open_folder(tmp_path, "card")
     folder.release()
+    (folder.path / "mine.txt").write_text("mine")
     strange = tmp_path / "card" / "notes"
     strange.mkdir()
     outside = tmp_path / "outside"
     outside.mkdir()
     (tmp_path / "card" / "20250101T000000-1").symlink_to(outside)
 
-    assert clear_folders(tmp_path, "card") == 1
+    assert set_folders_aside(tmp_path, "card") == 1
 
     assert not folder.path.exists()
+    (aside,) = find_aside(tmp_path, "card")
+    assert (aside / "mine.txt").read_text() == "mine"
     assert strange.is_dir()
     assert outside.is_dir()
 
@@ -76,12 +85,12 @@ def test_finished_folders_are_removed_and_strangers_are_kept(tmp_path: Path):
 def test_a_live_run_keeps_its_folder_and_a_killed_one_loses_it(tmp_path: Path):
     holder, path = start_holder(tmp_path)
     try:
-        assert clear_folders(tmp_path, "card") == 0
+        assert set_folders_aside(tmp_path, "card") == 0
         assert path.is_dir()
     finally:
         end(holder, signal.SIGKILL)
 
-    assert clear_folders(tmp_path, "card") == 1
+    assert set_folders_aside(tmp_path, "card") == 1
     assert not path.exists()
 
 
@@ -90,12 +99,12 @@ def test_a_live_run_keeps_its_earlier_passes_too(tmp_path: Path):
     earlier = path.with_name(f"20250101T000000-{holder.pid}")
     earlier.mkdir()
     try:
-        assert clear_folders(tmp_path, "card") == 0
+        assert set_folders_aside(tmp_path, "card") == 0
         assert earlier.is_dir()
     finally:
         end(holder, signal.SIGTERM)
 
-    assert clear_folders(tmp_path, "card") == 2
+    assert set_folders_aside(tmp_path, "card") == 2
 
 
 def test_a_folder_of_runs_that_cannot_be_made_is_refused(tmp_path: Path):
@@ -103,3 +112,19 @@ def test_a_folder_of_runs_that_cannot_be_made_is_refused(tmp_path: Path):
 
     with pytest.raises(FolderError, match=r"folder of runs cannot be used, got .*--runs"):
         open_folder(tmp_path / "file", "card")
+
+
+def test_a_folder_loses_the_files_that_are_named_and_goes_only_when_nothing_else_is_in_it(
+    tmp_path: Path,
+):
+    folder = open_folder(tmp_path, "card")
+    folder.release()
+    for name in ("ours.txt", "mine.txt"):
+        (folder.path / name).touch()
+
+    remove_files(folder.path, {"ours.txt", "absent.txt"})
+    assert (folder.path / "mine.txt").is_file()
+    assert not (folder.path / "ours.txt").exists()
+
+    remove_files(folder.path, {"mine.txt"})
+    assert not folder.path.exists()

@@ -2,13 +2,15 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from adaptive_exec.cards import stdlib
 from adaptive_exec.cli import main
-from tests.e2e.shell import WORK, folders, run
+from tests.e2e.shell import MAIN, WORK, folders, run
 
 
 @pytest.fixture
@@ -39,6 +41,10 @@ MISTAKES = {
     "no instance": (["run", "-n", "0"], "--instances must be 1 or more, got 0"),
     "a thousand instances": (["run", "-n", "1000"], "--instances must be 256 or less, got 1000"),
     "no time": (["run", "-t", "0"], "--task-timeout must be a number of seconds above 0, got '0'"),
+    "time of no unit": (["run", "-t", "10 parsecs"], "got '10 parsecs'; write it like"),
+    "time beyond": (["run", "--deadline", "40000d"], "at most 1000000000 s, got '40000d'"),
+    "age without unit": (["journal", "--prune", "30"], "a time with a unit above 0, got '30'"),
+    "no folder for output": (["run", *OURS, "numbers.txt", "--output", "no/a.csv"], "got 'no'"),
     "unknown level": (["run", "--levels", "proces"], "got 'proces'; did you mean 'process'"),
     "no workers": (["run", "--max-workers", "0"], "max_workers must be 1 or more, got 0"),
     "half a worker": (["run", "--max-workers", "0.5"], "must be a whole number, got '0.5'"),
@@ -177,3 +183,63 @@ def test_the_help_names_every_exit_code(here: Path):
     words = " ".join(ended.stdout.split())
     assert "0 all tasks have values, 1 some ended in their own error, 2 usage" in words
     assert "3 some have no outcome, 124 deadline, 130 interrupt, 143 termination" in words
+
+
+CLOSED = "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
+
+
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["input", "output", "error"])
+def test_a_closed_stream_stops_nothing_and_no_file_takes_its_place(number: int, here: Path):
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            CLOSED,
+            str(number),
+            *MAIN,
+            "run",
+            *OURS,
+            "numbers.txt",
+            "--output",
+            "out.csv",
+        ],
+        cwd=here,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert ended.returncode == 0, ended
+    assert b"Traceback" not in ended.stderr
+    assert (here / "out.csv").read_bytes() == b"index,value,error\n0,2,\n1,4,\n2,6,\n3,8,\n4,10,\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no full device")
+@pytest.mark.parametrize("command", ["version", "--help", "doctor", "watch --once"])
+def test_a_full_standard_output_is_said_in_one_line(command: str, here: Path):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*MAIN, *command.split()],
+            cwd=here,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+
+    assert ended.returncode == 3
+    assert b"No space left" in ended.stderr
+    assert ended.stderr.count(b"\n") == 1
+
+
+@pytest.mark.slow
+def test_a_folder_with_other_letters_than_the_locale_knows_gets_its_tables(tmp_path: Path):
+    here = tmp_path / "\u00e4\u00f6"
+    here.mkdir()
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    ended = run(here, "run", "-o", "-c", "1", **plain)
+
+    assert ended.returncode == 0, ended.stderr
+    assert len(list(here.glob("runs/stdlib/*/results.*"))) == 2
+    assert run(here, "journal", str(next(here.glob("runs/stdlib/2*"))), **plain).returncode == 0

@@ -234,9 +234,27 @@ def test_a_journal_is_shown_and_exported_and_pruned(here: Path):
     lines = [json.loads(line) for line in (here / "all.jsonl").read_text().splitlines()]
     assert {line["value"]["number"] % 2 for line in lines if line["status"] == "done"} == {0}
     assert run(here, "journal", str(folder), "--export", "all.csv").returncode == 2
-    assert run(here, "journal", "--prune", "1d").stdout.startswith("0 runs removed")
-    assert run(here, "journal", "--prune", "0.001s").stdout.startswith("1 runs removed")
-    assert not folder.exists()
+    assert "0 runs removed" in run(here, "journal", "--prune", "1d", "--yes").stdout
+
+
+@pytest.mark.slow
+def test_what_is_pruned_is_listed_first_and_goes_only_once_that_is_agreed_to(here: Path):
+    (folder,) = folders(run(here, *NOTES, "-c", "2").stdout)
+    (folder / "mine.txt").touch()
+    before = sorted(path.name for path in folder.iterdir())
+
+    bare = run(here, "journal", "--prune", "30")
+    asked = run(here, "journal", "--prune", "1ms")
+
+    assert (bare.returncode, asked.returncode) == (2, 2)
+    assert f"{folder}: finished" in asked.stdout
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+    assert "outputs are kept" in run(here, "journal", "--prune", "1ms", "--yes").stdout
+    assert not (folder / "run.journal").exists()
+    assert (folder / "results.csv").is_file()
+    run(here, "journal", "--prune", "1ms", "--yes", "--outputs")
+    assert {path.name for path in folder.iterdir()} == {".lock", "mine.txt"}
 
 
 @pytest.mark.slow

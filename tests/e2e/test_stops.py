@@ -78,7 +78,7 @@ def test_without_once_passes_repeat_until_the_interrupt(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_starting_afresh_removes_dead_runs_and_never_a_live_one(here: Path):
+def test_starting_afresh_sets_dead_runs_aside_and_never_a_live_one(here: Path):
     live = start(here, *NAPS, "--levels", "thread")
     wait_for(lambda: any(here.glob("runs/work.nap/*-*")))
     try:
@@ -87,7 +87,9 @@ def test_starting_afresh_removes_dead_runs_and_never_a_live_one(here: Path):
         again = run(here, *NAPS[:3], "--input", "naps.txt", "-c", "1", "-i", "--levels", "thread")
         assert len(owned) == 1
         assert owned[0].is_dir()
-        assert not folders(fresh.stdout)[0].exists()
+        (dead,) = folders(fresh.stdout)
+        assert not dead.exists()
+        assert (dead.parent / "aside" / dead.name / "results.csv").is_file()
         assert folders(again.stdout)[0].is_dir()
     finally:
         stop(live, signal.SIGKILL)
