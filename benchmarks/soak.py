@@ -46,6 +46,9 @@ COLUMNS = tuple(name for name in TRIFLES if name not in {"grandchildren", "shm"}
 
 def main() -> None:
     options = parse()
+    if "MALLOC_ARENA_MAX" not in os.environ:  # the C library gives back what is free in one only
+        os.environ["MALLOC_ARENA_MAX"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)  # ours alone, so that all in it is ours
     os.environ.pop("XDG_RUNTIME_DIR", None)

@@ -60,6 +60,12 @@ def square(number: int) -> int:
     return number * number
 
 
+def exit_at_zero(number: int) -> int:
+    if not number:
+        os._exit(1)
+    return number
+
+
 def nap(number: int) -> int:
     time.sleep(0.001)
     return -number
@@ -153,12 +159,15 @@ class Soak:
     def fill_traces(self) -> None:
         """Decide so often that the reports of the kept executors hold as much as they ever will.
 
-        A report keeps the newest TRACE_LENGTH decisions, some 5 MiB, of which rounds make a dozen.
+        A report keeps the newest TRACE_LENGTH decisions, some 5 MiB, of which rounds make some
+        dozens; those about lost workers are the largest.
         """
-        for executor in (self._steady, self._harmed):
-            while len(executor.report.decisions) < TRACE_LENGTH:
-                for _ in range(TRACE_LENGTH // 20):
-                    self.tasks += map_it("fill", executor, square, 4, square)
+        while len(self._steady.report.decisions) < TRACE_LENGTH:
+            for _ in range(TRACE_LENGTH // 20):
+                self.tasks += map_it("fill", self._steady, square, 4, square)
+        while len(self._harmed.report.decisions) < TRACE_LENGTH:
+            for _ in range(TRACE_LENGTH // 200):
+                self.tasks += outcomes_it("fill", self._harmed, exit_at_zero, 4, _poison_or_number)
 
     def close(self) -> None:
         self._steady.shutdown()
@@ -254,6 +263,10 @@ class Soak:
         _, _, used = os.wait4(neighbour.pid, 0)
         neighbour.returncode = 0
         self.neighbour_cpu_seconds += used.ru_utime + used.ru_stime
+
+
+def _poison_or_number(number: int) -> object:
+    return number or PoisonTaskError
 
 
 def _right_or_error(number: int) -> object:
