@@ -153,6 +153,11 @@ class Mouth:
         except OSError:
             return  # it rings already, or a task has closed it: the parent looks by itself
 
+    def leave(self) -> None:
+        """Leave no file behind, as the parent is gone."""
+        if self._file >= 0:
+            _unlink(self._path)
+
     def _spill(self, frame: bytes) -> bool:
         numbers = self._slate.numbers
         if numbers[_SPILLED] - numbers[_BASE] > SPILL_BYTES_MAX:
@@ -286,11 +291,8 @@ class Ear:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        if self._unspilled:
-            try:
-                os.unlink(self._path)
-            except OSError:
-                return
+        elif self._unspilled:
+            _unlink(self._path)
 
     def _open_frames(
         self, held: bytes, pass_on: "Callable[[Said], object]", *, is_cut: bool = False
@@ -316,7 +318,15 @@ class Ear:
             self._file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
                 refuse("no file where there should be one")
+            _unlink(self._path)  # both have it: nothing is left should we be killed
         read = os.pread(self._file, size, at)
         if len(read) != size:
             refuse("a file that is shorter than was said")
         return read
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return  # the other end has done so

@@ -130,11 +130,13 @@ class Worker:
         self._remains = Remains()
         self._silenced: Slate | None = None
         self._last_words: LastWords | None = None
+        self._mouth: Mouth | None = None
         if slate is not None:
             slate.keep_from_children()
             self._last_words = LastWords(slate_file, slate.stack_offset)
             if spill_path:
-                relay.begin(Mouth(slate, key, bell, spill_path).say, in_process.where)
+                self._mouth = Mouth(slate, key, bell, spill_path)
+                relay.begin(self._mouth.say, in_process.where)
         watch_forks(self._fall_silent)
 
     def take_settings(self) -> None:
@@ -320,6 +322,11 @@ class Worker:
     def hold_seconds(self) -> float:
         """Return how long finished results may be held back; those of submitted calls never."""
         return 0.0 if self._may_be_cut else self._publish_seconds
+
+    def leave_nothing(self) -> None:
+        """Leave no file of what was said behind, as the parent is gone."""
+        if self._mouth is not None:
+            self._mouth.leave()
 
     def say_whose_results_are_lost(self) -> None:
         """Write down, before the end, the last task of those whose results cannot be sent."""
@@ -770,6 +777,8 @@ def _serve(
         raise
     if in_child[0]:
         end_child()
+    if not was_told:
+        worker.leave_nothing()
     bound_seconds = worker.left_work_seconds if was_told else ORPHANED_SECONDS
     tell = _tell_nobody if code == WALLED else worker.tell_of_end
     finish(list(inherited), bound_seconds=bound_seconds, tell=tell, code=code)

@@ -105,3 +105,25 @@ def test_bytes_that_are_no_frames_are_refused(ends):
 
     with pytest.raises(NoMessageError):
         hear(ear)
+
+
+def test_a_file_of_what_was_said_has_no_name_once_it_is_read(ends, monkeypatch, tmp_path):
+    monkeypatch.setattr("adaptive_exec.levels.ring.SPILL_SECONDS", 0.01)
+    mouth, ear = ends
+    for turn in range(2):  # the second time both have it
+        said = [(1, 7, number, bytes([number]) * 5000) for number in range(100)]
+        for one in said:
+            mouth.say(*one)
+        assert (tmp_path / "spill").exists() == (turn == 0)
+        assert hear(ear) == said
+        assert not (tmp_path / "spill").exists()
+
+
+def test_a_worker_whose_parent_is_gone_leaves_no_file(ends, monkeypatch, tmp_path):
+    monkeypatch.setattr("adaptive_exec.levels.ring.SPILL_SECONDS", 0.01)
+    mouth, _ = ends
+    for number in range(100):
+        mouth.say(1, 7, number, bytes(5000))
+    assert (tmp_path / "spill").exists()
+    mouth.leave()
+    assert not (tmp_path / "spill").exists()
