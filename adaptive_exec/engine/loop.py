@@ -46,6 +46,7 @@ from adaptive_exec.engine.recorder import RecordBook
 from adaptive_exec.engine.telling import Telling
 from adaptive_exec.engine.trades import Sharing
 from adaptive_exec.errors import DriverError
+from adaptive_exec.host.reading import OpenFiles
 from adaptive_exec.levels.base import (
     CLOSE_SECONDS,
     IDLE_WAIT_SECONDS,
@@ -110,6 +111,7 @@ class Driver:
         self._has_ended = False
         self._thread: threading.Thread | None = None
         self._read_host = read_host
+        self._host_files = OpenFiles()
         self._last_words = DriverError("the executor's loop failed for want of memory")
         self._run = Run(config, read_host())
         is_here = config.ladder == (INLINE,)
@@ -119,7 +121,7 @@ class Driver:
         self._performer = Performer(
             self,
             {level: partial(make, self) for level, make in runners.items()},
-            read_host,
+            self.read_host,
             run=self._run,
             trace=self.trace,
             delivery=self.delivery,
@@ -535,7 +537,14 @@ class Driver:
 
     def _add_kills(self, event: WorkerLost) -> WorkerLost:
         """Read, when somebody else killed a worker, how often the kernel has done so for memory."""
-        return event._replace(oom_kills=self._read_host().oom_kills)
+        return event._replace(oom_kills=self.read_host().oom_kills)
+
+    def read_host(self) -> HostSnapshot:
+        """Take a snapshot of the host; with files that stay open while a thread of ours drives."""
+        if self._thread is None:
+            return self._read_host()
+        with self._host_files:
+            return self._read_host()
 
     def _forget(self, event: Event) -> None:
         """Let go of what belongs to chunks that are over."""
@@ -559,6 +568,7 @@ class Driver:
                 raise CannotStartError(str(error)) from error  # a better level has waited for it
             raise
         self._alone_since = None
+        self.read_host()  # opens what is read again, while there is memory for it
 
     def finish(self, event: ExecutorEvent, error: DriverError | None = None) -> None:
         """Close the gate for good, free everything, and end what has come in and has no end yet."""
@@ -568,6 +578,7 @@ class Driver:
         self._has_ended = True
         self._performer.drop_prepared()
         self._runners.clear()
+        self._host_files.close()
         if self._sharing.has_traded:
             self.apart(lane.TRADE, self._sharing.close)
         self.delivery.close()
@@ -628,6 +639,7 @@ class Driver:
         self.gate.let_go()
         for runner in self._runners.values():
             runner.let_go()
+        self._host_files.close()
         self._sharing.let_go()
         self.waiter.let_go()
 

@@ -137,8 +137,9 @@ class LokyStarter:
         self._waiter.watch(seen_by, lambda bits: self._on_end(worker, bits))
         return Seat(ours, slate, key, process.pid)
 
-    def kill(self, worker: int) -> None:
+    def kill(self, worker: int, *, is_there: bool = False) -> None:
         """Kill a worker with all it has started; on_ended answers."""
+        del is_there  # it is our own child, and so there until it is waited for
         started = self._processes.get(worker)
         if started is not None:
             kill_group(started.process.pid)

@@ -11,7 +11,7 @@ import os
 
 from adaptive_exec.levels.meter import find_field
 from adaptive_exec.system.files import KeptFile, read_once
-from adaptive_exec.system.processes import read_stat
+from adaptive_exec.system.processes import STATUS_BYTES, read_stat, says_stopped
 
 LOOK_SECONDS = 0.05
 """Seconds between two looks at what a task has started. Source: own choice; a look at one process
@@ -28,7 +28,7 @@ _FLAGS = 6
 """Position in what `read_stat` returns."""
 _FORKED = 0x40
 """The flag PF_FORKNOEXEC: it was forked and has not become another program."""
-_STATUS_BYTES, _CHILDREN_BYTES = 4096, 1024
+_CHILDREN_BYTES = 1024
 
 
 class Kin:
@@ -64,7 +64,7 @@ class Kin:
         self.is_gone = False
         self.is_forked = True
         self._looked_at = self._threads_at = -1.0
-        self._status = KeptFile(f"/proc/{pid}/status", _STATUS_BYTES)
+        self._status = KeptFile(f"/proc/{pid}/status", STATUS_BYTES)
         self._children = KeptFile(f"/proc/{pid}/task/{pid}/children", _CHILDREN_BYTES)
 
     def resident_bytes(self) -> int | None:
@@ -75,6 +75,14 @@ class Kin:
             return find_field(text, b"VmRSS:") * 1024
         except ValueError:
             return None
+
+    def is_stopped(self) -> bool:
+        """Say whether it stands still for a signal; False where that cannot be read."""
+        return says_stopped(self._status.read())
+
+    def is_there(self) -> bool:
+        """Say whether it is there for sure, and not another process with its number."""
+        return self._status.is_open and bool(self._status.read())
 
     def weigh(self, now: float) -> None:
         """Read what it has of its own."""
@@ -155,6 +163,14 @@ class Offspring:
         """
         return self._worker.resident_bytes()
 
+    def is_there(self) -> bool:
+        """Say whether the worker is there for sure, and not another process with its number."""
+        return self._worker.is_there()
+
+    def is_stopped(self) -> bool:
+        """Say whether the worker stands still for a signal; False where it cannot be read."""
+        return self._worker.is_stopped()
+
     def end(self) -> None:
         """A chunk is over: what it has left running does not belong to the next one."""
         if self._kin:
@@ -229,7 +245,7 @@ def _children_of_threads(pid: int) -> list[int]:
 
 def _private_bytes(pid: int) -> int:
     """Return what a process has in RAM that no other has."""
-    text = read_once(f"/proc/{pid}/smaps_rollup", _STATUS_BYTES)
+    text = read_once(f"/proc/{pid}/smaps_rollup", STATUS_BYTES)
     try:
         return find_field(text, b"Private_Dirty:") * 1024
     except ValueError:

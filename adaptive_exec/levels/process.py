@@ -85,7 +85,6 @@ from adaptive_exec.program.names import Entry
 from adaptive_exec.program.settings import Settings, newest_settings
 from adaptive_exec.program.spaces import Key, main_facts
 from adaptive_exec.program.voice import utter
-from adaptive_exec.system.processes import is_stopped
 
 PUBLISH_SECONDS: Final = 0.0005
 """Seconds of finished results that a worker may hold back, so at most these are lost with it."""
@@ -431,7 +430,9 @@ class ProcessRunner:
         if self._starter is not None and worker in self._members:
             member = self._members[worker]
             member.stay = after(STAY, member.stay, "killed")
-            self._starter.kill(worker)
+            offspring = member.offspring
+            is_there = offspring is not None and offspring.is_there()
+            self._starter.kill(worker, is_there=is_there)
 
     def move_walls(self, walls: Sequence[tuple[int, int]]) -> None:
         """Let workers take so many bytes more than they had when their chunk came."""
@@ -1058,10 +1059,10 @@ class ProcessRunner:
 
     def _look_for_stopped(self, member: Member, now: float) -> None:
         """Notice, once a second, a worker that was stopped by a signal, busy or not yet so."""
-        if now < member.look_at or not member.pid:
+        if now < member.look_at or member.offspring is None:
             return
         member.look_at = now + STOPPED_LOOK_SECONDS
-        if is_stopped(member.pid):
+        if member.offspring.is_stopped():
             cause = "stopped by a signal"
             self._outlet.post(WorkerStalled(time.monotonic(), LEVEL, member.worker, cause))
 

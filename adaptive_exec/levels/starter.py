@@ -128,8 +128,13 @@ class Starter(Protocol):
             OSError: A descriptor, a process or memory was refused.
         """
 
-    def kill(self, worker: int) -> None:
-        """Kill a worker with all it has started; on_ended answers."""
+    def kill(self, worker: int, *, is_there: bool = False) -> None:
+        """Kill a worker with all it has started; on_ended answers.
+
+        Args:
+            worker: Which.
+            is_there: True where it is known that its process is there.
+        """
 
     def wait_until(self, at: float) -> None:
         """Have patience with the end: a worker has something left to do."""

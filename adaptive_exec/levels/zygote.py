@@ -67,7 +67,14 @@ from adaptive_exec.levels.zygote_main import (
 from adaptive_exec.program.family import number_worker, read_family
 from adaptive_exec.program.hashes import set_hash_seed
 from adaptive_exec.program.spaces import Key
-from adaptive_exec.system.processes import is_stopped, kill_group, open_pidfd, started_ticks
+from adaptive_exec.system.files import KeptFile
+from adaptive_exec.system.processes import (
+    STATUS_BYTES,
+    kill_group,
+    open_pidfd,
+    says_stopped,
+    started_ticks,
+)
 
 LOADING_SHARE = 0.02
 """Share of the processor above which a zygote that loads for long is at work, and waited for."""
@@ -153,6 +160,8 @@ class ZygoteStarter:
                 threads = origin.may_have_threads
                 self._process = fork_caller(live, may_have_threads=threads)
             waiter.watch(self._control.fileno(), self._on_control)
+            self._status = KeptFile(f"/proc/{self._process.pid}/status", STATUS_BYTES)
+            self._status.open()
         except BaseException:
             self._control.close()
             self._boot.drop()
@@ -178,15 +187,21 @@ class ZygoteStarter:
                 os.close(slate_file)
         return Seat(ours, slate, key)
 
-    def kill(self, worker: int) -> None:
-        """Kill a worker with all it has started; on_ended answers."""
+    def kill(self, worker: int, *, is_there: bool = False) -> None:
+        """Kill a worker with all it has started; on_ended answers.
+
+        Args:
+            worker: Which.
+            is_there: True where it is known that its process is there, so that nothing need be
+                opened to make sure of it while memory is short.
+        """
         if worker == self._became:
             self._process.kill()
             return
         place = self._places.get(worker)
         if place is None or not place.started_ticks:
             self._request((KILL, worker))  # it was not forked yet, or /proc cannot be read
-        elif started_ticks(place.pid) == place.started_ticks:
+        elif is_there or started_ticks(place.pid) == place.started_ticks:
             kill_group(place.pid)  # here and now: the zygote may stand still, or be swapped out
 
     def wait_until(self, at: float) -> None:
@@ -215,6 +230,7 @@ class ZygoteStarter:
 
     def abandon(self) -> None:
         """Kill everything at once, without a word."""
+        self._status.close()
         if self._ending is None:
             self._waiter.forget(self._control.fileno())
             self._control.close()
@@ -240,6 +256,7 @@ class ZygoteStarter:
     def let_go(self) -> None:
         """In a forked child: close the descriptor, touch nothing else."""
         self._control.close()
+        self._status.close()
         self._boot.drop()
         self._process.returncode = 0  # it is not this process's child
 
@@ -255,7 +272,7 @@ class ZygoteStarter:
             self._look_at = now + STOPPED_LOOK_SECONDS
             if self._process.poll() is not None:
                 self._on_control(0)  # a child that loading forked may hold the other end open
-            elif is_stopped(self._process.pid):
+            elif says_stopped(self._status.read()):
                 self._process.kill()
         return min(self._look_at, max(self._deadline or self._look_at, self._patient_until))
 
@@ -346,6 +363,7 @@ class ZygoteStarter:
         """
         self._waiter.forget(self._control.fileno())
         self._control.close()
+        self._status.close()
         now = time.monotonic()
         self._ending = _Ending(now, open_pidfd(self._process.pid))
         if self._ending.pidfd >= 0:

@@ -19,6 +19,8 @@ TIMES = slice(11, 15)
 """The time of the process and of its children that have ended, each for program and kernel."""
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 _STAT_BYTES = 4096
+STATUS_BYTES = 4096
+"""Bytes of `/proc/<pid>/status`, which has 1,500."""
 """Bytes of a process's `stat` that are read; it has a few hundred."""
 
 
@@ -46,6 +48,15 @@ def started_ticks(pid: int) -> int:
 def is_stopped(pid: int) -> bool:
     """Say whether a process stands still for a signal (state T); False where it cannot be read."""
     return read_stat(pid)[:1] in ([b"T"], [b"t"])
+
+
+def says_stopped(status: bytes) -> bool:
+    r"""Say the same of what was read of its `status`.
+
+    >>> says_stopped(b"Name:\tState:\tT\nState:\tS (sleeping)\n")
+    False
+    """
+    return b"\nState:\tT" in status or b"\nState:\tt" in status
 
 
 def kill_group(pid: int) -> None:
