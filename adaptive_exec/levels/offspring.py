@@ -29,6 +29,7 @@ _FLAGS = 6
 _FORKED = 0x40
 """The flag PF_FORKNOEXEC: it was forked and has not become another program."""
 _CHILDREN_BYTES = 1024
+"""Bytes of a list of children, about 150 of them."""
 
 
 class Kin:

@@ -18,9 +18,8 @@ STATE, PARENT, GROUP, STARTED, RESIDENT = 0, 1, 2, 19, 21
 TIMES = slice(11, 15)
 """The time of the process and of its children that have ended, each for program and kernel."""
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
-_STAT_BYTES = 4096
-STATUS_BYTES = 4096
-"""Bytes of `/proc/<pid>/status`, which has 1,500."""
+_STAT_BYTES = STATUS_BYTES = 4096
+"""Bytes of `stat`, which has 300, and of `status`, which has 1,500."""
 """Bytes of a process's `stat` that are read; it has a few hundred."""
 
 
