@@ -91,22 +91,23 @@ class Progress(NamedTuple):
     memory_limit_bytes: int
 
 
-def adaptive_executor(tasks: object = None, **settings: Any) -> "AdaptiveExecutor":
+def adaptive_executor(tasks: object = None, /, **settings: Any) -> "AdaptiveExecutor":
     """Make an executor that runs on the best level that the host affords right now.
 
     Args:
         tasks: How much work will come, a hint: a sized collection (its length is read), a number,
-            an iterable without length or None. It is never consumed.
+            an iterable without length or None. It is never consumed. A number is given by name,
+            `tasks=3`: elsewhere a bare one means workers.
         **settings: By the names of `Config`: levels, max_workers, task_timeout, ...
 
     Returns:
         The executor; use it in a `with` statement.
 
     Raises:
-        TypeError: `tasks` has the wrong type, or a setting is unknown.
+        TypeError: `tasks` has the wrong type or is a bare number, or a setting is unknown.
         ValueError: A setting is out of range.
 
-    >>> with adaptive_executor(3) as ex:
+    >>> with adaptive_executor(tasks=3) as ex:
     ...     list(ex.map(abs, [-1, 2, -3]))
     [1, 2, 3]
     """
@@ -116,8 +117,9 @@ def adaptive_executor(tasks: object = None, **settings: Any) -> "AdaptiveExecuto
 class AdaptiveExecutor(Executor):
     """A `concurrent.futures.Executor` whose batches always finish; see `adaptive_executor`."""
 
-    def __init__(self, tasks: object = None, **settings: Any) -> None:
-        self._hint = count_tasks(tasks)
+    def __init__(self, tasks: object = None, /, **settings: Any) -> None:
+        _check_not_bare(tasks)
+        self._hint = count_tasks(settings.pop("tasks", tasks))
         self._has_begun = False
         self._config = make_config(settings)
         self._preload: dict[int, PackedFunction] = {}
@@ -577,6 +579,16 @@ _HINT_ERROR = (
     "tasks must be a collection, an iterable or a number of tasks, got {!r}; "
     "leave it out when unknown"
 )
+
+
+def _check_not_bare(tasks: object) -> None:
+    """Refuse a number without a name: to `ProcessPoolExecutor(2)` it means workers."""
+    if hasattr(tasks, "__index__") and not isinstance(tasks, (bool, Sized)):
+        message = (
+            f"a bare number may mean tasks or workers, got {tasks!r}; "
+            f"write tasks={tasks!r} or max_workers={tasks!r}"
+        )
+        raise TypeError(message)
 
 
 def _check_number(number: int) -> int:

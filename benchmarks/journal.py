@@ -42,7 +42,7 @@ def ramp(number: int) -> np.ndarray:
 
 def run(function, count: int, folder: Path | None, **settings) -> None:
     journal = {} if folder is None else {"journal": folder / f"{time.monotonic_ns()}.journal"}
-    with adaptive_executor(count, **journal, **settings) as ex:
+    with adaptive_executor(tasks=count, **journal, **settings) as ex:
         for _ in ex.map(function, range(count)):
             pass
 

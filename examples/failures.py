@@ -18,7 +18,7 @@ def work(number: int) -> int:
     return number * number
 
 
-with adaptive_executor(8, isolate=True, retries=1) as executor:
+with adaptive_executor(tasks=8, isolate=True, retries=1) as executor:
     for outcome in sorted(executor.outcomes(work, range(8)), key=lambda outcome: outcome.index):
         if outcome.error is None:
             print(f"task {outcome.index}: {outcome.value}")

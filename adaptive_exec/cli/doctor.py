@@ -135,7 +135,7 @@ def _try_start(level: str, start: str) -> StartTry:
     if start not in ("", BY_ITSELF):
         settings["start"] = start
     try:
-        with adaptive_executor(1, **settings) as executor:
+        with adaptive_executor(tasks=1, **settings) as executor:
             for outcome in executor.outcomes(abs, [-1]):
                 error = "" if outcome.error is None else _one_line(outcome.error)
             way = _way_of(executor.report)

@@ -375,7 +375,7 @@ def _work(now: Pass, spool: Spool, place: RunPlace) -> None:
     with ExitStack() as stack:
         if options.events is not None:
             settings["on_event"] = stack.enter_context(_events_to(options.events))
-        executor = adaptive_executor(batch.total, **settings)
+        executor = adaptive_executor(tasks=batch.total, **settings)
         stack.callback(now.keep_report, executor)
         stack.push(_closing(executor))
         outcomes = executor.outcomes(batch.function, feed)

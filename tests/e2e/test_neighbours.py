@@ -27,7 +27,7 @@ def spin(number):
 if __name__ == "__main__":
     tell = lambda decision: print(json.dumps(decision), flush=True)
     count = int(sys.argv[1])
-    with adaptive_executor(count, levels="process", on_event=tell) as ex:
+    with adaptive_executor(tasks=count, levels="process", on_event=tell) as ex:
         assert list(ex.map(spin, range(count))) == list(range(count))
 """
 PATIENCE_SECONDS = 30.0

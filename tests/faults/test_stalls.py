@@ -86,7 +86,7 @@ def _start_sleeper(log):
 
 
 def test_with_a_time_limit_even_a_single_task_runs_where_it_can_be_killed():
-    with adaptive_executor(1, task_timeout=0.2) as executor:
+    with adaptive_executor(tasks=1, task_timeout=0.2) as executor:
         (found,) = executor.outcomes(time.sleep, [LONG_SECONDS])
         assert "process" in executor.report.levels
     assert type(found.error) is TaskTimeoutError

@@ -60,15 +60,15 @@ def test_few_announced_tasks_run_in_threads_and_others_in_workers():
         assert os.getpid() not in executor.map(own_pid, range(4))
     with adaptive_executor() as executor:
         assert os.getpid() not in executor.map(own_pid, [1, 2, 3])
-    with adaptive_executor(3) as executor:
+    with adaptive_executor(tasks=3) as executor:
         assert os.getpid() not in executor.map(own_pid, iter(range(3)))
-    with adaptive_executor(1) as executor:
+    with adaptive_executor(tasks=1) as executor:
         assert executor.submit(os.getpid).result(60) != os.getpid()
 
 
 @pytest.mark.parametrize("name", IMPLYING)
 def test_what_is_written_for_workers_gives_few_tasks_workers(name):
-    with adaptive_executor(2, **{name: IMPLYING[name]}) as executor:
+    with adaptive_executor(tasks=2, **{name: IMPLYING[name]}) as executor:
         assert os.getpid() not in executor.map(own_pid, [1, 2])
 
 
@@ -87,7 +87,7 @@ def changed(_):
 
 here = os.getcwd()
 for tasks in (3, 8, 20_000):
-    with adaptive_executor(tasks, initializer=change, max_workers=2, inline=True) as executor:
+    with adaptive_executor(tasks=tasks, initializer=change, max_workers=2, inline=True) as executor:
         assert all(executor.map(changed, range(tasks))), executor.report.levels
 assert os.getcwd() == here and "CHANGED" not in os.environ
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -103,7 +103,7 @@ def test_an_initializer_does_not_run_here_where_processes_are_refused_either(mon
         raise CannotStartError("none is to be had")
 
     monkeypatch.setattr(ProcessRunner, "start", refused)
-    with adaptive_executor(2, initializer=calls.append, initargs=(1,)) as executor:
+    with adaptive_executor(tasks=2, initializer=calls.append, initargs=(1,)) as executor:
         for results in (executor.map(own_pid, [1, 2]), executor.map(own_pid, range(9))):
             with pytest.raises(LevelUnavailableError, match=words):
                 list(results)
@@ -293,5 +293,11 @@ def test_with_a_fallback_what_cannot_be_sent_runs_in_threads():
 def test_in_threads_nothing_needs_to_be_sent():
     with adaptive_executor(levels=NO_PROCESSES) as executor:
         assert list(executor.map(with_global, range(5))) == list(range(5))
-    with adaptive_executor(2) as executor:
+    with adaptive_executor(tasks=2) as executor:
         assert list(executor.map(with_global, range(2))) == [0, 1]
+
+
+@pytest.mark.parametrize("number", [2, 0, 7])
+def test_a_bare_number_is_refused_with_both_ways_out(number: int):
+    with pytest.raises(TypeError, match=rf"got {number}; write tasks={number} or max_workers="):
+        adaptive_executor(number)
