@@ -197,6 +197,23 @@ def make_config(settings: Mapping[str, object]) -> Config:
     return Config(**settings)
 
 
+MEANT: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("n_jobs", "jobs", "workers", "n_workers", "num_workers", "processes"), "max_workers"
+    ),
+    **dict.fromkeys(
+        ("mp_context", "start_method", "context", "fork", "spawn", "forkserver"), "start"
+    ),
+    **dict.fromkeys(("timeout", "time_limit"), "task_timeout"),
+    **dict.fromkeys(("max_tasks_per_child", "maxtasksperchild"), "max_tasks_per_worker"),
+    "memory_limit": "target_memory",
+    "n_threads": "inner_threads",
+    **dict.fromkeys(("threads", "threading"), "thread"),
+    "multiprocessing": "process",
+}
+"""What is called otherwise elsewhere: in `concurrent.futures`, `multiprocessing`, joblib."""
+
+
 def check_levels(levels: object) -> str | tuple[str, ...]:
     """Check and order a choice of levels.
 
@@ -482,5 +499,10 @@ def _check_fallback(config: Config) -> None:
 def _unknown(what: str, name: object, known: Sequence[str]) -> str:
     import difflib  # 4 ms, only where something is wrong
 
-    near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.0)
+    meant = MEANT.get(str(name).lower(), "")
+    near = (
+        [meant]
+        if meant in known
+        else difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.0)
+    )
     return f"unknown {what}, got {name!r}; did you mean {near[0]!r}? known are {', '.join(known)}"

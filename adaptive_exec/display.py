@@ -6,6 +6,7 @@ outcome instead.
 """
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -236,4 +237,6 @@ class _Bar:
 
 
 def _make_face(name: str, total: int | None) -> Face:
-    return _Bar(name, total) if sys.stderr.isatty() else _Lines(name, total)
+    # On a terminal that cannot move its cursor rich draws nothing.
+    moves = os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
+    return _Bar(name, total) if sys.stderr.isatty() and moves else _Lines(name, total)

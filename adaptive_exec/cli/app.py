@@ -3,6 +3,7 @@
 Nothing is decided here: options go as text to `options`, commands to `run` and `doctor`.
 """
 
+import re
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import typer
 
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.options import join_resume, program
+from adaptive_exec.config import MEANT
 from adaptive_exec.display import note
 from adaptive_exec.errors import JournalError
 
@@ -57,7 +59,7 @@ def run_app(arguments: Sequence[str]) -> int:
         return exits.NO_OUTCOME
     except Exception as error:  # noqa: BLE001  # typer's and click's usage errors share no public base over versions
         if hasattr(error, "format_message"):
-            return _refuse(error.format_message())
+            return _refuse(_with_meaning(error.format_message()), words[:1])
         traceback.print_exc()
         note(f"adaptive-exec: failed ({type(error).__name__}: {error}); please report it")
         return exits.NO_OUTCOME
@@ -68,10 +70,25 @@ def run_app(arguments: Sequence[str]) -> int:
     return exits.NO_OUTCOME if exits.LOST and not code else code
 
 
-def _refuse(message: str) -> int:
+def _with_meaning(message: str) -> str:
+    """Name the option that is called otherwise elsewhere."""
+    found = re.match(r"No such option: --([\w-]+)", message)
+    meant = MEANT.get(found[1].replace("-", "_")) if found else None
+    if found is None or meant is None:
+        return message
+    return f"No such option: --{found[1]}; did you mean --{meant.replace('_', '-')}?"
+
+
+def _refuse(message: str, words: Sequence[str] = ()) -> int:
     """Say in one line what was wrong with the command."""
     text = " ".join(message.split()).rstrip(".")
-    hint = "" if "; " in text else "; see adaptive-exec run --help"
+    names = {
+        command.name or command.callback.__name__
+        for command in app.registered_commands
+        if command.callback
+    }
+    command = words[0] if words and words[0] in names else "run"
+    hint = "" if "; " in text else f"; see adaptive-exec {command} --help"
     note(f"{program().removesuffix(' run')}: {text}{hint}")
     return exits.USAGE
 

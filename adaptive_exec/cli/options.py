@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from adaptive_exec.cards.folders import is_run_name
+from adaptive_exec.config import parse_size
 
 INSTANCES_MAX: Final = 256
 """Instances that one command starts; more is most likely a slip."""
 GRACE_SECONDS: Final = 10.0
 """Seconds that running tasks get after the deadline. Source: as Docker waits after SIGTERM."""
+SIZE_BYTES_MAX: Final = 2**52
+"""Bytes; 4 PiB, the most that a machine can address. Source: x86-64, physical addresses."""
+COUNT_MAX: Final = 10**12
+"""The largest number of tasks, workers, chunks or tries that is no slip."""
 SECONDS_MAX: Final = 1e9
 """Seconds; 31 years, the longest time that an option takes. Source: what a wait can be told."""
 UNITS: Final = {
@@ -111,7 +116,7 @@ def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> Run
     options = RunOptions(
         card=texts.get("card"),
         count=whole("--count", texts.get("count")),
-        seed=whole("--seed", texts.get("seed"), least=0),
+        seed=_seed("--seed", texts.get("seed")),
         is_once=flags["once"] or flags["shared"] or "function" in texts or "output" in texts,
         is_afresh=flags["afresh"],
         has_timings=flags["timings"],
@@ -230,19 +235,22 @@ def _check_function(options: RunOptions) -> None:
         raise ValueError(message)
 
 
-def whole(name: str, text: str | None, *, least: int | None = None) -> int | None:
+def whole(
+    name: str, text: str | None, *, least: int | None = None, most: int | None = COUNT_MAX
+) -> int | None:
     """Read a whole number.
 
     Args:
         name: The option, for the message.
         text: What was given; None stays None.
         least: The smallest number allowed; None allows all.
+        most: The largest; None allows all.
 
     Returns:
         The number.
 
     Raises:
-        ValueError: It is not a whole number, or too small.
+        ValueError: It is not a whole number, or out of range.
     """
     if text is None:
         return None
@@ -253,6 +261,9 @@ def whole(name: str, text: str | None, *, least: int | None = None) -> int | Non
         raise ValueError(message) from None
     if least is not None and number < least:
         message = f"{name} must be {least} or more, got {number}; leave it out for the default"
+        raise ValueError(message)
+    if most is not None and abs(number) > most:
+        message = f"{name} must be {most} or less, got {number}; leave it out for the default"
         raise ValueError(message)
     return number
 
@@ -370,10 +381,25 @@ def _levels(_name: str, text: str) -> object:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _size(_name: str, text: str) -> object:
+def _seed(name: str, text: str | None) -> int | None:
+    return whole(name, text, least=0, most=None)
+
+
+def _size(name: str, text: str) -> object:
     """Read a number as a number: `70` is a percentage, as in Python; with a unit it stays text."""
     number = _number(text)
-    return text if number is None else number
+    setting = name.removeprefix("--").replace("-", "_")
+    if number is not None and 1 < number < 2:  # noqa: PLR2004  # what 100 % and 200 % are as fractions
+        message = (
+            f"{setting} would be {number:g} % of the limit, got {text!r}; "
+            f"write {number:g}% for that, a fraction up to 1, or a size like 2GiB"
+        )
+        raise ValueError(message)
+    value = text if number is None else number
+    if parse_size(setting, value, limit_bytes=1) > SIZE_BYTES_MAX:
+        message = f"{setting} is beyond what a machine can have, got {text!r}; write it like 2GiB"
+        raise ValueError(message)
+    return value
 
 
 def _text(_name: str, text: str) -> object:
@@ -393,7 +419,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "retries": whole,
     "max_tasks_per_worker": whole,
     "inner_threads": whole,
-    "seed": whole,
+    "seed": _seed,
     "task_timeout": seconds,
     "target_memory": _size,
     "warn_memory": _size,

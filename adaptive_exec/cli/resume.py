@@ -59,7 +59,9 @@ def take_up(options: RunOptions) -> RunOptions:
         options = replace(options, resumed=str(folder))
     about = read_about(path)
     count = options.count if options.count is not None else whole("count", about.count or None)
-    seed = options.seed if options.seed is not None else whole("seed", about.seed or None)
+    seed = (
+        options.seed if options.seed is not None else whole("seed", about.seed or None, most=None)
+    )
     return replace(options, count=count, seed=seed)
 
 

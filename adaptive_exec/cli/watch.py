@@ -24,10 +24,19 @@ REFRESH_SECONDS: Final = 1.0
 """Seconds between two looks; instances enter themselves twice a second."""
 REFRESH_SECONDS_MIN: Final = 0.1
 """Seconds; a look takes a millisecond for each ten instances."""
+WIDE_LETTERS: Final = 120
+"""Letters of a line from which memory is told with its limit and marks."""
 PROGRAM_LETTERS: Final = 40
 """Letters of a command line that the table shows."""
 
 
+_WEIGHTS: Final = (
+    *("pid", "done", "level", "memory", "ETA"),
+    *("workers", "rate", "program", "out", "peak"),
+)
+"""The columns, those that matter most first: on a narrow terminal the last ones are left out."""
+_EDGE: Final = 3
+"""Letters between two cells."""
 _COLUMNS: Final = (
     *("pid", "program", "level", "workers", "out"),
     *("done", "rate", "ETA", "peak", "memory"),
@@ -184,18 +193,18 @@ def _screen() -> Iterator[Callable[[Sequence[WatchRow]], None]]:
     console = Console()
     if console.is_jupyter:
         yield partial(_show_in_notebook, console)
-    elif console.is_terminal:
+    elif console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False) as live:
-            yield lambda rows: live.update(draw(rows), refresh=True)
+            yield lambda rows: live.update(draw(rows, console.width), refresh=True)
     else:
-        yield lambda rows: console.print(draw(rows))
+        yield lambda rows: console.print(draw(rows, console.width))
 
 
 def _show_in_notebook(console: "Console", rows: Sequence[WatchRow]) -> None:
     from IPython.display import clear_output  # type: ignore[import-not-found]  # a notebook has it
 
     clear_output(wait=True)
-    console.print(draw(rows))
+    console.print(draw(rows, console.width))
 
 
 def run_watch(*, once: bool, as_json: bool, refresh: float) -> int:
@@ -228,14 +237,16 @@ def _say(rows: Sequence[WatchRow], *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console(file=sys.stdout).print(draw(rows))
+    console = Console(file=sys.stdout)
+    console.print(draw(rows, console.width))
 
 
-def draw(rows: Sequence[WatchRow]) -> "RenderableType":
+def draw(rows: Sequence[WatchRow], width: int) -> "RenderableType":
     """Draw instances as a table, and under it what each decided last.
 
     Args:
         rows: The instances.
+        width: Letters of a line; what does not fit in is left out by columns, the least first.
 
     Returns:
         What rich can print.
@@ -247,17 +258,31 @@ def draw(rows: Sequence[WatchRow]) -> "RenderableType":
     if not rows:
         return Text("no instance of this user is at work on this host")
     table = Table(title=_title(rows), title_justify="left", expand=False)
-    for name in _COLUMNS:
+    cells = [_cells(row, is_brief=width < WIDE_LETTERS) for row in rows]
+    shown = _fitting(cells, width)
+    for name in shown:
         is_text = name in {"program", "level", "memory"}
         table.add_column(name, justify="left" if is_text else "right", overflow="ellipsis")
-    for row in rows:
-        table.add_row(*_cells(row))
+    for row in cells:
+        table.add_row(*(row[_COLUMNS.index(name)] for name in shown))
     lines = [
         Text(f"{row.pid}  {line}", overflow="ellipsis", no_wrap=True)
         for row in rows
         for line in row.decisions
     ]
     return Group(table, *lines)
+
+
+def _fitting(cells: Sequence[tuple[str, ...]], width: int) -> list[str]:
+    """Return the columns for which there is room, in their order."""
+    room, kept = width - 1, set[str]()
+    for name in _WEIGHTS:
+        at = _COLUMNS.index(name)
+        room -= max(len(name), *(len(row[at]) for row in cells)) + _EDGE
+        if room < 0 and kept:
+            break
+        kept.add(name)
+    return [name for name in _COLUMNS if name in kept]
 
 
 def _title(rows: Sequence[WatchRow]) -> str:
@@ -267,7 +292,7 @@ def _title(rows: Sequence[WatchRow]) -> str:
     return f"{len(rows)} instances, {workers} workers, {done} tasks done, {rate:.1f}/s"
 
 
-def _cells(row: WatchRow) -> tuple[str, ...]:
+def _cells(row: WatchRow, *, is_brief: bool) -> tuple[str, ...]:
     total = "?" if row.total is None else str(row.total)
     level = f"waits, place {row.place}" if row.place else row.level or "rests"
     return (
@@ -280,11 +305,11 @@ def _cells(row: WatchRow) -> tuple[str, ...]:
         "" if row.rate is None else f"{row.rate:.1f}/s",
         "" if row.eta_seconds is None else f"{row.eta_seconds:.0f} s",
         size_text(row.peak_bytes) if row.peak_bytes else "",
-        _memory(row),
+        _memory(row, is_brief=is_brief),
     )
 
 
-def _memory(row: WatchRow) -> str:
+def _memory(row: WatchRow, *, is_brief: bool) -> str:
     limit = row.memory_limit_bytes
     marks = [
         f"{name} {100 * mark / limit:.0f}%"
@@ -292,5 +317,7 @@ def _memory(row: WatchRow) -> str:
         if mark and limit
     ]
     used = f"{100 * row.memory_used_bytes / limit:.0f}%" if limit else "?"
+    if is_brief:
+        return f"{used} {row.pressure}"
     more = f" ({', '.join(marks)})" if marks else ""
     return f"{used} of {size_text(limit)}{more} {row.pressure}"

@@ -12,10 +12,10 @@ import pytest
 from tests.e2e.shell import MAIN, WORK, run
 
 
-def on_a_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
+def on_a_terminal(folder: Path, *arguments: str, term: str = "xterm-256color") -> tuple[int, str]:
     """Run a command whose outputs are a pseudo-terminal; return its code and all it wrote."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "160", "LINES": "40"}
+    environment = {**os.environ, "TERM": term, "COLUMNS": "160", "LINES": "40"}
     process = subprocess.Popen(
         [*MAIN, *arguments], cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
     )
@@ -51,6 +51,15 @@ def test_a_terminal_shows_a_bar_with_rate_level_workers_and_memory(tmp_path: Pat
     for part in ("/s", "ETA", "thread x2", "mem ", "iB of "):
         assert part in text
     assert "8 tasks - 0 timeouts" in text
+
+
+@pytest.mark.slow
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(tmp_path: Path):
+    code, text = on_a_terminal(tmp_path, "run", "-o", "-c", "2", term="dumb")
+
+    assert code == 0
+    assert "2 tasks - 0 timeouts" in text
+    assert "\x1b" not in text
 
 
 @pytest.mark.slow

@@ -105,6 +105,18 @@ def test_people_get_a_table_or_are_told_that_there_is_nothing(tmp_path: Path):
     assert "10/100" in ended.stdout
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_a_narrow_terminal_leaves_out_what_matters_least(columns: int, tmp_path: Path):
+    ledger = Ledger("card.py --all")
+    ledger.trade(standing(10), make_host())
+    ended = run(tmp_path, "watch", "--once", COLUMNS=str(columns))
+    ledger.close()
+
+    assert "10/100" in ended.stdout
+    assert str(os.getpid()) in ended.stdout
+    assert all(len(line) <= columns for line in ended.stdout.splitlines())
+
+
 def test_a_bad_refresh_is_one_line(tmp_path: Path):
     ended = run(tmp_path, "watch", "--refresh", "soon")
 
