@@ -14,7 +14,7 @@ from tests.levels.leaks import watch_for_leaks
 @pytest.fixture(scope="module", autouse=True)
 def what_is_idle_goes_soon(request):
     """Have what is kept for the next call let go soon: no check waits a second for it."""
-    if request.module.__name__.endswith("test_arena"):
+    if request.module.__name__.endswith(("test_arena", "test_what_leaves")):
         yield
         return
     with pytest.MonkeyPatch.context() as patch:

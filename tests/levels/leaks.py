@@ -132,8 +132,13 @@ def _held() -> dict[str, set[str]]:
 
 
 def _descriptors() -> Iterator[str]:
+    """Yield what is open, but for what is read of processes below this one that live."""
+    below = {f"{process.pid}" for process in descendants()}
     for path in Path("/proc/self/fd").iterdir():
         try:
-            yield f"{path.name} {path.readlink()}"
+            target = f"{path.readlink()}"
         except OSError:
             continue
+        parts = target.split("/")
+        if not (parts[:2] == ["", "proc"] and parts[2] in below):
+            yield f"{path.name} {target}"
