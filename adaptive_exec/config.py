@@ -208,8 +208,8 @@ MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("max_tasks_per_child", "maxtasksperchild"), "max_tasks_per_worker"),
     "memory_limit": "target_memory",
     "n_threads": "inner_threads",
-    **dict.fromkeys(("threads", "threading"), "thread"),
-    "multiprocessing": "process",
+    **dict.fromkeys(("threads", "threading"), SHARED),
+    "multiprocessing": ISOLATED,
 }
 """What is called otherwise elsewhere: in `concurrent.futures`, `multiprocessing`, joblib."""
 

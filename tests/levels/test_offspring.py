@@ -127,7 +127,7 @@ def test_children_of_another_thread_count():
 
 
 def test_a_forked_child_counts_with_what_it_does_not_share():
-    block = bytearray(b"x") * HELD_BYTES
+    block = bytearray(b"x") * (4 * HELD_BYTES)  # far more than this process writes to meanwhile
     read_end, write_end = os.pipe()
     pid = os.fork()
     if not pid:
