@@ -42,9 +42,11 @@ def load_afresh(step: "Callable[[], Any]", *, spare: "Callable[[], Any] | None" 
     Raises:
         BaseException: Whatever loading raises.
     """
-    was_on = gc.isenabled()
+    was_on, freeze = gc.isenabled(), gc.freeze
+    asked: list[bool] = []
     gc.collect(0)  # so that the youngest generation is what is made from here on
     gc.disable()
+    gc.freeze = lambda: asked.append(True)  # what is set aside would not be found
     try:
         loaded = step()
         kinds = _kinds()
@@ -52,6 +54,9 @@ def load_afresh(step: "Callable[[], Any]", *, spare: "Callable[[], Any] | None" 
             made = [one for one in gc.get_objects(generation=0) if type(one) in kinds]
             reseed(_but_for(made, kinds, None if spare is None or not made else spare()))
     finally:
+        gc.freeze = freeze
+        if asked:
+            freeze()
         if was_on:
             gc.enable()
     return loaded
