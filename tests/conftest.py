@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # A deadline per example would fail on a busy host; pytest's timeout bounds the whole test.
@@ -21,8 +22,9 @@ _LEDGER = Path(tempfile.mkdtemp(prefix="adaptive-exec-tests-"))
 os.environ["ADAPTIVE_EXEC_LEDGER"] = str(_LEDGER)
 
 
-def pytest_collection_finish():
-    """Take what tests are made of out of every later collection: there are thousands."""
+@pytest.fixture(scope="module", autouse=True)
+def what_is_there_is_not_looked_through():
+    """Take what tests have made by now out of later collections, of which there are thousands."""
     gc.collect()
     gc.freeze()
 
