@@ -113,7 +113,9 @@ class Driver:
         self._read_host = read_host
         self._host_files = OpenFiles()
         self._last_words = DriverError("the executor's loop failed for want of memory")
-        self._run = Run(config, read_host())
+        with hold_interrupts():  # who is interrupted would leave a file open
+            host = read_host()
+        self._run = Run(config, host)
         is_here = config.ladder == (INLINE,)
         telling = Telling(self.name, config.on_event, self.lanes, is_here=is_here)
         self.delivery = Delivery(self, journal, self.folders)

@@ -6,6 +6,7 @@ package it belongs to is there. Rows of packages never import one. Imports littl
 worker imports it.
 """
 
+import _io
 import os
 import sys
 from operator import attrgetter, eq
@@ -171,6 +172,13 @@ def _apply_path(value: "list[str]", _before: object) -> None:
         sys.path[:] = value
 
 
+class _RawFile(_io.FileIO):
+    """A file that closes itself should a signal's handler raise before anybody has it."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def _read_umask() -> int:
     """Read the mask without setting it, which another thread's files would suffer from.
 
@@ -178,12 +186,9 @@ def _read_umask() -> int:
         OSError: It cannot be read; the others likewise, where there is no such file.
         IndexError: The kernel does not tell of it.
     """
-    # Bare descriptors: `open` asks the system seven times, and other threads run each time.
-    descriptor = os.open("/proc/self/status", os.O_RDONLY)
-    try:
-        text = os.read(descriptor, 400)
-    finally:
-        os.close(descriptor)
+    # Not by `open`, which asks the system seven times, and other threads run each time.
+    with _RawFile("/proc/self/status") as file:
+        text = file.read(400)
     return int(text.partition(b"Umask:")[2].split(None, 1)[0], 8)
 
 
