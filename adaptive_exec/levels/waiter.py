@@ -8,10 +8,14 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from time import sleep
+from typing import Any, Final
 
 from adaptive_exec.levels.originals import READ, WRITE, make_poll
 
+SHARED_SECONDS: Final = 0.001
+"""Seconds that who comes while another thread waits lets pass. Source: own choice; it happens only
+as the driver's thread begins beside a caller who has driven until then."""
 _ONE = (1).to_bytes(8, "little")
 
 
@@ -79,12 +83,17 @@ class Waiter:
         Returns:
             The handlers that are due, each with its event bits.
         """
-        if self._poll is None:
+        poll = self._poll
+        if poll is None:
             self._bell.acquire(timeout=max(0.0, seconds))
             self._rung = False
             return []
         self._asleep = True
-        ready = self._poll.poll(0 if self._rung else max(0.0, seconds) * 1000)
+        try:
+            ready = poll.poll(0 if self._rung else max(0.0, seconds) * 1000)
+        except RuntimeError:  # another thread waits there, and takes what comes
+            sleep(min(max(0.0, seconds), SHARED_SECONDS))
+            return []
         self._asleep = False
         self._rung = False
         return [(self._handlers[fd], bits) for fd, bits in ready if fd in self._handlers]
