@@ -5,8 +5,11 @@ connection each gets a part of the answer. Imports little: every zygote imports 
 about what follows.
 """
 
+import gc
 import os
 import sys
+
+from adaptive_exec.program.generators import type_family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ def find_left_open(before: "frozenset[tuple[int, str]]") -> "list[str]":
     """
     found = {number: text for number, text in _list_open() if (number, text) not in before}
     found = {number: text for number, text in found.items() if _has_a_place(number, text)}
-    for number in _of_multiprocessing() if found else ():
+    for number in numbers_of_multiprocessing() if found else ():
         found.pop(number, None)
     runtimes = [name for module, name in _UNFIT_MODULES.items() if module in sys.modules]
     return [text[:NAME_LETTERS] for text in sorted({*found.values(), *runtimes})][:NAMED_MAX]
@@ -86,8 +89,8 @@ def _is_read(number: int) -> bool:
     return flags & _ACCESS != _WRITES_ONLY and not flags & os.O_PATH
 
 
-def _of_multiprocessing() -> "Iterator[int]":
-    """Yield the pipes of queues and of trackers, which are there to be shared, too."""
+def numbers_of_multiprocessing() -> "Iterator[int]":
+    """Yield the pipes of queues and of trackers, which its processes inherit: they are shared."""
     for name in ("multiprocessing.resource_tracker", "loky.backend.resource_tracker"):
         tracker = getattr(sys.modules.get(name), "_resource_tracker", None)
         descriptor = getattr(tracker, "_fd", None)
@@ -96,9 +99,5 @@ def _of_multiprocessing() -> "Iterator[int]":
     connection = sys.modules.get("multiprocessing.connection")
     if connection is None:
         return
-    import gc
-
-    kind = connection._ConnectionBase  # noqa: SLF001  # there is no public one
-    for one in gc.get_objects():
-        if issubclass(type(one), kind) and not one.closed:
-            yield one.fileno()
+    kinds = type_family(connection._ConnectionBase)  # noqa: SLF001  # there is no public one
+    yield from (one.fileno() for one in gc.get_objects() if type(one) in kinds and not one.closed)

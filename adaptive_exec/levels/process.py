@@ -54,6 +54,7 @@ from adaptive_exec.levels.frames import Frame, NoMessageError, read_frames, refu
 from adaptive_exec.levels.functions import PackedFunction, Shelf, pack_first
 from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
 from adaptive_exec.levels.interpreter import is_frozen, is_refusal
+from adaptive_exec.levels.left_open import numbers_of_multiprocessing
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.member import (
     Member,
@@ -70,7 +71,7 @@ from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.ring import Ear, Said, name_spill
 from adaptive_exec.levels.sizes import move_wall
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
-from adaptive_exec.levels.snapshots import Obstacle, find_obstacle, inherited_numbers
+from adaptive_exec.levels.snapshots import Obstacle, find_obstacle
 from adaptive_exec.levels.starter import Relayed, Seat, Starter, Terms
 from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter
@@ -171,7 +172,7 @@ class ProcessRunner:
         """
         if self._starter is not None or self._ways[0] != ZYGOTE:
             return
-        inherited = inherited_numbers()
+        inherited = set(numbers_of_multiprocessing())
         obstacle = find_obstacle(workers, room_bytes, self._waiter.descriptors() | inherited)
         first = self._pack_first_if_it_can()
         kept = find_all_kept()

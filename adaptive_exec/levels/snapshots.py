@@ -21,7 +21,6 @@ from typing import Any, Final, NamedTuple, NoReturn
 from adaptive_exec.levels.zygote_main import QUIET_THREADS, other_threads
 from adaptive_exec.program.anew import reset_signals
 from adaptive_exec.program.ending import flush_streams
-from adaptive_exec.program.generators import type_family
 from adaptive_exec.program.spaces import HERE
 
 ROOM_SHARE: Final = 4
@@ -227,20 +226,6 @@ def _numbers_in(values: list[Any]) -> Iterator[int]:
                 yield one.fileno()
             except (OSError, ValueError, AttributeError):
                 continue
-
-
-def inherited_numbers() -> set[int]:
-    """Return descriptors that processes of `multiprocessing` inherit: its pipes and trackers."""
-    numbers: set[int] = set()
-    for name in ("multiprocessing.resource_tracker", "loky.backend.resource_tracker"):
-        tracker = getattr(sys.modules.get(name), "_resource_tracker", None)
-        numbers.add(getattr(tracker, "_fd", None) or -1)
-    connection = sys.modules.get("multiprocessing.connection")
-    if connection is not None:
-        kinds = type_family(connection._ConnectionBase)  # noqa: SLF001  # there is no public one
-        found = [one for one in gc.get_objects() if type(one) in kinds]
-        numbers.update(one.fileno() for one in found if not one.closed)
-    return numbers - {-1}
 
 
 # the fork

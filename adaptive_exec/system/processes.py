@@ -19,8 +19,7 @@ TIMES = slice(11, 15)
 """The time of the process and of its children that have ended, each for program and kernel."""
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 _STAT_BYTES = STATUS_BYTES = 4096
-"""Bytes of `stat`, which has 300, and of `status`, which has 1,500."""
-"""Bytes of a process's `stat` that are read; it has a few hundred."""
+"""Bytes read of a process's `stat`, which has 300, and of its `status`, which has 1,500."""
 
 
 def read_stat(pid: int) -> list[bytes]:
@@ -44,13 +43,8 @@ def started_ticks(pid: int) -> int:
     return int(words[STARTED]) if len(words) > STARTED else 0
 
 
-def is_stopped(pid: int) -> bool:
-    """Say whether a process stands still for a signal (state T); False where it cannot be read."""
-    return read_stat(pid)[:1] in ([b"T"], [b"t"])
-
-
 def says_stopped(status: bytes) -> bool:
-    r"""Say the same of what was read of its `status`.
+    r"""Say, by its `status`, whether a process stands still for a signal; False for nothing read.
 
     >>> says_stopped(b"Name:\tState:\tT\nState:\tS (sleeping)\n")
     False

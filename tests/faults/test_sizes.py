@@ -1,42 +1,19 @@
 """Tasks that differ in size under a real limit: let out by bytes, in whatever order they come."""
 
-import json
 import random
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.cgroups import memory_group
+from tests.faults.memory_batches import BOUND_SECONDS, MIB, run_batch
 
-SCRIPT: Final = Path(__file__).with_name("scripts") / "memory_batch.py"
-MIB: Final = 1024 * 1024
-LIMIT_BYTES: Final = 500 * MIB
-BOUND_SECONDS: Final = 60
 SMALL, LARGE = [(5, 0.1)] * 40, [(100, 0.1)] * 12
 
 
 def shuffled(tasks):
     return random.Random(1).sample(tasks, len(tasks))
-
-
-def run(tasks):
-    words = [str(SCRIPT), "hold", json.dumps(tasks), json.dumps({"max_workers": 8})]
-    with memory_group(LIMIT_BYTES) as group:
-        ran = subprocess.run(
-            group.command([sys.executable, "-B", *words]),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=BOUND_SECONDS,
-            check=False,
-        )
-        kills = group.kernel_kills()
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1]), kills
 
 
 @pytest.mark.slow
@@ -49,7 +26,7 @@ def run(tasks):
     ],
 )
 def test_small_and_large_tasks_are_let_out_by_their_sizes(tasks):
-    said, kills = run(tasks)
+    said, kills, _ = run_batch("hold", tasks)
 
     assert said["right"] == len(tasks)
     assert kills == 0
