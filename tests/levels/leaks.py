@@ -6,6 +6,7 @@ Waits with a bound for what ends by itself; then fails, naming what was left.
 import gc
 import inspect
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -127,8 +128,15 @@ def _held() -> dict[str, set[str]]:
         },
         "children": {f"{process.pid}" for process in psutil.Process().children()},
         "mapped pieces": set(mapped_pieces()),
-        "shared memory": {path.name for path in Path("/dev/shm").glob(f"*{os.getpid()}*")},
+        "shared memory": set(_shared_memory()),
     }
+
+
+def _shared_memory() -> Iterator[str]:
+    """Yield files of shared memory that bear this process's number, not one that contains it."""
+    for path in Path("/dev/shm").iterdir():
+        if f"{os.getpid()}" in re.split("[-_.]", path.name):
+            yield path.name
 
 
 def _descriptors() -> Iterator[str]:
