@@ -12,7 +12,6 @@ set -u
 
 setup_seconds=900 # the longest that one set-up may take
 lock_seconds=960  # the longest wait for another start's set-up: longer than one takes
-nobody_tries=50   # looks, 0.2 s apart, before a lock that names no process counts as left behind
 
 source=${BASH_SOURCE[0]}
 while [[ -L $source ]]; do
@@ -24,8 +23,7 @@ here=$(cd -- "$(dirname -- "$source")" && pwd -P) || exit 3
 venv=$here/.venv
 setup=$here/.venv-setup # the lock, the log, and the mark of an unfinished set-up
 stamp=$venv/run_card.stamp
-step=""       # process of the step that runs
-lock_folder="" # the lock that is held, where flock(1) is missing
+step="" # process of the step that runs
 
 fail() {
     printf 'run_card.sh: %s\n' "$1" >&2
@@ -102,33 +100,34 @@ stop() {
     exit "$1"
 }
 
+# Locks descriptor 9 for as long as this script or a step of its set-up has it, whatever becomes of them: nothing is
+# ever left to be broken. By the interpreter, since flock(1) is not everywhere.
+take_lock='
+import fcntl, sys, time
+end = time.monotonic() + float(sys.argv[1])
+while True:
+    try:
+        fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        break
+    except BlockingIOError:
+        if time.monotonic() > end:
+            sys.exit(75)
+        time.sleep(0.2)
+'
+
 lock() {
-    if command -v flock >/dev/null; then
-        exec 9>"$setup/lock"
-        flock -w "$lock_seconds" 9 || fail "another set-up did not end within $lock_seconds s, got $setup/lock; end it"
-        return
-    fi
-    local waited=0 nobody=0 owner
-    until mkdir "$setup/lock.d" 2>/dev/null; do
-        owner=$(cat "$setup/lock.d/owner" 2>/dev/null)
-        nobody=$((${#owner} ? 0 : nobody + 1))
-        if { [[ -n $owner ]] && ! kill -0 "$owner" 2>/dev/null; } || ((nobody > nobody_tries)); then
-            # Moving is what one process alone can do; the others find the lock gone, or held anew.
-            mv "$setup/lock.d" "$setup/stale.$$" 2>/dev/null && rm -rf "$setup/stale.$$"
-        fi
-        ((waited > lock_seconds * 5)) && fail "another set-up did not end, got $setup/lock.d; remove it"
-        sleep 0.2
-        waited=$((waited + 1))
-    done
-    lock_folder=$setup/lock.d
-    echo $$ >"$lock_folder/owner"
+    local code=0
+    exec 9>"$setup/lock"
+    "$1" -c "$take_lock" "$lock_seconds" </dev/null 2>>"$setup/log" &
+    step=$!
+    wait "$step" || code=$?
+    step=""
+    ((code == 75)) && fail "another set-up did not end within $lock_seconds s, got $setup/lock; end it"
+    ((code)) && fail "the set-up cannot be locked, got $setup/lock ($(tail -n 1 "$setup/log")); name a Python that has \
+adaptive-exec with PYTHON="
 }
 
-unlock() {
-    exec 9>&-
-    [[ -n $lock_folder ]] && rm -rf "$lock_folder"
-    lock_folder=""
-}
+unlock() { exec 9>&-; }
 
 fail_step() {
     unlock
@@ -147,7 +146,7 @@ set_up() {
 adaptive-exec with PYTHON="
     trap 'stop 130' INT
     trap 'stop 143' TERM
-    lock
+    lock "$base"
     if ! is_set_up; then
         printf 'run_card.sh: setting up %s with %s, once\n' "$venv" "$("$base" --version 2>&1)" >&2
         : >"$setup/log"

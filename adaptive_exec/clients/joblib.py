@@ -10,6 +10,7 @@ settings. What joblib waits for, its callbacks, run in a thread of their own, wh
 needs.
 """
 
+import contextlib
 import os
 import queue
 import threading
@@ -37,6 +38,9 @@ NAME: Final = "adaptive"
 THREADS: Final = ("thread", "sequential")
 IDLE_SECONDS: Final = 300.0
 """Seconds that an executor is kept for a next call. Source: joblib keeps its workers as long."""
+CALLBACK_SECONDS: Final = 5.0
+"""Seconds that the end of a call waits at most for a callback of it that still runs. Source: one
+takes microseconds, but asks the caller's iterator for more, which may take its time."""
 IDLE_EXECUTORS_MAX: Final = 2
 """Executors that are kept at most: a program that goes to and fro has one of processes and one of
 threads."""
@@ -156,6 +160,11 @@ class AdaptiveBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
         """Return what a batch gave, or raise what ended it."""
         return out.result()
 
+    def stop_call(self) -> None:
+        """Let callbacks of the call come to their end: what they do later, the next one gets."""
+        if self._lease is not None:
+            self._lease.wait_for_callbacks()
+
     def terminate(self) -> None:
         """Keep the executor for the next call."""
         lease, self._lease = self._lease, None
@@ -165,11 +174,11 @@ class AdaptiveBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
 
     def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: FBT001, FBT002  # as in the base class
         """End what runs, with its workers; take another executor where more will come."""
-        lease, self._lease = self._lease, None
+        lease = self._lease
         if lease is not None:
             lease.abort()
-            if ensure_ready:
-                self._lease = self._take(lease.settings)
+            _drop_prepared(self.parallel)
+            self._lease = self._take(lease.settings) if ensure_ready else None
 
     def compute_batch_size(self) -> int:
         """Say how many calls travel as one: one for a journal, which keeps each; else by time."""
@@ -202,6 +211,7 @@ class _Lease:
         self.executor: AdaptiveExecutor = adaptive_executor(**settings)
         self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._aborted = threading.Event()
         self._shares: _Shares | None = None
         self._timer: threading.Timer | None = None
 
@@ -221,11 +231,23 @@ class _Lease:
     def call_back(self, future: "Future[Any]", callback: Callable[[Any], object]) -> None:
         if self._thread is None:
             self._thread = threading.Thread(
-                target=_serve, args=(self._calls,), name="adaptive-joblib", daemon=True
+                target=_serve,
+                args=(self._calls, self._aborted),
+                name="adaptive-joblib",
+                daemon=True,
             )
             self._thread.start()
         calls = self._calls
         future.add_done_callback(lambda ended: calls.put((callback, ended)))
+
+    def wait_for_callbacks(self) -> None:
+        """Wait until those that were to be called by now have been."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        over = threading.Event()
+        self._calls.put(over)
+        over.wait(CALLBACK_SECONDS)
 
     def rest(self) -> None:
         """Keep nothing of the call that is over."""
@@ -246,7 +268,9 @@ class _Lease:
             self._timer = None
 
     def abort(self) -> None:
+        self._aborted.set()  # what ends from now on would be taken for the next call's
         self.executor.kill_workers()
+        self.wait_for_callbacks()
         self.rest()
 
     def close(self) -> None:
@@ -324,14 +348,32 @@ def _run_calls(
         return [function(*args, **kwargs) for function, args, kwargs in items]
 
 
-def _serve(calls: "queue.SimpleQueue[Any]") -> None:
+def _serve(calls: "queue.SimpleQueue[Any]", aborted: threading.Event) -> None:
     while (call := calls.get()) is not None:
+        if isinstance(call, threading.Event):  # somebody waits until we are here
+            call.set()
+            continue
         callback, future = call
         try:
-            callback(future)
+            if not aborted.is_set():
+                callback(future)
         except Exception:  # noqa: BLE001  # as pools of futures do; the others are still to be called
             LOGGER.exception("a callback of joblib failed")
         del call, callback, future  # a result may be large
+
+
+def _drop_prepared(parallel: Any) -> None:
+    """Let go of batches that were cut and not dispatched; the next call would begin with them.
+
+    Source: joblib 1.5 keeps them when a call is aborted, with each of its own backends, too: what
+    an instance of `Parallel` is called with next has results of the call before among its own. No
+    public name leads to them.
+    """
+    prepared = getattr(parallel, "_ready_batches", None)
+    if isinstance(prepared, queue.Queue):
+        with contextlib.suppress(queue.Empty):
+            while True:
+                prepared.get_nowait()
 
 
 def _usable_cores() -> int:

@@ -132,6 +132,24 @@ def test_an_exception_is_the_tasks_own_and_ends_what_still_runs():
         assert parallel(delayed(square)(k) for k in range(4)) == [0, 1, 4, 9]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["_get_batch_size", "_dispatch", "dispatch_next"])
+def test_nothing_of_a_call_that_failed_is_in_the_next_one(at, monkeypatch):
+    found = getattr(Parallel, at)
+
+    def pause(*args):
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.05)  # a callback that is at work while the call is given up
+        return found(*args)
+
+    monkeypatch.setattr(Parallel, at, pause)
+    with Parallel(n_jobs=2) as parallel:
+        for _ in range(2):
+            with pytest.raises(LookupError, match="item 5"):
+                parallel(delayed(fail)(k) for k in range(100))
+            assert parallel(delayed(square)(k) for k in range(4)) == [0, 1, 4, 9]
+
+
 def test_what_cannot_be_sent_ends_the_call_and_nothing_hangs():
     with pytest.raises(TypeError, match="lock"):
         Parallel(n_jobs=2)(delayed(square)(threading.Lock()) for _ in range(8))
@@ -221,7 +239,7 @@ def test_a_callback_that_fails_leaves_the_others_their_thread(caplog):
     for call in (lambda _: 1 / 0, lambda _: called.set()):
         calls.put((call, None))
     calls.put(None)
-    client._serve(calls)
+    client._serve(calls, threading.Event())
     assert called.is_set()
     assert "callback" in caplog.text
 

@@ -1,6 +1,7 @@
 """`run_card.sh` from a fresh clone: sets itself up once, then is quiet, and says clearly what is
 missing."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.shell import ROOT, folders, has_results, wait_for
@@ -66,6 +68,15 @@ def fake_python(folder: Path, script: str) -> None:
     path.chmod(0o755)
 
 
+def waits_for(pid: int, lock: int) -> bool:
+    """Say whether a child of a script has the file of the lock open."""
+    for child in psutil.Process(pid).children():
+        folder = Path(f"/proc/{child.pid}/fd/9")
+        if folder.exists() and folder.stat().st_ino == lock:
+            return True
+    return False
+
+
 def bare_python() -> str:
     """Return an interpreter without our dependencies: the one that our environment was made of."""
     return str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
@@ -96,13 +107,19 @@ def test_a_bad_option_is_one_line_in_the_name_of_the_script(tmp_path: Path):
     ("script", "why"),
     [
         ('case "$*" in --version) echo Python 3.9.2;; esac; exit 1', "needed, got Python 3.9.2;"),
-        ('case "$*" in *ensurepip*) exit 1;; *P*) exit 1;; esac', "venv or pip is missing from"),
-        ('case "$*" in *"-m venv"*) echo no room; exit 1;; *P*) exit 1;; esac', "failed: no room"),
+        (
+            'case "$*" in *ensurepip*) exit 1;; *"-P "*) exit 1;; esac',
+            "venv or pip is missing from",
+        ),
+        (
+            'case "$*" in *"-m venv"*) echo no room; exit 1;; *"-P "*) exit 1;; esac',
+            "failed: no room",
+        ),
     ],
     ids=["old", "no pip", "no room"],
 )
 def test_what_is_missing_is_said_in_one_line(script: str, why: str, tmp_path: Path):
-    folder = tools(tmp_path / "tools", "flock")
+    folder = tools(tmp_path / "tools")
     fake_python(folder, script)
 
     ended = run_card(clone(tmp_path), "-o", PATH=str(folder), timeout=30)
@@ -149,14 +166,10 @@ def test_a_signal_reaches_the_run(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("lock", ["flock", "no flock"])
-def test_eight_fresh_starts_at_once_share_one_set_up_and_never_collide(lock: str, tmp_path: Path):
+def test_eight_fresh_starts_at_once_share_one_set_up_and_never_collide(tmp_path: Path):
     script = clone(tmp_path)
-    folder = tools(tmp_path / "tools", *(["flock"] if lock == "flock" else []))
+    folder = tools(tmp_path / "tools")
     (folder / "python3").symlink_to(bare_python())
-    stale = script / ".venv-setup" / "lock.d"
-    stale.mkdir(parents=True)
-    (stale / "owner").write_text("999999999\n")
 
     started = [
         subprocess.Popen(
@@ -180,11 +193,33 @@ def test_eight_fresh_starts_at_once_share_one_set_up_and_never_collide(lock: str
     assert "setting up" not in later.stderr
 
 
+def test_a_start_that_waits_for_anothers_set_up_ends_when_it_is_told_to(tmp_path: Path):
+    script = clone(tmp_path)
+    folder = tools(tmp_path / "tools")
+    (folder / "python3").symlink_to(bare_python())
+    (script / ".venv-setup").mkdir()
+    with (script / ".venv-setup" / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waits = subprocess.Popen(
+            ["bash", str(script / "run_card.sh"), "-o"],
+            env=environment(PATH=str(folder)),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        lock = os.fstat(held.fileno()).st_ino
+        wait_for(lambda: waits_for(waits.pid, lock))
+        waits.terminate()
+        _, err = waits.communicate(timeout=60)
+
+    assert (waits.returncode, err) == (143, "")
+    assert not (script / ".venv").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_set_up_that_was_cut_off_is_made_anew(tmp_path: Path):
     script = clone(tmp_path)
-    folder = tools(tmp_path / "tools", "flock")
+    folder = tools(tmp_path / "tools")
     (folder / "python3").symlink_to(bare_python())
     cut = subprocess.Popen(
         ["bash", str(script / "run_card.sh"), "-o", "-c", "1"],

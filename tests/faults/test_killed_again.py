@@ -9,7 +9,7 @@ import pytest
 
 from tests.architecture.house import ROOT
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 SCRIPT = """
 import os, signal, sys, time
 from adaptive_exec import PoisonTaskError, WorkerLostError, adaptive_executor
@@ -20,10 +20,27 @@ def work(index, program):
     os.write(file, b"%d\\n" % index)
     os.close(file)
     if index == 2:
+        if not retries:
+            wait_until_alone()  # what runs as well may not run twice either
         os.kill(program, signal.SIGKILL)
         time.sleep(5)
     time.sleep(0.02)
+    with open(folder + "/ended", "a") as ended:
+        ended.write("%d\\n" % index)
     return index
+def wait_until_alone():
+    seen, since = None, time.monotonic()
+    while time.monotonic() - since < 1.0:  # long enough for what it gave to be written, too
+        now = read("began") - read("ended")
+        if now != {2} or read("began") != seen:
+            seen, since = read("began"), time.monotonic()
+        time.sleep(0.02)
+def read(name):
+    try:
+        with open(folder + "/" + name) as lines:
+            return set(map(int, lines.read().split()))
+    except FileNotFoundError:
+        return set()
 if __name__ == "__main__":
     settings = dict(journal=folder + "/run.journal", max_workers=2, retries=retries, isolate=True)
     with adaptive_executor(range(count), key=lambda index, program: index, **settings) as ex:
@@ -41,7 +58,7 @@ def run_until_it_ends(folder, count, retries):
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=120,
             check=False,
         )
         if ran.returncode >= 0:
