@@ -86,11 +86,11 @@ def share(level):
     if level not in _shared:
         executor = _shared[level] = executor_at(level, share_host=False)
         list(executor.map(_nap, range(8), chunksize=1))
-        executor.submit(_nap, 1).result(30)
+        executor.submit(_nap, 1).result(60)
     executor = _shared[level]
     if level == "loky":  # takes half a second to replace a worker that the last test has ended
         assert eventually(
-            lambda: len(set(executor.map(_nap, range(4), chunksize=1))) == 2, seconds=30
+            lambda: len(set(executor.map(_nap, range(4), chunksize=1))) == 2, seconds=60
         )
     return executor
 

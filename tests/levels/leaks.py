@@ -18,7 +18,7 @@ import psutil
 
 from adaptive_exec.levels.arena import Piece, SharedPiece
 
-SETTLE_SECONDS: Final = 10.0
+SETTLE_SECONDS: Final = 60.0
 """Seconds that what was used may take to be gone; a worker gets 2 s to end by itself."""
 POLL_SECONDS: Final = 0.005
 """Seconds between two looks."""
@@ -44,7 +44,7 @@ def watch_for_leaks() -> Iterator[None]:
         raise AssertionError(f"{message}\n" + "\n".join(_holders()))
 
 
-def eventually(condition: Callable[[], object], *, seconds: float = 10.0) -> bool:
+def eventually(condition: Callable[[], object], *, seconds: float = 60.0) -> bool:
     """Wait for a condition with a bound; return whether it came."""
     end = time.monotonic() + seconds
     while not condition():

@@ -391,7 +391,7 @@ def test_descriptors_of_frames_that_did_not_come_in_full_are_closed():
 def test_large_arguments_and_results_go_to_workers_and_back(level):
     with executor_at(level) as executor:
         for value in VALUES.values():
-            assert same(value, executor.submit(work.same, value).result(30))
+            assert same(value, executor.submit(work.same, value).result(60))
             for came in executor.map(work.same, [value] * 6):
                 assert same(value, came)
             del came
@@ -411,11 +411,11 @@ def _change(array):
 
 def test_a_worker_without_a_descriptor_to_spare_is_served_in_band():
     with executor_at("process", max_workers=1) as executor:
-        assert executor.submit(_spend_descriptors).result(30)
+        assert executor.submit(_spend_descriptors).result(60)
         for number in range(6):
-            came = executor.submit(work.same, filled(number)).result(30)
+            came = executor.submit(work.same, filled(number)).result(60)
             assert (came == number).all()
-        assert executor.submit(os.getpid).result(30) == executor.submit(os.getpid).result(30)
+        assert executor.submit(os.getpid).result(60) == executor.submit(os.getpid).result(60)
 
 
 def _spend_descriptors():
@@ -427,21 +427,21 @@ def _spend_descriptors():
 
 def test_a_parent_without_a_descriptor_to_spare_is_served_in_band():
     with executor_at("process", max_workers=1) as executor:
-        pid = executor.submit(os.getpid).result(30)
+        pid = executor.submit(os.getpid).result(60)
         with descriptors_left(0):
             for number in range(6):
-                came = executor.submit(np.full, MEGABYTE, number).result(30)
+                came = executor.submit(np.full, MEGABYTE, number).result(60)
                 assert (came == number).all()
-                assert executor.submit(len, [1, 2]).result(30) == 2
-        assert executor.submit(os.getpid).result(30) == pid
+                assert executor.submit(len, [1, 2]).result(60) == 2
+        assert executor.submit(os.getpid).result(60) == pid
 
 
 def test_an_idle_executor_holds_no_pieces():
     with executor_at("process", max_workers=1) as executor:
         for number in range(3):
-            assert (executor.submit(work.same, filled(number)).result(30) == number).all()
+            assert (executor.submit(work.same, filled(number)).result(60) == number).all()
         assert eventually(lambda: not list(mapped_pieces()))
-        assert eventually(lambda: not executor.submit(_held_in_worker).result(30), seconds=5)
+        assert eventually(lambda: not executor.submit(_held_in_worker).result(60), seconds=5)
 
 
 def _held_in_worker():

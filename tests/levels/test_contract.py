@@ -127,7 +127,7 @@ def test_a_changed_list_does_not_change_a_map_that_was_begun(level):
 def test_keyword_arguments_reach_the_function_by_any_name(level):
     with shared_at(level) as executor:
         future = executor.submit(work.keywords, 1, self=2, fn=3, timeout=4, index=5)
-        assert future.result(10) == ((1,), {"self": 2, "fn": 3, "timeout": 4, "index": 5})
+        assert future.result(60) == ((1,), {"self": 2, "fn": 3, "timeout": 4, "index": 5})
 
 
 @pytest.mark.parametrize("bad", [None, 3, "square"], ids=repr)
@@ -165,7 +165,7 @@ def test_outcomes_say_where_and_for_how_long_a_task_ran(level):
 def test_a_level_runs_tasks_where_its_traits_say(level):
     with shared_at(level) as executor:
         pids = set(executor.map(work.pid_of, range(8)))
-        pids.add(executor.submit(os.getpid).result(10))
+        pids.add(executor.submit(os.getpid).result(60))
     assert (os.getpid() in pids) == TRAITS[level].shares_memory
     assert len(pids) == 1 or not TRAITS[level].shares_memory
 
@@ -195,7 +195,7 @@ def test_long_bytes_travel_both_ways(level, length):
     text = b"x" * length
     with shared_at(level) as executor:
         assert list(executor.map(work.same, [text, text])) == [text, text]
-        assert executor.submit(work.same, text).result(30) == text
+        assert executor.submit(work.same, text).result(60) == text
 
 
 # exceptions of the task
@@ -384,7 +384,7 @@ def test_levels_that_share_memory_hand_over_the_very_object(level):
     marker = object()
     with shared_at(level) as executor:
         assert next(executor.map(work.same, [marker])) is marker
-        assert executor.submit(work.same, marker).result(10) is marker
+        assert executor.submit(work.same, marker).result(60) is marker
 
 
 def test_levels_that_copy_leave_the_callers_object_alone(level):

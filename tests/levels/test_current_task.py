@@ -30,7 +30,7 @@ def tell(item):
 def test_each_task_has_its_number_and_a_folder_of_its_own(level, temporary: Path):
     with adaptive_executor(**settings_at(level)) as ex:
         told = list(ex.map(tell, range(100, 140)))
-        one = ex.submit(tell, "a").result(30)
+        one = ex.submit(tell, "a").result(60)
 
     assert [index for index, _, _, _ in told] == list(range(40))
     assert {attempt for _, attempt, _, _ in told} == {1}

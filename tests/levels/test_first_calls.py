@@ -21,14 +21,20 @@ def wrapped(function):
         return function(*args)
     return call
 
-@wrapped
-def decorated(seconds):
-    time.sleep(seconds)
+def meet(count, seconds=60):
+    folder, end = os.path.dirname(__file__), time.monotonic() + seconds
+    open(os.path.join(folder, f"{os.getpid()}.here"), "w").close()
+    while sum(name.endswith(".here") for name in os.listdir(folder)) < count:
+        assert time.monotonic() < end, "the others do not come"
+        time.sleep(0.005)
     return os.getpid()
 
-def plain(seconds):
-    time.sleep(seconds)
-    return os.getpid()
+@wrapped
+def decorated(count):
+    return meet(count)
+
+def plain(count):
+    return meet(count)
 """
 
 
@@ -45,8 +51,8 @@ def test_the_module_of_a_submitted_function_is_loaded_once_for_all_workers(
     counted, name: str, tmp_path: Path
 ):
     with adaptive_executor(levels="process", max_workers=2) as executor:
-        futures = [executor.submit(getattr(counted, name), 0.1) for _ in range(8)]
-        workers = {future.result(60) for future in futures}
+        futures = [executor.submit(getattr(counted, name), 2) for _ in range(8)]
+        workers = {future.result(90) for future in futures}
 
     loads = set((tmp_path / "loads.txt").read_text().split())
     assert len(workers) == 2

@@ -47,7 +47,7 @@ def test_submit_returns_before_its_call_has_ended(level, gate, started):
         assert eventually(started.exists)
         assert eventually(future.running)
         gate.touch()
-        assert future.result(30) == "through"
+        assert future.result(60) == "through"
 
 
 def test_as_completed_yields_what_is_finished_first(level, gate, started):
@@ -55,9 +55,9 @@ def test_as_completed_yields_what_is_finished_first(level, gate, started):
         slow = executor.submit(work.note_and_wait, str(started), str(gate))
         if level != "sequential":  # one after the other there
             quick = executor.submit(work.same, 1)
-            assert next(as_completed([slow, quick], timeout=30)) is quick
+            assert next(as_completed([slow, quick], timeout=60)) is quick
         gate.touch()
-        assert list(as_completed([slow], timeout=30)) == [slow]
+        assert list(as_completed([slow], timeout=60)) == [slow]
 
 
 @pytest.mark.parametrize("mode", [ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION])
@@ -67,7 +67,7 @@ def test_wait_comes_back_in_all_modes(level, mode, gate, started):
         futures += [executor.submit(work.note_and_wait, str(started), str(gate))]
         if mode == ALL_COMPLETED:
             gate.touch()
-        done, rest = wait(futures, timeout=30, return_when=mode)
+        done, rest = wait(futures, timeout=60, return_when=mode)
         assert futures[0] in done
         assert len(done) == (2 if mode == ALL_COMPLETED else 1)
         assert len(rest) == 2 - len(done)
@@ -78,14 +78,14 @@ def test_wait_comes_back_in_all_modes(level, mode, gate, started):
 def test_a_finished_call_is_delivered_although_a_later_one_waits_for_that(level, tmp_path, count):
     with executor_at(level, max_workers=1) as executor:
         for future in [executor.submit(work.same, number) for number in range(200)]:
-            future.result(20)  # by now calls are known to be tiny
+            future.result(60)  # by now calls are known to be tiny
         for turn in range(3):
             gate = tmp_path / f"gate-{turn}"
             quick = [executor.submit(work.same, number) for number in range(count)]
             slow = executor.submit(work.note_and_wait, str(tmp_path / "log"), str(gate))
-            assert [future.result(10) for future in quick] == list(range(count))
+            assert [future.result(60) for future in quick] == list(range(count))
             gate.touch()
-            assert slow.result(30) == "through"
+            assert slow.result(60) == "through"
 
 
 def test_a_call_that_waits_for_a_later_one_does_not_hold_it_up(level, tmp_path):
@@ -93,15 +93,15 @@ def test_a_call_that_waits_for_a_later_one_does_not_hold_it_up(level, tmp_path):
         pytest.skip("one call at a time there")
     with executor_at(level) as executor:
         for future in [executor.submit(work.same, number) for number in range(200)]:
-            future.result(20)
+            future.result(60)
         for turn in range(3):
             gate = tmp_path / f"gate-{turn}"
             waiting = executor.submit(work.note_and_wait, str(tmp_path / "log"), str(gate))
             later = [executor.submit(work.same, number) for number in range(20)]
             opener = executor.submit(gate.touch)
-            assert waiting.result(30) == "through"
-            assert opener.result(30) is None
-            assert [future.result(30) for future in later] == list(range(20))
+            assert waiting.result(60) == "through"
+            assert opener.result(60) is None
+            assert [future.result(60) for future in later] == list(range(20))
 
 
 def test_submit_comes_back_at_once_although_earlier_calls_wait(level, gate, started):
@@ -110,7 +110,7 @@ def test_submit_comes_back_at_once_although_earlier_calls_wait(level, gate, star
         futures += [executor.submit(work.note_and_wait, str(started), str(gate)) for _ in range(5)]
         assert not any(future.done() for future in futures[1:])
         gate.touch()
-        assert [future.result(30) for future in futures] == [1, *["through"] * 5]
+        assert [future.result(60) for future in futures] == [1, *["through"] * 5]
 
 
 def test_result_exception_and_wait_keep_their_time_limits(level, gate, started):
@@ -122,7 +122,7 @@ def test_result_exception_and_wait_keep_their_time_limits(level, gate, started):
             future.exception(timeout=0.02)
         assert wait([future], timeout=0.02).not_done == {future}
         gate.touch()
-        assert future.exception(30) is None
+        assert future.exception(60) is None
 
 
 def test_callbacks_are_called_once_and_their_errors_harm_nobody(level, caplog):
@@ -137,9 +137,9 @@ def test_callbacks_are_called_once_and_their_errors_harm_nobody(level, caplog):
         for future in futures:
             future.add_done_callback(fail)
             future.add_done_callback(lambda future: called.append(future.result()))
-        assert [future.result(30) for future in futures] == [0, 1, 4, 9, 16]
+        assert [future.result(60) for future in futures] == [0, 1, 4, 9, 16]
         assert eventually(lambda: len(called) == 10)
-        assert executor.submit(work.same, 3).result(30) == 3
+        assert executor.submit(work.same, 3).result(60) == 3
     assert sorted(called) == [0, 0, 1, 1, 4, 4, 9, 9, 16, 16]
 
 
@@ -148,9 +148,9 @@ def test_a_callback_may_use_the_executor(level):
     with executor_at(level) as executor:
         first = executor.submit(work.same, 1)
         first.add_done_callback(lambda future: again.append(executor.submit(work.same, 2)))
-        assert first.result(30) == 1
+        assert first.result(60) == 1
         assert eventually(lambda: again)
-        assert again[0].result(30) == 2
+        assert again[0].result(60) == 2
 
 
 def test_a_future_that_is_cancelled_before_it_begins_never_runs(level, gate, started, tmp_path):
@@ -163,7 +163,7 @@ def test_a_future_that_is_cancelled_before_it_begins_never_runs(level, gate, sta
         assert second.cancel()
         assert not first.cancel()
         gate.touch()
-        assert third.result(30) == 3
+        assert third.result(60) == 3
         with pytest.raises(CancelledError):
             second.result()
     assert work.executions(log) == 0
@@ -175,15 +175,19 @@ def test_map_honours_its_time_limit(level, gate, started):
 
     with executor_at(level) as executor:
         assert list(executor.map(work.same, range(4))) == [0, 1, 2, 3]
-        results = executor.map(task, range(3), timeout=0.7, chunksize=1)
         if level == "sequential":
             gate.touch()  # the caller itself would wait
-            assert list(results) == [0, 1, "through"]
+            assert list(executor.map(task, range(3), timeout=0.7)) == [0, 1, "through"]
             return
-        assert [next(results), next(results)] == [0, 1]
+        found, began = [], time.monotonic()
         with pytest.raises(TimeoutError):
-            next(results)
+            found.extend(executor.map(task, range(3), timeout=0.7, chunksize=1))
+        assert time.monotonic() - began >= 0.7
+        assert found == [0, 1][: len(found)]  # what came in time
+        results = executor.map(task, range(3), timeout=100, chunksize=1)
+        assert [next(results), next(results)] == [0, 1]
         gate.touch()
+        assert list(results) == ["through"]
 
 
 def test_an_event_loop_runs_and_wraps_calls(level):
@@ -205,7 +209,7 @@ def test_an_event_loop_goes_on_while_a_call_runs(level, gate, started):
         call = loop.run_in_executor(executor, work.note_and_wait, str(started), str(gate))
         await asyncio.to_thread(work.wait_for, started)
         gate.touch()
-        return await asyncio.wait_for(call, 30)
+        return await asyncio.wait_for(call, 60)
 
     with executor_at(level) as executor:
         assert asyncio.run(run(executor)) == "through"
@@ -216,7 +220,7 @@ def test_an_event_loop_goes_on_while_a_call_runs(level, gate, started):
 
 def test_after_shutdown_nothing_is_taken_on(level):
     executor = executor_at(level)
-    assert executor.submit(work.same, 1).result(30) == 1
+    assert executor.submit(work.same, 1).result(60) == 1
     executor.shutdown()
     for take_on in (executor.submit, executor.map, executor.outcomes, executor.map_unordered):
         with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
@@ -241,7 +245,7 @@ def test_shutdown_without_waiting_comes_back_and_the_work_goes_on(level, gate, s
     executor.shutdown(wait=False)
     assert not future.done()
     gate.touch()
-    assert future.result(30) == "through"
+    assert future.result(60) == "through"
 
 
 def test_shutdown_can_cancel_what_has_not_begun(level, gate, started):
@@ -253,7 +257,7 @@ def test_shutdown_can_cancel_what_has_not_begun(level, gate, started):
     executor.shutdown(wait=False, cancel_futures=True)
     gate.touch()
     executor.shutdown()
-    assert first.result(30) == "through"
+    assert first.result(60) == "through"
     assert all(future.done() for future in rest)
     assert sum(future.cancelled() for future in rest) >= 49
     with pytest.raises(CancelledError):
@@ -266,9 +270,8 @@ def test_an_executor_that_is_dropped_finishes_its_work_and_frees_everything(leve
     results = executor.map(work.square, range(10))
     executor_gone = weakref.ref(executor)
     del executor
-    gc.collect()
-    assert executor_gone() is None
-    assert [future.result(30) for future in futures] == [n * n for n in range(10)]
+    assert eventually(lambda: gc.collect() >= 0 and executor_gone() is None)
+    assert [future.result(60) for future in futures] == [n * n for n in range(10)]
     assert list(results) == [number * number for number in range(10)]
 
 
@@ -301,7 +304,7 @@ def test_two_executors_at_a_time_do_not_disturb_each_other(level):
 def test_many_short_lived_executors_leave_nothing(level):
     for number in range(5):
         with executor_at(level) as executor:
-            assert executor.submit(work.same, number).result(30) == number
+            assert executor.submit(work.same, number).result(60) == number
 
 
 # references
@@ -316,9 +319,9 @@ def test_functions_arguments_and_results_are_let_go_of(level):
 
     with executor_at(level) as executor:
         future = executor.submit(keep_watch(work.Tracked(), "function").method)
-        assert future.result(30) == "called"
+        assert future.result(60) == "called"
         del future
-        executor.submit(id, keep_watch(work.Tracked(), "argument")).result(30)
+        executor.submit(id, keep_watch(work.Tracked(), "argument")).result(60)
         assert list(executor.map(id, [keep_watch(work.Tracked(), "item")]))
         for result in executor.map(work.make_tracked, range(3)):
             keep_watch(result, "result")
@@ -335,7 +338,7 @@ def test_exceptions_are_let_go_of(level):
 
     with executor_at(level) as executor:
         try:
-            executor.submit(work.raise_tracked, 4).result(30)
+            executor.submit(work.raise_tracked, 4).result(60)
         except work.TrackedError as error:
             watch(error, "submit")
         try:
@@ -360,7 +363,7 @@ def test_an_initializer_runs_before_the_first_task(level, way):
             if way == "map":
                 assert set(executor.map(work.initialized, range(20))) == {5}
             else:
-                assert executor.submit(work.initialized).result(30) == 5
+                assert executor.submit(work.initialized).result(60) == 5
     finally:
         work.initialize(None)
 
@@ -368,7 +371,7 @@ def test_an_initializer_runs_before_the_first_task(level, way):
 def _run_one(executor, way):
     if way == "map":
         return list(executor.map(work.same, range(5)))
-    return executor.submit(work.same, 1).result(30)
+    return executor.submit(work.same, 1).result(60)
 
 
 @pytest.mark.parametrize("way", ["map", "submit"])
@@ -383,7 +386,7 @@ def test_an_initializer_that_fails_breaks_the_executor_with_its_traceback(level,
         assert ("not today" if kind == "raises" else "SystemExit") in caught.value.text
         assert isinstance(caught.value, BrokenExecutor)
         with pytest.raises(BrokenExecutor):
-            executor.submit(work.same, 1).result(30)
+            executor.submit(work.same, 1).result(60)
 
 
 def test_an_initializer_that_ends_the_process_ends_in_an_error_not_in_a_wait(level):
@@ -403,7 +406,7 @@ def test_an_initializer_that_ends_the_process_ends_in_an_error_not_in_a_wait(lev
 @pytest.mark.parametrize("inner", LEVELS)
 def test_a_task_may_use_an_executor_of_its_own(level, inner):
     with executor_at(level) as executor:
-        assert executor.submit(work.map_inside_with, settings_at(inner), 10).result(40) == 285
+        assert executor.submit(work.map_inside_with, settings_at(inner), 10).result(60) == 285
         assert list(executor.map(work.map_inside, [10, 10])) == [285, 285]
 
 
@@ -411,8 +414,8 @@ def test_a_task_at_a_sharing_level_may_use_the_same_executor(level):
     if not TRAITS[level].shares_memory or level == "sequential":
         pytest.skip("the executor does not travel, and one worker cannot wait for itself")
     with executor_at(level, max_workers=2) as executor:
-        outer = executor.submit(lambda: executor.submit(work.same, 5).result(30))
-        assert outer.result(30) == 5
+        outer = executor.submit(lambda: executor.submit(work.same, 5).result(60))
+        assert outer.result(60) == 5
 
 
 def test_an_executor_does_not_travel_and_says_so(level):
@@ -435,7 +438,5 @@ def test_a_fork_of_the_process_may_make_an_executor_of_its_own_but_not_use_this_
                     code += list(mine.map(work.same, range(4))) != [0, 1, 2, 3]
             finally:
                 os._exit(code)
-        begun = time.monotonic()
         assert os.waitpid(child, 0)[1] == 0
-        assert time.monotonic() - begun < 20
         assert list(executor.map(work.same, range(4))) == [0, 1, 2, 3]

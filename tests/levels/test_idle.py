@@ -23,12 +23,12 @@ def test_an_executor_that_rests_leaves_its_cores_to_others(level):
     if take_snapshot().usable_cores != 2:
         pytest.skip("needs a host with two usable cores, so that each would have one")
     with executor_at(level) as resting, executor_at("process") as other:
-        resting.submit(nap, 0).result(30)
+        resting.submit(nap, 0).result(60)
         list(resting.map(nap, range(40), chunksize=1))
         end = time.monotonic() + SHARED_SECONDS
         while time.monotonic() < end:
             list(other.map(nap, range(4), chunksize=1))
 
         assert eventually(
-            lambda: len(set(other.map(nap, range(4), chunksize=1))) == 2, seconds=30
+            lambda: len(set(other.map(nap, range(4), chunksize=1))) == 2, seconds=60
         ), other.report

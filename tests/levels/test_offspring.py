@@ -2,17 +2,19 @@
 
 import contextlib
 import os
+import shlex
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from adaptive_exec.levels import meter
 from adaptive_exec.levels.offspring import LOOK_SECONDS, Offspring
+from adaptive_exec.levels.worker import Worker
 from tests.levels.ladder import ISOLATED, executor_at
+from tests.levels.leaks import eventually
 
 MB = 10**6
 HELD_BYTES = 60 * MB
@@ -24,23 +26,42 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def wait_until_seen():
+    """Wait until the parent has told this worker of what the running task has started."""
+    frame = sys._getframe()
+    while not isinstance(worker := frame.f_locals.get("self"), Worker):
+        frame = frame.f_back
+    eventually(lambda: worker._slate.offspring()[0] >= HELD_BYTES)
+
+
+def hold_until_seen(command):
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        wait_until_seen()
+        child.communicate(b"\n")
+    return child.returncode
+
+
 def take(_):
-    code = f"import time; block = bytearray(b'x') * {HELD_BYTES}; time.sleep(0.4)"
-    return subprocess.run([sys.executable, "-S", "-c", code], check=True).returncode
+    return hold_until_seen([sys.executable, "-S", "-c", HOLD])
 
 
 def take_further_down(_):
-    code = f"import time; block = bytearray(b'x') * {HELD_BYTES}; time.sleep(0.4)"
-    command = f'{sys.executable} -S -c "{code}"; true'
-    return subprocess.run(["sh", "-c", command], check=True).returncode
+    command = shlex.join([sys.executable, "-S", "-c", HOLD])
+    return hold_until_seen(["sh", "-c", f"{command}; true"])
 
 
 def take_forked(_):
+    read_end, write_end = os.pipe()
     pid = os.fork()
     if not pid:
+        os.close(write_end)
         block = bytearray(b"x") * HELD_BYTES
-        time.sleep(0.6)
+        os.read(read_end, 1)
         os._exit(len(block) != HELD_BYTES)
+    os.close(read_end)
+    wait_until_seen()
+    os.close(write_end)
     return os.waitpid(pid, 0)[1]
 
 
@@ -111,13 +132,13 @@ def test_children_of_another_thread_count():
     def hold():
         with holder():
             begun.set()
-            end.wait(30)
+            end.wait(60)
 
     with watched() as offspring:
         thread = threading.Thread(target=hold)
         thread.start()
         try:
-            assert begun.wait(30)
+            assert begun.wait(60)
             assert offspring.resident_bytes()  # which tells of threads
             assert offspring.look(1.0)
             assert offspring.bytes >= HELD_BYTES

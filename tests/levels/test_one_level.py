@@ -30,6 +30,11 @@ IMPLYING = {
 NO_PROCESSES = ("thread", "sequential")
 
 
+@pytest.fixture(autouse=True)
+def what_cannot_be_sent_is_searched_however_long(monkeypatch):
+    monkeypatch.setattr(unsendable, "SEARCH_SECONDS", 60.0)
+
+
 def own_pid(_):
     return os.getpid()
 

@@ -59,15 +59,14 @@ def test_a_shared_object_arrives_wherever_its_handle_is(level, make):
         assert list(executor.map(total, [[ref, {"x": ref}]] * 5, range(5))) == [
             2 * (size + number) for number in range(5)
         ]
-        assert executor.submit(total, ref, number=2).result(30) == size + 2
-        assert executor.submit(total, {"x": [ref]}).result(30) == size
+        assert executor.submit(total, ref, number=2).result(60) == size + 2
+        assert executor.submit(total, {"x": [ref]}).result(60) == size
         small = executor.share(np.ones(3))
         assert list(executor.map(total, [small] * 4)) == [3] * 4
 
 
 def test_a_shared_object_is_there_once_and_leaves_with_its_handle():
     with executor_at("process", max_workers=3) as executor:
-        assert set(executor.map(total, [np.ones(2)] * 50)) == {2}
         assert eventually(lambda: len(load_all(executor)) == 3)
         before = {process.pid: own_bytes(process) for process in workers()}
         array = np.ones(LARGE // 8)
@@ -76,15 +75,14 @@ def test_a_shared_object_is_there_once_and_leaves_with_its_handle():
         del array
         for _ in range(3):
             assert set(executor.map(total, [ref] * 50)) == {LARGE // 8}
-        assert {executor.submit(total, ref).result(30) for _ in range(5)} == {LARGE // 8}
+        assert {executor.submit(total, ref).result(60) for _ in range(5)} == {LARGE // 8}
         assert shared_files() == 1
         for process in workers():
-            assert own_bytes(process) < before.get(process.pid, 0) + NOISE
+            assert own_bytes(process) < before[process.pid] + NOISE
 
         del ref
         gc.collect()
-        assert eventually(lambda: shared_files() == 0)
-        assert seen() is None
+        assert eventually(lambda: shared_files() == 0 and seen() is None)
 
 
 def test_a_handle_ends_with_its_executor_and_travels_to_its_workers_only():
@@ -99,20 +97,20 @@ def test_a_handle_ends_with_its_executor_and_travels_to_its_workers_only():
         executor_at("process") as other,
         pytest.raises(UnsendableError, match="executor has ended"),
     ):
-        other.submit(total, ref).result(30)
+        other.submit(total, ref).result(60)
 
 
 def test_many_workers_and_maps_take_a_large_global_once():
     array = np.ones(LARGE // 8)
     with executor_at("process", max_workers=3) as executor:
-        assert len(set(executor.map(work.pid_of, range(50)))) >= 1
+        assert eventually(lambda: len(load_all(executor)) == 3)
         before = {process.pid: own_bytes(process) for process in workers()}
         maps = [executor.map(lambda n: int(array[n]), range(20)) for _ in range(5)]
         calls = [executor.submit(lambda n: int(array[n]), n) for n in range(20)]
         assert [list(one) for one in maps] == [[1] * 20] * 5
-        assert [one.result(30) for one in calls] == [1] * 20
+        assert [one.result(60) for one in calls] == [1] * 20
         for process in workers():
-            assert own_bytes(process) < before.get(process.pid, 0) + NOISE
+            assert own_bytes(process) < before[process.pid] + NOISE
 
 
 def test_a_function_that_carries_much_is_named_once(caplog, monkeypatch):
@@ -128,7 +126,7 @@ def test_a_function_that_carries_much_is_named_once(caplog, monkeypatch):
     ):
         for _ in range(2):
             assert list(executor.map(heavy, range(8))) == [1] * 8
-            assert executor.submit(heavy, 1).result(30) == 1
+            assert executor.submit(heavy, 1).result(60) == 1
     lines = [one.getMessage() for one in caplog.records if "carries" in one.getMessage()]
     assert len(lines) == 1
     assert "heavy carries bytes=41MB itself=4" in lines[0]

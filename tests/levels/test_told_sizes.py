@@ -32,7 +32,7 @@ def test_a_function_of_the_arguments_says_how_large_a_task_is(settings):
     with adaptive_executor(**PROCESS, **settings) as executor:
         assert list(executor.map(hold, sizes)) == sizes
         assert list(executor.map(hold, iter(sizes))) == sizes
-        assert executor.submit(hold, 3).result(30) == 3
+        assert executor.submit(hold, 3).result(60) == 3
 
 
 def test_several_inputs_go_to_it_as_they_go_to_the_task():
@@ -61,7 +61,7 @@ def test_a_call_is_told_of_by_options_of_its_own():
     with adaptive_executor(**PROCESS) as executor:
         large = executor.with_options(task_memory=0.6)
         futures = [large.submit(hold, 1) for _ in range(5)]
-        assert [future.result(30) for future in futures] == [1] * 5
+        assert [future.result(60) for future in futures] == [1] * 5
         assert executor.report.window == 1
 
 

@@ -41,6 +41,14 @@ def own_bytes(process):
     return memory.uss
 
 
+def own_bytes_of_all(executor, count=2):
+    """Return what each worker has for itself, once as many as there will be have run tasks."""
+    assert eventually(
+        lambda: len(set(executor.map(work.slow_pid, range(2 * count), chunksize=1))) == count
+    )
+    return {process.pid: own_bytes(process) for process in workers()}
+
+
 def shared_files():
     count = 0
     for link in Path("/proc/self/fd").iterdir():
@@ -109,8 +117,7 @@ def test_who_keeps_the_iterator_keeps_no_input(level):
 @pytest.mark.parametrize("level", ISOLATED)
 def test_a_worker_lets_go_of_a_function_whose_map_is_over(level):
     with executor_at(level) as executor:
-        assert len(set(executor.map(work.pid_of, range(50)))) >= 1
-        before = {process.pid: own_bytes(process) for process in workers()}
+        before = own_bytes_of_all(executor)
         for number in range(4):
             text = [str(number)] * (LARGE // 8)  # no array: each worker has its own
             assert list(executor.map(lambda _, text=text: len(text), range(20))) == [len(text)] * 20
@@ -132,8 +139,7 @@ def test_workers_let_go_of_functions_that_call_each_other():
         return 0 if number == 0 else even(number - 1)
 
     with executor_at("process") as executor:
-        assert len(set(executor.map(work.pid_of, range(50)))) >= 1
-        before = {process.pid: own_bytes(process) for process in workers()}
+        before = own_bytes_of_all(executor)
         assert list(executor.map(even, range(20))) == [len(text), 0] * 10
 
         assert eventually(
@@ -152,14 +158,13 @@ def test_the_arrays_of_a_function_are_there_once_for_all_workers(level, tmp_path
         return int(array.sum())
 
     with executor_at(level, max_workers=3) as executor:
-        assert len(set(executor.map(work.pid_of, range(50)))) >= 1
-        before = {process.pid: own_bytes(process) for process in workers()}
+        before = own_bytes_of_all(executor, 3)
         results = executor.map(sum_up, range(4), chunksize=1)
         assert next(results) == next(results) == array.sum()
 
         assert shared_files() == 1
         for process in workers():
-            assert own_bytes(process) < before.get(process.pid, max(before.values())) + NOISE
+            assert own_bytes(process) < before[process.pid] + NOISE
         gate.touch()
         assert list(results) == [array.sum()] * 2
         assert eventually(lambda: shared_files() == 0)
@@ -213,7 +218,7 @@ def test_a_worker_that_is_born_late_is_told_as_well(tmp_path):
         runner = executor._driver.runner("process")
         assert eventually(lambda: not any(functions_of(one) for one in runner._members.values()))
         gate.touch()
-        assert first.result(30) == "through"
+        assert first.result(60) == "through"
 
 
 def test_what_a_function_holds_is_what_it_held_when_map_was_called(tmp_path):
@@ -322,7 +327,7 @@ def test_a_call_finds_in_a_large_function_what_it_holds_when_the_call_is_made():
     with executor_at("process", max_workers=1) as executor:
         for number in range(5):
             array[0] = number
-            assert executor.submit(count).result(30) == (number + 1, number)
+            assert executor.submit(count).result(60) == (number + 1, number)
             rows.append(None)
 
 
@@ -331,7 +336,7 @@ def test_the_caller_lets_go_of_a_large_function_of_submitted_calls():
         payload = Payload(2 * MEGABYTE)
         seen = weakref.ref(payload)
         futures = [executor.submit(add_with(payload), number) for number in range(9)]
-        assert [one.result(30) for one in futures] == [2 * MEGABYTE + one for one in range(9)]
+        assert [one.result(60) for one in futures] == [2 * MEGABYTE + one for one in range(9)]
 
         del payload, futures
         assert eventually(lambda: seen() is None)
@@ -343,7 +348,7 @@ def test_many_large_functions_of_submitted_calls_do_not_pile_up():
         most = 0
         for number in range(20):
             held = np.full(2 * MEGABYTE, number, np.uint8)
-            assert executor.submit(lambda held=held: int(held[-1])).result(30) == number
+            assert executor.submit(lambda held=held: int(held[-1])).result(60) == number
             most = max(most, shared_files())
         assert most <= 2
         assert eventually(lambda: shared_files() == 0)
@@ -367,8 +372,8 @@ def test_each_call_of_a_large_function_that_cannot_be_loaded_says_why():
         futures = [executor.submit(lambda: broken()) for _ in range(4)]  # noqa: PLW0108  # by value
         for future in futures:
             with pytest.raises(LookupError, match="not here"):
-                future.result(30)
-        assert executor.submit(abs, -3).result(30) == 3
+                future.result(60)
+        assert executor.submit(abs, -3).result(60) == 3
 
 
 def test_a_large_function_of_submitted_calls_outlives_a_worker(tmp_path):

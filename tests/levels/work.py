@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-PATIENCE_SECONDS: Final = 30.0
+PATIENCE_SECONDS: Final = 120.0
 """Seconds a task waits for the file that lets it go on; then it fails."""
 POLL_SECONDS: Final = 0.002
 """Seconds between two looks at that file."""

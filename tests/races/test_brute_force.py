@@ -18,7 +18,7 @@ SECONDS = {"thread": 5.0, "sequential": 5.0, "process": 2.0}
 STEP_SECONDS = {"thread": 0.0003, "sequential": 0.0003, "process": 0.008}
 """Seconds by which the end comes later in each of ten rounds, then from the begin again: a worker
 is there after 40 ms, a thread after 0.2."""
-END_SECONDS = 30.0
+END_SECONDS = 60.0
 """Seconds within which a round must end; one takes 2 ms."""
 REFUSED = "cannot schedule new futures after shutdown"
 
