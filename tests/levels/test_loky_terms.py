@@ -15,7 +15,6 @@ def test_what_is_laid_down_is_picked_up(size):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_child_that_dies_before_it_reads_much_is_a_refused_start(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import os; os._exit(9)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

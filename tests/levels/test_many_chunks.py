@@ -19,7 +19,6 @@ KEPT = []
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(170)
 @pytest.mark.parametrize("level", LEVELS)
 def test_ten_thousand_chunks_leave_every_number_in_its_range(level):
     with executor_at(level, share_host=False) as executor:
@@ -31,7 +30,6 @@ def test_ten_thousand_chunks_leave_every_number_in_its_range(level):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(170)
 @pytest.mark.parametrize("level", LEVELS)
 def test_ten_thousand_submitted_calls_leave_every_number_in_its_range(level):
     with executor_at(level, share_host=False) as executor:

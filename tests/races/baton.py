@@ -28,8 +28,9 @@ from typing import Any
 Schedule = dict[int, int]
 """Which of the threads that can run goes on, where it is not the first of them, by point."""
 
-REAL_SECONDS_MAX = 30.0
-"""Seconds of the real clock that a run may take; most take some milliseconds."""
+REAL_SECONDS_MAX = 120.0
+"""Seconds of the real clock that a run may take; most take some milliseconds, on a busy host each
+change of threads may wait for as many."""
 POINTS_MAX = 20_000
 """Points in a run, all counted; those here have some hundred."""
 MADE_SECONDS_MAX = 120.0
@@ -165,7 +166,7 @@ class Baton:
                 one.turn.release()
         for one in self._players:
             if one.thread is not None:
-                one.thread.join(1.0)
+                one.thread.join(10.0)
         if self.failure is not None:
             raise self.failure
 

@@ -93,7 +93,7 @@ def one_round(level, bring, end, wait_seconds):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if ROUNDS else 180)
+@pytest.mark.timeout(0 if ROUNDS else 600)
 @pytest.mark.parametrize("end", [end_softly, end_and_cancel, end_at_once])
 @pytest.mark.parametrize("bring", [by_map, by_submit, by_outcomes, by_dropped_map])
 @pytest.mark.parametrize("level", ["thread", "sequential", "process"])

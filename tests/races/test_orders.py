@@ -377,7 +377,7 @@ def test_a_fork_at_any_moment_hangs_nobody(level, bring, request):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if RUNS else 180)
+@pytest.mark.timeout(0 if RUNS else 600)
 @pytest.mark.parametrize("bring", [bring_submit, bring_map])
 @pytest.mark.parametrize("level", LEVELS)
 def test_what_two_threads_bring_beside_an_end_has_one_end(level, bring, request):
@@ -385,7 +385,7 @@ def test_what_two_threads_bring_beside_an_end_has_one_end(level, bring, request)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if RUNS else 180)
+@pytest.mark.timeout(0 if RUNS else 600)
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("bring", BRINGS)
 @pytest.mark.parametrize("level", LEVELS)

@@ -84,7 +84,7 @@ def test_what_is_brought_to_workers_beside_an_end_has_one_end(bring, request):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if RUNS else 180)
+@pytest.mark.timeout(0 if RUNS else 600)
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("bring", BRINGS)
 def test_what_is_brought_to_workers_beside_an_end_has_one_end_in_more_orders(bring, end, request):
@@ -92,7 +92,7 @@ def test_what_is_brought_to_workers_beside_an_end_has_one_end_in_more_orders(bri
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if RUNS else 180)
+@pytest.mark.timeout(0 if RUNS else 600)
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("bring", [bring_submit, bring_chunk, bring_outcomes])
 @pytest.mark.parametrize("fate", FATES[1:])
@@ -104,7 +104,7 @@ def test_whatever_becomes_of_a_worker_beside_an_end_all_has_one_end(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if RUNS else 180)
+@pytest.mark.timeout(0 if RUNS else 600)
 @pytest.mark.parametrize("fate", [LIVES, REFUSED, CRASHES, HALF, LEAVES, LOST, FOUL])
 def test_a_call_cancelled_at_any_moment_has_one_end(fate, workers_are_made, request):
     workers_are_made[0] = fate
@@ -112,7 +112,7 @@ def test_a_call_cancelled_at_any_moment_has_one_end(fate, workers_are_made, requ
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if RUNS else 180)
+@pytest.mark.timeout(0 if RUNS else 600)
 @pytest.mark.parametrize("kind", ["map", "outcomes"])
 @pytest.mark.parametrize("fate", [LIVES, CRASHES])
 def test_results_of_workers_closed_at_any_moment_end(kind, fate, workers_are_made, request):
@@ -121,14 +121,14 @@ def test_results_of_workers_closed_at_any_moment_end(kind, fate, workers_are_mad
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if RUNS else 180)
+@pytest.mark.timeout(0 if RUNS else 600)
 @pytest.mark.parametrize("end", ENDS)
 def test_a_map_that_nobody_takes_from_workers_ends(end, request):
     search_twice(never_taken("process", end), request)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if RUNS else 180)
+@pytest.mark.timeout(0 if RUNS else 600)
 @pytest.mark.parametrize("what", [shut, shut_and_cancel, kill, leave])
 @pytest.mark.parametrize("fate", [LIVES, CRASHES])
 def test_whatever_a_callback_does_beside_workers_all_has_an_end(
@@ -139,14 +139,14 @@ def test_whatever_a_callback_does_beside_workers_all_has_an_end(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if RUNS else 180)
+@pytest.mark.timeout(0 if RUNS else 600)
 @pytest.mark.parametrize("bring", BRINGS)
 def test_when_the_loop_fails_beside_workers_all_has_an_end(bring, request):
     search_twice(crashed("process", bring), request)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if RUNS else 180)
+@pytest.mark.timeout(0 if RUNS else 600)
 @pytest.mark.parametrize("bring", [bring_submit, bring_map])
 def test_a_fork_beside_workers_hangs_nobody(bring, request):
     search_twice(forked("process", bring), request)
