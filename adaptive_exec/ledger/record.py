@@ -110,8 +110,10 @@ def read_record(content: bytes) -> LeaseRecord:
     if not content.startswith(_MAGIC.encode()):
         message = f"not a record of ours, got {content[:20]!r}; it is left alone"
         raise RecordError(message)
-    body, mark, tail = content.rpartition(_TAIL.encode())
-    if not mark or tail.strip() != f"{binascii.crc32(body):08x}".encode():
+    body, mark, tail = content.partition(b"\n" + _TAIL.encode())
+    body += b"\n"
+    # Behind it may stand the end of a longer record, which is not cut off yet.
+    if not mark or tail.partition(b"\n")[0] != f"{binascii.crc32(body):08x}".encode():
         message = f"a torn record, got {len(content)} bytes without their checksum; it is left out"
         raise RecordError(message)
     head, *lines = body.decode(errors="replace").splitlines()

@@ -51,7 +51,7 @@ def test_a_star_import_gives_the_names():
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
 

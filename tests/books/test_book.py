@@ -150,13 +150,11 @@ def test_a_group_waits_at_most_a_tenth_of_a_second(path: Path):
     book = Book(path)
     section = Section(book)
     assert book.commit_at == float("inf")
-    before = time.monotonic()
     record(section, admit(section, [1]).keys, ["a"])
     keys = admit(section, [2]).keys
     section.record(work, Ended(keys, ["a"], {}, None), level="thread", worker=1, attempt=1)
 
     assert book.commit_at <= time.monotonic() + 0.1
-    assert time.monotonic() - before < 5
     book.close()
 
 

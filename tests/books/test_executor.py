@@ -19,6 +19,7 @@ from adaptive_exec.records import Records
 from tests.architecture.house import ROOT
 
 LEVELS = ["process", "thread", "sequential"]
+WAIT_SECONDS = 60.0
 
 
 def note_and_square(item):
@@ -78,7 +79,7 @@ def test_submitted_calls_are_recalled_too(path: Path, levels):
     for _ in range(2):
         with adaptive_executor(journal=path, levels=levels) as ex:
             futures = [ex.submit(note_and_square, one) for one in tasks(path.parent, range(5))]
-            assert [future.result(30) for future in futures] == [0, 1, 4, 9, 16]
+            assert [future.result(WAIT_SECONDS) for future in futures] == [0, 1, 4, 9, 16]
 
     assert ran(path.parent) == list(range(5))
 
@@ -88,7 +89,7 @@ def test_submitted_calls_of_many_functions_are_told_apart(path: Path):
     for _ in range(2):
         with adaptive_executor(journal=path, levels="thread") as ex:
             futures = [ex.submit(function, 1) for function in functions]
-            assert [future.result(30) for future in futures] == list(range(1, 101))
+            assert [future.result(WAIT_SECONDS) for future in futures] == list(range(1, 101))
             report = ex.report
 
     assert (report.tasks, report.recalled_tasks) == (0, 100)
@@ -247,8 +248,17 @@ def test_a_journal_is_a_path(wrong):
         adaptive_executor(journal=wrong)
 
 
-def slowly(item):
-    time.sleep(0.02)
+def wait_until(condition):
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def later_when_written(item):
+    """All but the first few run after a first group of results has been written."""
+    if item[1] > 9:
+        wait_until((Path(item[0]) / "has written").exists)
     return note_and_square(item)
 
 
@@ -256,19 +266,19 @@ def slowly(item):
 def test_a_disk_that_fills_up_costs_the_journal_and_not_the_run(
     path: Path, levels, caplog, monkeypatch
 ):
-    written = []
+    has_written = path.parent / "has written"
 
     def add_rows(self, rows):
-        if written:
+        if has_written.exists():
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode = sqlite3.SQLITE_FULL
             raise error
-        written.extend(rows)
+        has_written.touch()
 
     monkeypatch.setattr(Store, "add_rows", add_rows)
     events = []
     with adaptive_executor(journal=path, levels=levels, on_event=events.append) as ex:
-        values = list(ex.map(slowly, tasks(path.parent, range(30)), chunksize=1))
+        values = list(ex.map(later_when_written, tasks(path.parent, range(30)), chunksize=1))
 
     assert values == [number * number for number in range(30)]
     assert [one["reason"] for one in events].count("journal_failed") == 1
@@ -296,7 +306,7 @@ def test_a_real_limit_of_the_files_size_costs_the_journal_and_not_the_run(path: 
         capture_output=True,
         check=False,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
     assert done.stdout == "60 {20000}\n"
@@ -307,6 +317,15 @@ def test_a_real_limit_of_the_files_size_costs_the_journal_and_not_the_run(path: 
     base.close()
 
 
+def as_the_third(item):
+    """End when three have begun: more than one of the executors has workers for."""
+    begun = Path(item[0]) / "begun"
+    with begun.open("a") as file:
+        file.write(f"{item[1]}\n")
+    wait_until(lambda: len(begun.read_text().split()) > 2)
+    return note_and_square(item)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("levels", ["process", "thread"])
 def test_two_executors_on_one_journal_run_each_task_once(path: Path, levels):
@@ -315,14 +334,14 @@ def test_two_executors_on_one_journal_run_each_task_once(path: Path, levels):
 
     def one_of_two():
         with adaptive_executor(journal=path, levels=levels, max_workers=2) as ex:
-            answers.append(list(ex.map(slowly, tasks(path.parent, numbers), chunksize=1)))
+            answers.append(list(ex.map(as_the_third, tasks(path.parent, numbers), chunksize=1)))
             answers.append(ex.report.tasks)
 
     threads = [threading.Thread(target=one_of_two) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(50)
+        thread.join(WAIT_SECONDS)
 
     assert ran(path.parent) == numbers
     assert [one for one in answers if isinstance(one, list)] == [[n * n for n in numbers]] * 2
@@ -355,4 +374,4 @@ def test_nothing_is_left_but_the_journal(path: Path):
     run(path, range(10), levels="process")
 
     assert sorted(one.name for one in path.parent.iterdir()) == ["ran", "run.journal"]
-    assert len(set(Path("/proc/self/fd").iterdir()) - before) <= 1
+    wait_until(lambda: len(set(Path("/proc/self/fd").iterdir()) - before) <= 1)

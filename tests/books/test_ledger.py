@@ -93,6 +93,13 @@ def test_what_is_no_whole_record_is_refused(content, what):
         read_record(content)
 
 
+def test_a_record_is_whole_while_the_rest_of_a_longer_one_still_stands_behind_it():
+    longer = write_record(read_record(GOOD)._replace(program="card.py --all"))
+
+    assert read_record(GOOD + longer[len(GOOD) :]) == read_record(GOOD)
+    assert len(longer) > len(GOOD)
+
+
 def reseal(body: bytes) -> bytes:
     import binascii
 
@@ -355,7 +362,7 @@ def test_a_lock_that_is_stuck_holds_nobody_up(ledgers):
         began = time.monotonic()
         share, trouble = ledger.trade(order(), HOST)
 
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 20, "nobody lets go of it"
         assert share.instances == 1
         assert "stuck" in trouble
 
@@ -389,7 +396,7 @@ if sys.argv[1] == "fork":
         print(forked, flush=True)
 else:
     print(os.getpid(), flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 

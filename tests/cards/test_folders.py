@@ -42,7 +42,7 @@ def start_holder(runs: Path) -> tuple["subprocess.Popen[str]", Path]:
 
 def end(holder: "subprocess.Popen[str]", number: signal.Signals) -> None:
     holder.send_signal(number)
-    holder.communicate(timeout=10)
+    holder.communicate(timeout=60)
 
 
 def test_many_folders_made_at_once_are_all_different(tmp_path: Path):
@@ -57,7 +57,7 @@ def test_many_folders_made_at_once_are_all_different(tmp_path: Path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=20)
+        thread.join(timeout=60)
 
     assert len(set(found)) == 8
     assert all(str(os.getpid()) in path.name and path.is_dir() for path in found)

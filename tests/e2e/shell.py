@@ -13,7 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = [sys.executable, "-P", str(ROOT / "adaptive_exec" / "__main__.py")]
-WAIT_SECONDS = 55
+WAIT_SECONDS = 120
+"""Seconds; a busy host takes ten times as long as an idle one."""
 WORK = """
 import os, time
 
@@ -64,7 +65,7 @@ def stop(process: "subprocess.Popen[str]", number: signal.Signals) -> tuple[str,
     return out, err, time.monotonic() - began
 
 
-def wait_for(what: Callable[[], object], *, seconds: float = 20) -> None:
+def wait_for(what: Callable[[], object], *, seconds: float = 90) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not what():
@@ -74,8 +75,13 @@ def wait_for(what: Callable[[], object], *, seconds: float = 20) -> None:
 
 def has_results(folder: Path) -> bool:
     """Say whether the journal of a run has a result."""
+    return is_in_use(folder / "run.journal")
+
+
+def is_in_use(journal: Path) -> bool:
+    """Say whether a journal has a result."""
     try:
-        with closing(sqlite3.connect(f"file:{folder}/run.journal?mode=ro", uri=True)) as base:
+        with closing(sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)) as base:
             return base.execute("SELECT 1 FROM results LIMIT 1").fetchone() is not None
     except sqlite3.OperationalError:
         return False  # it is not there yet, or being made

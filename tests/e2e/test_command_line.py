@@ -10,7 +10,7 @@ import pytest
 
 from adaptive_exec.cards import stdlib
 from adaptive_exec.cli import main
-from tests.e2e.shell import MAIN, WORK, folders, run
+from tests.e2e.shell import MAIN, WAIT_SECONDS, WORK, folders, run
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_a_closed_stream_stops_nothing_and_no_file_takes_its_place(number: int, 
         cwd=here,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=WAIT_SECONDS,
     )
 
     assert ended.returncode == 0, ended
@@ -230,7 +230,7 @@ def test_a_full_standard_output_is_said_in_one_line(command: str, here: Path):
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,
-            timeout=60,
+            timeout=WAIT_SECONDS,
         )
 
     assert ended.returncode == 3

@@ -40,7 +40,7 @@ def test_an_example_runs_and_says_what_it_shows(path: Path, tmp_path: Path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
 

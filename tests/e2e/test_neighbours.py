@@ -15,7 +15,7 @@ from adaptive_exec.ledger.book import read_ledger
 
 ROOT = Path(__file__).parents[2]
 CODE = """
-import json, sys, time
+import itertools, json, os, sys, time
 from adaptive_exec import adaptive_executor
 
 def spin(number):
@@ -24,13 +24,19 @@ def spin(number):
         pass
     return number
 
+def numbers():
+    for number in itertools.count():
+        if os.path.exists(sys.argv[1]):
+            break
+        yield number
+
 if __name__ == "__main__":
     tell = lambda decision: print(json.dumps(decision), flush=True)
-    count = int(sys.argv[1])
-    with adaptive_executor(tasks=count, levels="process", on_event=tell) as ex:
-        assert list(ex.map(spin, range(count))) == list(range(count))
+    with adaptive_executor(tasks=100_000, levels="process", on_event=tell) as ex:
+        found = list(ex.map(spin, numbers()))
+    assert found == list(range(len(found)))
 """
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 needs_two_cores = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
     reason="needs two cores to share",
@@ -44,8 +50,8 @@ def start(tmp_path, monkeypatch):
     script.write_text(CODE)
     started = []
 
-    def begin(tasks):
-        command = [sys.executable, str(script), str(tasks)]
+    def begin(until="never"):
+        command = [sys.executable, str(script), str(tmp_path / until)]
         child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         started.append(child)
         return child
@@ -77,10 +83,10 @@ def shares(child):
 @pytest.mark.slow
 @needs_two_cores
 def test_an_older_instance_makes_room_and_grows_back_when_the_newer_is_killed(start):
-    older = start(3000)
+    older = start()
     wait_until(lambda: workers() == [2])
 
-    newer = start(3000)
+    newer = start()
     wait_until(lambda: workers() == [1, 1])
     newer.kill()
     wait_until(lambda: workers() == [2])
@@ -92,9 +98,14 @@ def test_an_older_instance_makes_room_and_grows_back_when_the_newer_is_killed(st
 @pytest.mark.slow
 @needs_two_cores
 def test_an_instance_that_ends_leaves_its_part_to_the_others_and_no_trace(start, tmp_path):
-    first, second = start(150), start(30)
-
+    first = start("first is to end")
+    wait_until(lambda: workers() == [2])
+    second = start("second is to end")
+    wait_until(lambda: workers() == [1, 1])
+    (tmp_path / "second is to end").touch()
     assert second.wait(PATIENCE_SECONDS) == 0
+    wait_until(lambda: workers() == [2])
+    (tmp_path / "first is to end").touch()
     told = shares(first)
 
     assert first.returncode == 0
@@ -149,7 +160,7 @@ def test_shares_change_at_most_twice_when_another_comes_or_goes(tmp_path, monkey
         children.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
         time.sleep(2)  # the second comes while the first works, and goes before it
 
-    longer, shorter = (json.loads(child.communicate(timeout=60)[0]) for child in children)
+    longer, shorter = (json.loads(child.communicate(timeout=150)[0]) for child in children)
 
     assert len(longer) - 1 <= 2 * 2, longer  # one came, one went
     assert len(shorter) - 1 <= 2, shorter
@@ -164,7 +175,7 @@ from adaptive_exec import adaptive_executor
 def meet(number):
     folder = sys.argv[1]
     open(f"{folder}/{number}", "w").close()
-    end = time.monotonic() + 25
+    end = time.monotonic() + 80
     while not os.path.exists(f"{folder}/{1 - number}"):
         if time.monotonic() > end:
             raise TimeoutError("the other one never came")
@@ -185,7 +196,7 @@ if __name__ == "__main__":
 @needs_two_cores
 @pytest.mark.parametrize("way", ["map", "submit"])
 def test_two_tasks_that_wait_for_one_another_meet_beside_a_busy_neighbour(start, tmp_path, way):
-    busy = start(100_000)
+    busy = start()
     wait_until(lambda: workers() == [2])
     (tmp_path / "place").mkdir()
     script = tmp_path / "meeting.py"
@@ -193,7 +204,7 @@ def test_two_tasks_that_wait_for_one_another_meet_beside_a_busy_neighbour(start,
 
     command = [sys.executable, str(script), str(tmp_path / "place"), way]
     child = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
 
     assert busy.poll() is None
@@ -201,4 +212,4 @@ def test_two_tasks_that_wait_for_one_another_meet_beside_a_busy_neighbour(start,
     decisions = [json.loads(line) for line in child.stdout.splitlines()]
     told = [one for one in decisions if one["reason"] == "core_unused"]
     assert 1 <= len(told) <= 2
-    assert told[0]["facts"]["used"] < 0.1
+    assert told[0]["facts"]["used"] <= 0.1 * max(1.0, told[0]["facts"]["past"])

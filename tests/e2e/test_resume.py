@@ -8,12 +8,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.e2e.shell import WORK, folders, run, start, stop, wait_for
+from tests.e2e.shell import WORK, folders, is_in_use, run, start, stop, wait_for
 
 WORK_THAT_NOTES = (
     WORK
     + """
+def is_far():
+    if not os.path.exists("ran"):
+        return False
+    with open("ran") as file:
+        return len(file.readlines()) >= 8
+
 def note(text):
+    while os.path.exists("held") and is_far():
+        time.sleep(0.01)
     nap(text)
     with open("ran", "a") as file:
         file.write(text + "\\\\n")
@@ -32,7 +40,7 @@ TASKS = 40
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     (tmp_path / "work.py").write_text(WORK_THAT_NOTES)
-    (tmp_path / "naps.txt").write_text("".join(f"0.1{number:03}\n" for number in range(TASKS)))
+    (tmp_path / "naps.txt").write_text("".join(f"0.01{number:03}\n" for number in range(TASKS)))
     return tmp_path
 
 
@@ -55,10 +63,15 @@ def resume_line(text: str) -> list[str]:
 
 
 def begin(here: Path, *arguments: str, number: signal.Signals, done: int = 6) -> str:
-    """Start a run and stop it when some tasks are done; return what it said on standard error."""
+    """Start a run and stop it when some tasks are done; return what it said on standard error.
+
+    It goes no further than a few tasks by itself.
+    """
+    (here / "held").touch()
     process = start(here, *arguments)
-    wait_for(lambda: count_ran(here) >= done)
+    wait_for(lambda: count_ran(here) >= done and any(map(is_in_use, here.rglob("*.journal"))))
     _, err, _ = stop(process, number)
+    (here / "held").unlink()
     return err
 
 
@@ -74,7 +87,7 @@ def test_the_very_command_that_a_stopped_run_says_goes_on_with_it(here: Path, nu
 
     assert ended.returncode == 0, ended.stderr
     rows = pd.read_csv(folders(ended.stdout)[0] / "results.csv")
-    assert list(rows["slept"]) == [float(f"0.1{number:03}") for number in range(TASKS)]
+    assert list(rows["slept"]) == [float(f"0.01{number:03}") for number in range(TASKS)]
     recalled = int(ended.stdout.split(" of them from the journal")[0].split()[-1])
     assert recalled >= 4
     assert count_ran(here) <= TASKS + 2 + (before - recalled)
@@ -83,9 +96,7 @@ def test_the_very_command_that_a_stopped_run_says_goes_on_with_it(here: Path, nu
 
 @pytest.mark.slow
 def test_after_a_kill_the_next_run_says_how_to_go_on(here: Path):
-    process = start(here, *NOTES)
-    wait_for(lambda: count_ran(here) >= 6)
-    stop(process, signal.SIGKILL)
+    begin(here, *NOTES, number=signal.SIGKILL)
 
     other = run(here, *NOTES, "-c", "1")
     ended = run(here, *resume_line(other.stderr))

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from adaptive_exec.config import MIB
 from adaptive_exec.system.identity import started_at, this_process
 from tests.cgroups import CHILD_SECONDS, RealGroup, memory_group
 from tests.e2e import shell
-from tests.e2e.shell import MAIN, run, stop, wait_for
+from tests.e2e.shell import MAIN, WAIT_SECONDS, run, stop, wait_for
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs process groups")
 
@@ -31,9 +32,9 @@ lives = len(list(here.glob(f"{number}-*")))
 (here / f"{number}-{os.getpid()}").touch()
 if what == "leak" or (what == "leak once" and not lives):
     held = []
-    for step in range(600):
+    for step in range(600):  # quickly to 150 MiB; then no faster than a busy supervisor may be slow
         held.append(bytearray(b"1") * 2**20 * 2)
-        time.sleep(0.02)
+        time.sleep(0.01 if step < 75 else 0.4)
 if what == "crash":
     os.kill(os.getpid(), signal.SIGSEGV)
 if what == "crash once" and not lives:
@@ -57,7 +58,7 @@ def here(tmp_path: Path) -> Iterator[Path]:
     for process in STARTED:
         if process.returncode is None:  # the test failed before its end
             process.terminate()
-            process.communicate(timeout=50)
+            process.communicate(timeout=WAIT_SECONDS)
     STARTED.clear()
 
 
@@ -78,15 +79,30 @@ def ready(here: Path) -> list[int]:
     return [int(path.name.split("-")[1]) for path in here.glob("lives/ready-*")]
 
 
+def wait_until_known(here: Path, count: int) -> None:
+    """Wait until so many copies are at work, and whoever may have to end them knows of each."""
+    book = here / PID_FILE
+    wait_for(
+        lambda: (
+            len(ready(here)) == count
+            and {f" {pid} " in book.read_text() for pid in ready(here) if is_alive(pid)} == {True}
+        )
+    )
+
+
 def children(here: Path) -> list[int]:
     return [int(path.name.split("-")[1]) for path in here.glob("lives/child-*")]
 
 
 def is_alive(pid: int) -> bool:
+    return state_of(pid) not in ("", "Z", "X")
+
+
+def state_of(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""
 
 
 def test_copies_that_finish_with_zero_are_done(here: Path):
@@ -142,12 +158,12 @@ def test_a_crashed_copy_is_started_again(here: Path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_ends_all_copies_and_says_its_code(number: signal.Signals, here: Path):
     process = start(here, *supervise("-n", "2"), "nap")
-    wait_for(lambda: len(ready(here)) == 2)
+    wait_until_known(here, 2)
 
     _, err, took = stop(process, number)
 
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
-    assert took < 5
+    assert took < 20
     assert err.count("reason=stop_asked\n") == 4
     assert not any(is_alive(pid) for pid in ready(here))
     assert not (here / PID_FILE).exists()
@@ -170,12 +186,12 @@ def test_each_check_writes_a_line_per_copy(here: Path):
 @pytest.mark.slow
 def test_who_does_not_go_is_killed_when_the_grace_is_over(here: Path):
     process = start(here, *supervise("-n", "2", "--grace", "1.5s"), "stubborn")
-    wait_for(lambda: len(ready(here)) == 2)
+    wait_until_known(here, 2)
 
     _, err, took = stop(process, signal.SIGTERM)
 
     assert process.returncode == 143
-    assert 1.4 < took < 10
+    assert 1.4 < took < 60
     assert err.count("reason=grace_over grace=1.5s\n") == 2
     assert not any(is_alive(pid) for pid in ready(here))
 
@@ -183,35 +199,39 @@ def test_who_does_not_go_is_killed_when_the_grace_is_over(here: Path):
 @pytest.mark.slow
 def test_a_second_interrupt_does_not_wait_for_the_grace(here: Path):
     process = start(here, *supervise("--grace", "100s"), "stubborn")
-    wait_for(lambda: ready(here))
+    wait_until_known(here, 1)
     process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "reason=stop_asked" not in process.stderr.readline():
+        assert process.poll() is None
     time.sleep(1.2)  # below a second it counts as the same
 
     _, _, took = stop(process, signal.SIGINT)
 
     assert process.returncode == 130
-    assert took < 10
+    assert took < 60
     assert not any(is_alive(pid) for pid in ready(here))
 
 
 def test_what_a_copy_started_ends_with_it(here: Path):
     process = start(here, *supervise("-n", "2"), "parent")
-    wait_for(lambda: len(ready(here)) == 2)
+    wait_until_known(here, 2)
 
     stop(process, signal.SIGINT)
 
     assert len(children(here)) == 2
-    wait_for(lambda: not any(is_alive(pid) for pid in children(here)), seconds=5)
+    wait_for(lambda: not any(is_alive(pid) for pid in children(here)))
 
 
 @pytest.mark.slow
 def test_what_a_crashed_copy_started_ends_too(here: Path):
     process = start(here, *supervise(), "parent")
-    wait_for(lambda: ready(here))
+    wait_until_known(here, 1)
     os.kill(ready(here)[0], signal.SIGKILL)
-    wait_for(lambda: len(ready(here)) == 2)
+    wait_until_known(here, 2)
 
-    assert [is_alive(pid) for pid in sorted(children(here), key=lambda pid: pid)].count(True) == 1
+    wait_for(lambda: list(map(is_alive, children(here))).count(True) == 1)
+    assert len(children(here)) == 2
     stop(process, signal.SIGINT)
 
 
@@ -230,7 +250,7 @@ def test_an_old_copy_is_replaced(here: Path):
 @pytest.mark.slow
 def test_a_crash_loop_is_slowed_down(here: Path):
     process = start(here, *supervise(), "crash")
-    wait_for(lambda: lives(here, 1) >= 4, seconds=30)
+    wait_for(lambda: lives(here, 1) >= 4)
 
     _, err, _ = stop(process, signal.SIGINT)
 
@@ -282,12 +302,12 @@ def test_in_a_real_group_the_largest_goes_first_when_the_host_runs_low(here: Pat
 @pytest.mark.parametrize("what", ["parent", "stubborn"])
 def test_a_killed_supervisor_leaves_no_copy(what: str, here: Path):
     process = start(here, *supervise("-n", "2"), what)
-    wait_for(lambda: len(ready(here)) == 2)
+    wait_until_known(here, 2)
 
     _, _, took = stop(process, signal.SIGKILL)
 
-    wait_for(lambda: not any(is_alive(pid) for pid in [*ready(here), *children(here)]), seconds=5)
-    assert took < 5
+    wait_for(lambda: not any(is_alive(pid) for pid in [*ready(here), *children(here)]))
+    assert took < 20
     assert (here / PID_FILE).exists()
     again = run(here, *supervise(), "work", "0")
     assert again.returncode == 0, again.stderr
@@ -297,26 +317,26 @@ def test_a_killed_supervisor_leaves_no_copy(what: str, here: Path):
 @pytest.mark.faults
 def test_a_lost_sentinel_is_replaced_and_does_its_work(here: Path):
     process = start(here, *supervise("-n", "2"), "parent")
-    wait_for(lambda: len(ready(here)) == 2)
+    wait_until_known(here, 2)
     (first,) = sentinels(process.pid)
     os.kill(first, signal.SIGKILL)
     wait_for(lambda: sentinels(process.pid) not in ([], [first]))
-    time.sleep(0.2)  # until the new one has read who lives
+    wait_for(lambda: state_of(process.pid) == "S")  # it has told the new one who lives
 
     stop(process, signal.SIGKILL)
 
-    wait_for(lambda: not any(is_alive(pid) for pid in [*ready(here), *children(here)]), seconds=5)
+    wait_for(lambda: not any(is_alive(pid) for pid in [*ready(here), *children(here)]))
 
 
 @pytest.mark.faults
 def test_the_next_supervisor_ends_what_a_killed_one_and_its_sentinel_left(here: Path):
     process = start(here, *supervise("-n", "2"), "parent")
-    wait_for(lambda: len(ready(here)) == 2)
+    wait_until_known(here, 2)
     (sentinel,) = sentinels(process.pid)
     os.kill(process.pid, signal.SIGSTOP)  # so that it starts no other
     os.kill(sentinel, signal.SIGKILL)
     process.kill()
-    process.wait(10)  # its outputs stay open: its copies have them
+    process.wait(WAIT_SECONDS)  # its outputs stay open: its copies have them
     assert all(is_alive(pid) for pid in ready(here))
 
     again = run(here, *supervise(), "work", "0")
@@ -324,12 +344,12 @@ def test_the_next_supervisor_ends_what_a_killed_one_and_its_sentinel_left(here: 
     assert again.returncode == 0, again.stderr
     assert "left behind by a killed supervisor, ending: pids=" in again.stderr
     assert not any(is_alive(pid) for pid in [*ready(here), *children(here)])
-    process.communicate(timeout=10)
+    process.communicate(timeout=WAIT_SECONDS)
 
 
 def test_two_supervisors_do_not_share_a_pid_file(here: Path):
     process = start(here, *supervise(), "nap")
-    wait_for(lambda: ready(here))
+    wait_until_known(here, 1)
 
     other = run(here, *supervise(), "work", "0")
 
@@ -344,10 +364,12 @@ def test_two_supervisors_do_not_share_a_pid_file(here: Path):
 @pytest.fixture
 def bystander() -> "Iterator[subprocess.Popen[bytes]]":
     """A process of ours that no supervisor has to do with."""
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], process_group=0)
+    other = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"], process_group=0
+    )
     yield other
     other.kill()
-    other.wait(10)
+    other.wait(WAIT_SECONDS)
 
 
 def pid_lines(pid: int, *, started: int, boot: str = "") -> str:
@@ -444,10 +466,13 @@ def test_a_file_of_ours_with_the_right_start_ends_what_was_left_behind(
         pid_lines(bystander.pid, started=started_at(bystander.pid))
     )  # else the tests above would show nothing
 
-    ended = run(here, *supervise("--grace", "1s"), "work", "0")
+    reaper = threading.Thread(target=bystander.wait)  # what is not reaped is there to the end
+    reaper.start()
+    ended = run(here, *supervise("--grace", "100s"), "work", "0")
 
     assert ended.returncode == 0, ended.stderr
-    assert bystander.wait(10) == -signal.SIGTERM
+    reaper.join(WAIT_SECONDS)
+    assert bystander.returncode == -signal.SIGTERM
 
 
 def sentinels(parent: int) -> list[int]:

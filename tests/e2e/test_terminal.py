@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.shell import MAIN, WORK, run
+from tests.e2e.shell import MAIN, WAIT_SECONDS, WORK, run
 
 
 def on_a_terminal(folder: Path, *arguments: str, term: str = "xterm-256color") -> tuple[int, str]:
@@ -21,7 +21,7 @@ def on_a_terminal(folder: Path, *arguments: str, term: str = "xterm-256color") -
     )
     os.close(theirs)
     written = b""
-    end = time.monotonic() + 40
+    end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end:
         if not select.select([ours], [], [], 0.5)[0]:
             continue
@@ -33,7 +33,7 @@ def on_a_terminal(folder: Path, *arguments: str, term: str = "xterm-256color") -
             break
         written += chunk
     os.close(ours)
-    return process.wait(timeout=20), written.decode(errors="replace")
+    return process.wait(timeout=WAIT_SECONDS), written.decode(errors="replace")
 
 
 def prepare(folder: Path) -> list[str]:

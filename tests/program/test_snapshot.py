@@ -18,7 +18,7 @@ def executor(start=None, **settings):
     return adaptive_executor(start=start, **{"max_workers": 2, "share_host": False, **settings})
 
 def settle(threads=1):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while threading.active_count() > threads and time.monotonic() < end:
         time.sleep(0.01)  # of the last executor some end a moment after it
 
@@ -179,6 +179,10 @@ def count(number):
     process = multiprocessing.current_process()
     return process.name, process.pid == os.getpid(), multiprocessing.parent_process().is_alive()
 
+def waits(thread):
+    frame = sys._current_frames().get(thread.ident)
+    return frame is not None and frame.f_code.co_name == "_recv"
+
 lock, queue, value = multiprocessing.Lock(), multiprocessing.Queue(), multiprocessing.Value("i", 0)
 for threads in (0, 1):
     took = []
@@ -186,15 +190,16 @@ for threads in (0, 1):
     if threads:
         listener = threading.Thread(target=lambda: took.extend(queue.get() for _ in range(20)))
         listener.start()
-        time.sleep(0.1)  # until it waits
+        while not waits(listener):
+            time.sleep(0.01)
     with executor(initializer=begin, initargs=(lock, queue, value)) as pool:
         found = [*pool.map(count, range(20))]
         (way, why), = ways(pool)
     assert way == "snapshot", why
     if threads:
-        listener.join(20)
+        listener.join(60)
     else:
-        took = [queue.get(timeout=20) for _ in range(20)]
+        took = [queue.get(timeout=60) for _ in range(20)]
     assert sorted(took) == [*range(20)]
     assert {one[1:] for one in found} == {(True, True)}, found
     assert all(name.startswith("AdaptiveProcess-") for name, *_ in found)

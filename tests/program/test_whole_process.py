@@ -115,21 +115,21 @@ def test_a_thread_that_does_not_end_is_named_when_its_time_is_over(start, monkey
     events = []
     begun = time.monotonic()
 
-    run(sleep_in_thread, [30], start=start, on_event=events.append)
+    run(sleep_in_thread, [300], start=start, on_event=events.append)
 
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 100
     told = [event for event in events if event["reason"] == "work_left"]
     assert [event["facts"]["threads"] for event in told] == ["sleepy"]
 
 
 def test_an_executor_that_is_killed_waits_for_nothing_that_tasks_left(start):
     executor = adaptive_executor(max_workers=1, share_host=False, isolate=True, start=start)
-    executor.submit(sleep_in_thread, 30).result()
+    executor.submit(sleep_in_thread, 300).result()
     begun = time.monotonic()
 
     executor.kill_workers()
 
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 50, "LEFT_WORK_SECONDS are 60"
 
 
 def test_what_the_caller_registered_for_its_exit_runs_in_the_caller_alone(tmp_path, start):
@@ -219,7 +219,7 @@ def run_program(folder, text, *before, environment=None):
         [sys.executable, *before, str(path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
         cwd=folder,
         env=environment,
