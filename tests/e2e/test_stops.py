@@ -157,10 +157,10 @@ def wait_at_the_gate(text):
 """
 
 
-def at_the_gate(here: Path) -> list[str]:
+def at_the_gate(here: Path, level: str = "process") -> list[str]:
     (here / "work.py").write_text(WORK + GATE)
     words = [word.replace("work:nap", "work:wait_at_the_gate") for word in NAPS]
-    return [*words, "--levels", "process", "--deadline", "1000"]
+    return [*words, "--levels", level, "--deadline", "1000"]
 
 
 def reach_deadline(process: "subprocess.Popen[str]", here: Path, *, begun: int) -> tuple[str, str]:
@@ -189,9 +189,9 @@ def test_a_deadline_lets_running_tasks_finish_and_begins_no_more(here: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("level", ["process", "thread", "sequential"])
 def test_a_grace_time_ends_too(level: str, here: Path):
-    process = start(here, *NAPS, "--levels", level, "--deadline", "2", "--grace", "0.5")
+    process = start(here, *at_the_gate(here, level), "--grace", "0.5")
 
-    out, err = process.communicate(timeout=WAIT_SECONDS)
+    out, err = reach_deadline(process, here, begun=3)
 
     assert process.returncode == 124, (out, err)
     assert " of 52 done; resume with: " in err

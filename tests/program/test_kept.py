@@ -36,6 +36,12 @@ import json, logging, os, sys, threading, time
 import mine
 from adaptive_exec import adaptive_executor
 
+def park():
+    one = threading.Thread(target=threading.Event().wait, args=(500,), daemon=True)
+    one.start()
+    while sys._current_frames()[one.ident].f_code.co_name != "wait":
+        time.sleep(0.01)
+
 def run(pool):
     assert [*pool.map(mine.task, range(20))] == [*range(20)]
     return pool.submit(mine.task, 7).result(60)
@@ -84,8 +90,7 @@ def test_workers_that_are_forked_from_the_program_count_with_it(tmp_path):
 
 @pytest.mark.slow
 def test_a_thread_that_waits_does_not_keep_workers_from_counting_with_the_program(tmp_path):
-    parent = "threading.Thread(target=threading.Event().wait, args=(50,), daemon=True).start()"
-    assert run(tmp_path, "None", parent=parent) == [21, 21, "snapshot", []]
+    assert run(tmp_path, "None", parent="park()") == [21, 21, "snapshot", []]
 
 
 @pytest.mark.parametrize("start", rows_of(["zygote", "loky"]))
@@ -95,7 +100,7 @@ def test_of_workers_that_count_for_themselves_it_is_said_once_and_by_name(start,
 
 @pytest.mark.slow
 def test_a_thread_that_runs_leads_to_workers_of_which_it_is_said(tmp_path):
-    parent = "threading.Thread(target=lambda: time.sleep(50), daemon=True).start()"
+    parent = "threading.Thread(target=lambda: time.sleep(500), daemon=True).start()"
     assert run(tmp_path, "None", parent=parent) == [0, 0, "zygote", [NAMES]]
 
 

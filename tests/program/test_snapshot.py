@@ -17,12 +17,19 @@ from adaptive_exec import adaptive_executor
 def executor(start=None, **settings):
     return adaptive_executor(start=start, **{"max_workers": 2, "share_host": False, **settings})
 
+SEEN = set()  # native threads that were one of Python's
+
 def settle(threads=1):
     end = time.monotonic() + 60
-    while threading.active_count() > threads and time.monotonic() < end:
+    while (threading.active_count() > threads or linger()) and time.monotonic() < end:
         time.sleep(0.01)  # of the last executor some end a moment after it
 
+def linger():
+    known = {one.native_id for one in threading.enumerate()}
+    return [one for one in SEEN - known if os.path.exists(f"/proc/self/task/{one}")]
+
 def ways(pool):
+    SEEN.update(one.native_id for one in threading.enumerate())
     found = [one for one in pool.report.decisions if one.reason.code == "starter_chosen"]
     return [(one.new, one.reason.fact("why") or "") for one in found]
 """
@@ -340,6 +347,7 @@ def test_a_second_executor_beside_a_first_is_not_forked_beside_its_threads(run):
             assert [*first.map(abs, range(8))] == [*range(8)]
             with executor() as second:
                 assert [*second.map(abs, range(8))] == [*range(8)]
+                ways(second)
         settle()
         with executor() as third:
             assert [*third.map(abs, range(8))] == [*range(8)]
