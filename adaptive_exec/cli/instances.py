@@ -27,8 +27,9 @@ from adaptive_exec.system.processes import PR_SET_PDEATHSIG, REAP_SECONDS, prctl
 
 LOOK_SECONDS: Final = 0.1
 """Seconds between two looks at whether an instance has ended."""
-STOP_SECONDS: Final = 1.7
-"""Seconds from a stop to SIGKILL, so that all have ended within two."""
+STOP_SECONDS: Final = 15.0
+"""Seconds from a stop to SIGKILL. An instance ends in one, where the host is busy in several; one
+that is killed does not say how far it came."""
 DRAIN_SECONDS: Final = 1.0
 """Seconds to read what is left after the last instance ended; its children may hold the pipe
 open."""

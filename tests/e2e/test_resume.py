@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.e2e.shell import WORK, folders, is_in_use, run, start, stop, wait_for
+from tests.e2e.shell import WORK, count_results, folders, run, start, stop, wait_for
 
 WORK_THAT_NOTES = (
     WORK
@@ -69,7 +69,7 @@ def begin(here: Path, *arguments: str, number: signal.Signals, done: int = 6) ->
     """
     (here / "held").touch()
     process = start(here, *arguments)
-    wait_for(lambda: count_ran(here) >= done and any(map(is_in_use, here.rglob("*.journal"))))
+    wait_for(lambda: sum(map(count_results, here.rglob("*.journal"))) >= done)
     _, err, _ = stop(process, number)
     (here / "held").unlink()
     return err
