@@ -17,7 +17,7 @@ from adaptive_exec import adaptive_executor
 def executor(start=None, **settings):
     return adaptive_executor(start=start, **{"max_workers": 2, "share_host": False, **settings})
 
-SEEN = set()  # native threads that were one of Python's
+THREADS = set()  # native threads that were one of Python's
 
 def settle(threads=1):
     end = time.monotonic() + 60
@@ -26,10 +26,10 @@ def settle(threads=1):
 
 def linger():
     known = {one.native_id for one in threading.enumerate()}
-    return [one for one in SEEN - known if os.path.exists(f"/proc/self/task/{one}")]
+    return [one for one in THREADS - known if os.path.exists(f"/proc/self/task/{one}")]
 
 def ways(pool):
-    SEEN.update(one.native_id for one in threading.enumerate())
+    THREADS.update(one.native_id for one in threading.enumerate())
     found = [one for one in pool.report.decisions if one.reason.code == "starter_chosen"]
     return [(one.new, one.reason.fact("why") or "") for one in found]
 """
