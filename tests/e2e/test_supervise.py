@@ -32,9 +32,9 @@ lives = len(list(here.glob(f"{number}-*")))
 (here / f"{number}-{os.getpid()}").touch()
 if what == "leak" or (what == "leak once" and not lives):
     held = []
-    for step in range(600):  # quickly to 150 MiB; then no faster than a busy supervisor may be slow
+    for step in range(600):  # quickly to 110 MiB; then so that a busy supervisor has seconds to act
         held.append(bytearray(b"1") * 2**20 * 2)
-        time.sleep(0.01 if step < 75 else 0.4)
+        time.sleep(0.01 if step < 55 else 0.2)
 if what == "crash":
     os.kill(os.getpid(), signal.SIGSEGV)
 if what == "crash once" and not lives:
@@ -287,7 +287,7 @@ def test_in_a_real_group_the_largest_goes_first_when_the_host_runs_low(here: Pat
         COPY.replace('what == "leak once"', 'number == "2" and what == "leak once"')
     )
     with memory_group(300 * MIB) as group:
-        command = ["supervise", "-n", "2", "--min-available", "100MiB", "--check-every", "1h"]
+        command = ["supervise", "-n", "2", "--min-available", "130MiB", "--check-every", "1h"]
         command += ["--", sys.executable, "one.py", "leak once"]
         code, err = run_in(group, here, [*MAIN, *command])
         kills = group.kernel_kills()
