@@ -19,7 +19,7 @@ from adaptive_exec.records import Records
 from tests.architecture.house import ROOT
 
 LEVELS = ["process", "thread", "sequential"]
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 100.0
 
 
 def note_and_square(item):
