@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MAIN = [sys.executable, "-P", str(ROOT / "adaptive_exec" / "__main__.py")]
 WAIT_SECONDS = 120
 """Seconds; a busy host takes ten times as long as an idle one."""
+STOP_SECONDS = 10.0
+"""Seconds that a stop may take: it is 0.8 s where nothing else runs."""
 KEY_BYTES = 16
 WORK = """
 import os, time

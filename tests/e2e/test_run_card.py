@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.shell import ROOT, folders, has_results, wait_for
+from tests.e2e.shell import ROOT, STOP_SECONDS, WAIT_SECONDS, folders, has_results, wait_for
 
 SETUP_SECONDS = 300
 CLONED = ("adaptive_exec", "pyproject.toml", "README.md", "LICENSE", "run_card.sh")
@@ -122,7 +122,7 @@ def test_what_is_missing_is_said_in_one_line(script: str, why: str, tmp_path: Pa
     folder = tools(tmp_path / "tools")
     fake_python(folder, script)
 
-    ended = run_card(clone(tmp_path), "-o", PATH=str(folder), timeout=30)
+    ended = run_card(clone(tmp_path), "-o", PATH=str(folder), timeout=WAIT_SECONDS)
 
     assert (ended.returncode, ended.stdout) == (3, "")
     lines = [line for line in ended.stderr.splitlines() if "setting up" not in line]
@@ -132,7 +132,7 @@ def test_what_is_missing_is_said_in_one_line(script: str, why: str, tmp_path: Pa
 
 
 def test_a_named_python_that_is_not_there_is_said_at_once(tmp_path: Path):
-    ended = run_card(clone(tmp_path), PYTHON="no-such-python", timeout=30)
+    ended = run_card(clone(tmp_path), PYTHON="no-such-python", timeout=WAIT_SECONDS)
 
     assert ended.returncode == 3
     assert ended.stderr == (
@@ -156,12 +156,12 @@ def test_a_signal_reaches_the_run(tmp_path: Path):
 
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=WAIT_SECONDS)
 
     assert first.startswith("run folder: ")
     assert process.returncode == 130
-    assert time.monotonic() - began < 2
-    assert "resume with: bash run_card.sh" in err, err
+    assert time.monotonic() - began < STOP_SECONDS
+    assert " with: bash run_card.sh" in err, err  # within a pass or between two
 
 
 @pytest.mark.slow
@@ -233,7 +233,7 @@ def test_a_set_up_that_was_cut_off_is_made_anew(tmp_path: Path):
     while not (script / ".venv" / "bin").exists() and time.monotonic() < end:
         time.sleep(0.05)
     os.killpg(cut.pid, signal.SIGKILL)
-    cut.wait(timeout=10)
+    cut.wait(timeout=WAIT_SECONDS)
     assert not (script / ".venv" / "run_card.stamp").exists()
 
     ended = run_card(script, "-o", "-c", "1", PATH=str(folder))

@@ -55,9 +55,7 @@ def test_a_sample_gives_the_same_bytes_every_way(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("way", [WAYS[4], WAYS[0]], ids=["thread", "process"])
-def test_the_whole_card_gives_the_same_bytes(way: tuple[str, str, str], tmp_path: Path):
-    found = digests(tmp_path, 10_000, [WAYS[1], way])
+def test_the_whole_card_gives_the_same_bytes(tmp_path: Path):
+    found = digests(tmp_path, 10_000, [WAYS[1], WAYS[4], WAYS[0]])
 
-    assert found[0] == found[1]
+    assert found == [found[0]] * 3

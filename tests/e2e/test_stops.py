@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.shell import WAIT_SECONDS, WORK, folders, has_results, run, start, stop, wait_for
-
-STOP_SECONDS = 10.0
-"""It is 0.8 s where nothing else runs; the tasks that are broken off take 30 s."""
+from tests.e2e.shell import (
+    STOP_SECONDS,
+    WAIT_SECONDS,
+    WORK,
+    folders,
+    has_results,
+    run,
+    start,
+    stop,
+    wait_for,
+)
 
 
 @pytest.fixture
