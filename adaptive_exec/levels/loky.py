@@ -28,6 +28,7 @@ from adaptive_exec.levels.starter import (
     make_slate,
     versions_of,
 )
+from adaptive_exec.levels.threads import wait_aside
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.worker import Worker, serve_to_the_end
 from adaptive_exec.levels.zygote_main import be_expendable, watch
@@ -242,6 +243,8 @@ def _reap(process: Any) -> tuple[int | None, int | None]:
         return _status(code), None
     if not pid:
         process.join(CLOSE_SECONDS)
+        if process.exitcode is None:  # it stands in the kernel, or waits for a core
+            wait_aside(lambda: process.join(0) or process.exitcode)
         return _status(process.exitcode), None
     popen.returncode = os.waitstatus_to_exitcode(status)
     process.join(0)

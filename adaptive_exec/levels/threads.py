@@ -1,17 +1,21 @@
-"""Start a thread without ever hanging on one that could not boot.
+"""Start a thread without ever hanging on one that could not boot; have one wait for a process.
 
 `threading.Thread.start` waits without a bound for the new thread to report; a MemoryError while it
 boots never does.
 """
 
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
-from adaptive_exec.levels.base import START_SECONDS
+from adaptive_exec.levels.base import START_SECONDS, TICK_SECONDS
 
 THREAD_STACK_BYTES: Final = 256 * 1024
 """Bytes of stack for a thread when the usual size was refused."""
+STANDS_SECONDS: Final = 600.0
+"""Seconds that a thread waits for a killed process which is not gone after CLOSE_SECONDS."""
 
 _stack_lock = threading.Lock()
 
@@ -53,6 +57,22 @@ def begin_thread(target: Callable[..., Any], name: str, *args: Any) -> None:
     if hasattr(thread, "_started"):
         thread._started = _NotAwaited()  # noqa: SLF001  # as below
     thread.start()
+
+
+def wait_aside(poll: Callable[[], int | None]) -> None:
+    """Have a thread wait for a process that was killed, else nobody would and it stayed a zombie.
+
+    Args:
+        poll: Says how it has ended, None while it has not.
+    """
+    with suppress(RuntimeError, MemoryError):  # no thread is to be had
+        begin_thread(_wait, "adaptive-exec-reaper", poll)
+
+
+def _wait(poll: Callable[[], int | None]) -> None:
+    end = time.monotonic() + STANDS_SECONDS
+    while poll() is None and time.monotonic() < end:
+        time.sleep(TICK_SECONDS)
 
 
 class _NotAwaited(threading.Event):

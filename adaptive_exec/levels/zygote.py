@@ -49,7 +49,7 @@ from adaptive_exec.levels.starter import (
     make_slate,
     versions_of,
 )
-from adaptive_exec.levels.threads import begin_thread
+from adaptive_exec.levels.threads import wait_aside
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.zygote_main import (
     BECAME,
@@ -81,8 +81,6 @@ LOADING_SHARE = 0.02
 """Share of the processor above which a zygote that loads for long is at work, and waited for."""
 END_POLL_SECONDS = 0.005
 """Seconds between looks for the end of a zygote where the kernel has no pidfd."""
-STANDS_SECONDS = 600.0
-"""Seconds that a thread waits for a killed zygote which is not gone after CLOSE_SECONDS."""
 _ANSWERS: dict[int, list[tuple[type, ...]]] = {
     BOOTED: [(int, list)],
     LOADED: [(int, list, list, list, int, str)],
@@ -245,7 +243,7 @@ class ZygoteStarter:
         try:
             self._process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:  # it stands in the kernel, or waits for a core
-            _wait_aside(self._process)
+            wait_aside(self._process.poll)
 
     def _kill_workers(self) -> None:
         for pid, started in list(self._places.values()):
@@ -389,7 +387,7 @@ class ZygoteStarter:
             return now + (TICK_SECONDS if ending.pidfd >= 0 else END_POLL_SECONDS)
         self._stop_watching(ending)
         if code is None:  # it stands in the kernel
-            _wait_aside(self._process)
+            wait_aside(self._process.poll)
         self._conclude(-signal.SIGKILL if code is None else code)
         return None
 
@@ -462,18 +460,6 @@ class _Passed(NamedTuple):
     words: int
     tracker: int
     bell: int
-
-
-def _wait_aside(process: "subprocess.Popen[bytes] | ForkedProcess") -> None:
-    """Have a thread wait for a process that was killed; else nobody would."""
-    with contextlib.suppress(RuntimeError, MemoryError):  # no thread is to be had
-        begin_thread(_reap, "adaptive-exec-reaper", process)
-
-
-def _reap(process: "subprocess.Popen[bytes] | ForkedProcess") -> None:
-    end = time.monotonic() + STANDS_SECONDS
-    while process.poll() is None and time.monotonic() < end:
-        time.sleep(TICK_SECONDS)
 
 
 def _launch(
