@@ -20,14 +20,14 @@ from typing import Final
 
 import pytest
 
-REMOVE_SECONDS: Final = 10.0
+REMOVE_SECONDS: Final = 60.0
 """Seconds a group may take to become empty after its members were killed (freeing takes about 1 s
 per 30 GB)."""
 REMOVE_POLL_SECONDS: Final = 0.01
 """Seconds between two tries to remove a group."""
 
 PROJECT: Final = Path(__file__).parents[1]
-CHILD_SECONDS: Final = 50
+CHILD_SECONDS: Final = 150
 """Seconds that a child may take."""
 
 _numbers = itertools.count(1)

@@ -89,7 +89,7 @@ def outcomes_of(executor, way, function, items):
         return {item: out.error or out.value for item, out in found.items()}
     if way == "submit":
         futures = {item: executor.submit(function, item) for item in items}
-        return {item: future.exception(50) or future.result() for item, future in futures.items()}
+        return {item: future.exception(150) or future.result() for item, future in futures.items()}
     return _collected(getattr(executor, way)(function, items), items, ordered=way == "map")
 
 

@@ -67,6 +67,6 @@ def run_with(mounts, script, *arguments, **environment):
 def _probe():
     try:
         command = ["unshare", "--mount", "sh", "-c", f"{_PRIVATE} && mount -t tmpfs tmpfs /mnt"]
-        subprocess.run(command, check=True, capture_output=True, timeout=10)
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"needs a mount namespace of its own, got {error}")

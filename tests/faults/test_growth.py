@@ -16,12 +16,12 @@ import pytest
 from adaptive_exec import adaptive_executor
 from tests.cgroups import memory_group
 from tests.levels import work
-from tests.levels.leaks import descendants
+from tests.levels.leaks import descendants, eventually
 
 MIB: Final = 1024 * 1024
 SCRIPT: Final = Path(__file__).with_name("scripts") / "large_global.py"
 REST_SECONDS: Final = 1.5
-"""Seconds after which what nobody uses is given back."""
+"""Seconds after which what nobody uses is given back, on an idle host."""
 NOISE_DESCRIPTORS: Final = 3
 """What the library's own threads may have open for a moment."""
 NOISE_BYTES: Final = 4 * MIB
@@ -101,11 +101,14 @@ def test_hundreds_of_maps_leave_what_fifty_left(run, times):
         early = readings()
         for number in range(times // 4, times):
             run(executor, number)
-        late = readings()
-    assert late["bytes"] < early["bytes"] + NOISE_BYTES, (early, late)
-    assert late["descriptors"] <= early["descriptors"] + NOISE_DESCRIPTORS, (early, late)
-    assert late["threads"] <= early["threads"], (early, late)
-    assert late["processes"] <= early["processes"], (early, late)
+        assert eventually(lambda: stays_within(early, readings())), (early, readings())
+
+
+def stays_within(early, late):
+    noise = {
+        "bytes": NOISE_BYTES, "descriptors": NOISE_DESCRIPTORS, "threads": 0, "processes": 0,
+    }  # fmt: skip
+    return all(late[name] <= early[name] + noise[name] for name in noise)
 
 
 def readings():
@@ -114,15 +117,25 @@ def readings():
     return {
         "bytes": sum(map(own_bytes, processes)),
         "each": [own_bytes(one) >> 10 for one in processes],
-        "descriptors": sum(one.num_fds() for one in processes),
+        "descriptors": sum(map(descriptors_of, processes)),
         "threads": threading.active_count(),
         "processes": len(processes),
         "pieces": Path(f"/proc/{os.getpid()}/maps").read_text().count("adaptive-exec-piece"),
     }
 
 
+def descriptors_of(process):
+    try:
+        return process.num_fds()
+    except psutil.NoSuchProcess:  # it has ended since it was found
+        return 0
+
+
 def own_bytes(process):
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    try:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    except OSError:  # it has ended since it was found
+        return 0
     return sum(
         int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon", "RssShmem"))
     )

@@ -14,9 +14,11 @@ import pytest
 from adaptive_exec import TaskTimeoutError, adaptive_executor
 from tests.levels.leaks import eventually, is_alive
 
-HANG_SECONDS = 30.0
-STRIKE_SECONDS = 1.0
-"""Five times the 0.2 s that a time-out may be late."""
+HANG_SECONDS = 120.0
+LIMIT_SECONDS = 1.0
+"""A hundred times what other tasks take."""
+STRIKE_SECONDS = 10.0
+"""Seconds that a time-out may be late, 0.2 on an idle host; whom the hang held up is much later."""
 FREEZE = """
 set -e
 truncate -s 64M "$1/disk"
@@ -96,7 +98,7 @@ class HangingHandler(logging.Handler):
 
 @contextlib.contextmanager
 def callback(tmp_path):
-    with adaptive_executor(isolate=True, task_timeout=0.5) as executor:
+    with adaptive_executor(isolate=True, task_timeout=LIMIT_SECONDS) as executor:
         future = executor.submit(nap, 1)
         future.add_done_callback(hang)
         assert future.result(30) == 1
@@ -106,7 +108,7 @@ def callback(tmp_path):
 
 @contextlib.contextmanager
 def on_event(tmp_path):
-    with adaptive_executor(isolate=True, task_timeout=0.5, on_event=hang) as executor:
+    with adaptive_executor(isolate=True, task_timeout=LIMIT_SECONDS, on_event=hang) as executor:
         executor.submit(nap, 1)
         yield executor
         hang.over.set()
@@ -119,7 +121,7 @@ def log_handler(tmp_path):
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        with adaptive_executor(isolate=True, task_timeout=0.5) as executor:
+        with adaptive_executor(isolate=True, task_timeout=LIMIT_SECONDS) as executor:
             executor.submit(nap, 1)
             yield executor
             hang.over.set()
@@ -130,7 +132,7 @@ def log_handler(tmp_path):
 
 @contextlib.contextmanager
 def result_of_a_call(tmp_path):
-    with adaptive_executor(isolate=True, task_timeout=0.5) as executor:
+    with adaptive_executor(isolate=True, task_timeout=LIMIT_SECONDS) as executor:
         future = executor.submit(make_one, 1)
         yield executor
         hang.over.set()
@@ -139,7 +141,7 @@ def result_of_a_call(tmp_path):
 
 @contextlib.contextmanager
 def result_of_a_map(tmp_path):
-    with adaptive_executor(isolate=True, task_timeout=0.5) as executor:
+    with adaptive_executor(isolate=True, task_timeout=LIMIT_SECONDS) as executor:
         results = executor.map(make_one, [1])
         taker = threading.Thread(target=list, args=(results,))
         taker.start()
@@ -150,7 +152,7 @@ def result_of_a_map(tmp_path):
 
 @contextlib.contextmanager
 def argument(tmp_path):
-    with adaptive_executor(isolate=True, task_timeout=0.5) as executor:
+    with adaptive_executor(isolate=True, task_timeout=LIMIT_SECONDS) as executor:
         future = executor.submit(same, HangsWhenPacked())
         yield executor
         hang.over.set()
@@ -166,7 +168,7 @@ def test_a_time_out_strikes_in_time_whatever_hangs(way, tmp_path):
         assert hang.entered.wait(30)
         path = tmp_path / "pid"
         (outcome,) = executor.outcomes(write_pid, [path])
-        late_seconds = time.time() - path.stat().st_mtime - 0.5
+        late_seconds = time.time() - path.stat().st_mtime - LIMIT_SECONDS
     assert type(outcome.error) is TaskTimeoutError
     assert late_seconds < STRIKE_SECONDS
 
@@ -176,7 +178,7 @@ def test_other_batches_go_on_whatever_hangs(way, tmp_path):
     with way(tmp_path) as executor:
         assert hang.entered.wait(30)
         assert list(executor.map(same, range(1000))) == list(range(1000))
-        assert executor.submit(same, 5).result(20) == 5
+        assert executor.submit(same, 5).result(60) == 5
         assert not hang.over.is_set()
 
 
@@ -200,9 +202,9 @@ def test_a_callback_may_wait_for_another_call():
     found = []
     with adaptive_executor(isolate=True) as executor:
         first = executor.submit(nap, 1)
-        first.add_done_callback(lambda _: found.append(executor.submit(nap, 2).result(20)))
-        first.result(20)
-        assert eventually(lambda: found == [2], seconds=20)
+        first.add_done_callback(lambda _: found.append(executor.submit(nap, 2).result(60)))
+        first.result(60)
+        assert eventually(lambda: found == [2])
 
 
 @pytest.fixture
@@ -222,13 +224,13 @@ def frozen_disk(tmp_path):
 
 def test_a_journal_whose_disk_stands_still_delays_no_time_out(frozen_disk, tmp_path):
     path, journal = tmp_path / "pid", frozen_disk / "batch.journal"
-    with adaptive_executor(task_timeout=0.5, max_workers=2, journal=journal) as executor:
+    with adaptive_executor(task_timeout=LIMIT_SECONDS, max_workers=2, journal=journal) as executor:
         results = executor.outcomes(_write_pid_or_nap, [path, *range(300)], chunksize=1)
-        assert eventually(path.exists, seconds=20)
+        assert eventually(path.exists)
         subprocess.run(["fsfreeze", "-f", str(frozen_disk)], check=True)
         pid = int(path.read_text())
         try:
-            assert eventually(lambda: not is_alive(pid), seconds=0.5 + STRIKE_SECONDS)
+            assert eventually(lambda: not is_alive(pid), seconds=LIMIT_SECONDS + STRIKE_SECONDS)
             with adaptive_executor(isolate=True) as other:
                 assert list(other.map(same, range(100))) == list(range(100))
         finally:
@@ -244,15 +246,15 @@ def _write_pid_or_nap(value):
 
 def test_a_stopped_zygote_delays_no_kill(tmp_path):
     path = tmp_path / "pid"
-    with adaptive_executor(isolate=True, task_timeout=0.5, max_workers=1) as executor:
+    with adaptive_executor(isolate=True, task_timeout=LIMIT_SECONDS, max_workers=1) as executor:
         results = executor.outcomes(write_pid, [path])
-        assert eventually(path.exists, seconds=20)
+        assert eventually(path.exists)
         pid = int(path.read_text())
         zygote = int(_state_of(pid)[1])
         os.kill(zygote, signal.SIGSTOP)
         began = path.stat().st_mtime
-        assert eventually(lambda: _has_ended(pid), seconds=10)
-        late_seconds = time.time() - began - 0.5
+        assert eventually(lambda: _has_ended(pid))
+        late_seconds = time.time() - began - LIMIT_SECONDS
         (outcome,) = results
     assert late_seconds < STRIKE_SECONDS
     assert type(outcome.error) is TaskTimeoutError

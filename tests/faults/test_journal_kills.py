@@ -18,6 +18,7 @@ import pytest
 from adaptive_exec import adaptive_executor
 from tests.architecture.house import ROOT
 from tests.faults.scripts.journaled import work
+from tests.faults.sessions import wait_for_session
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(500)]
 
@@ -44,23 +45,15 @@ def start(folder: Path, name: str, seed: int, tasks: int) -> subprocess.Popen:
 
 
 def kill(process: subprocess.Popen) -> None:
+    """Kill the parent; its workers die with it, and what they still wrote belongs to its run."""
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     process.stdout.close()
 
 
 def read(folder: Path, name: str) -> Counter[int]:
     path = folder / name
     return Counter(map(int, path.read_text().split())) if path.exists() else Counter()
-
-
-def wait_for_workers(folder: Path) -> None:
-    """Workers die with their parent; what they still wrote belongs to the run that was killed."""
-    sizes = [-1, -2]
-    while sizes[-1] != sizes[-2]:
-        time.sleep(0.05)
-        path = folder / "ran"
-        sizes.append(path.stat().st_size if path.exists() else 0)
 
 
 def wait_for_more(folder: Path) -> None:
@@ -92,7 +85,7 @@ def test_nothing_delivered_is_run_again_whenever_the_parent_is_killed(tmp_path: 
             wait_for_more(tmp_path)
         time.sleep(chance.random() * 0.6)
         kill(process)
-        wait_for_workers(tmp_path)
+        wait_for_session(process.pid)
         now = read(tmp_path, "ran")
         assert not [task for task in seen if now[task] != ran[task]], "a delivered task ran again"
         again.append(sum(1 for task in now - ran if ran[task]))

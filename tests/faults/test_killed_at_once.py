@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from adaptive_exec import adaptive_executor
+from tests.levels.leaks import eventually
 
 ROUNDS = 30
 
@@ -31,4 +32,4 @@ def test_what_is_killed_at_its_start_leaves_no_process(pause_seconds: float):
         time.sleep(pause_seconds)
         executor.kill_workers()
 
-    assert children() - before == set()
+    assert eventually(lambda: children() <= before), children() - before

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.house import ROOT
+from tests.faults.sessions import wait_for_session
 
 WORKERS = 2
 ROUNDS = int(os.environ.get("TREE_KILLS", "3"))
@@ -53,14 +54,6 @@ def wait_until(is_so) -> None:
         time.sleep(0.002)
 
 
-def wait_for_workers(folder: Path) -> None:
-    """They die with their parent; what they still wrote belongs to the run that was killed."""
-    sizes = [-1, -2]
-    while sizes[-1] != sizes[-2]:
-        time.sleep(0.1)
-        sizes.append(ran(folder).total())
-
-
 @pytest.mark.parametrize(
     ("seconds", "count"),
     [
@@ -80,8 +73,8 @@ def test_no_more_tasks_run_again_than_there_are_workers(tmp_path: Path, seconds,
         wait_until(lambda folder=folder, half=half: ran(folder).total() >= half)
         time.sleep(chance.uniform(0, 0.1))
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
-        wait_for_workers(folder)
+        process.wait(60)
+        wait_for_session(process.pid)  # what they still write belongs to the run that was killed
         process = start(folder, seconds, count)
         assert process.wait(120) == 0
         again.append(ran(folder).total() - count)

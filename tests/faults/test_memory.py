@@ -20,7 +20,7 @@ SCRIPT: Final = Path(__file__).with_name("scripts") / "memory_batch.py"
 MIB: Final = 1024 * 1024
 MB: Final = 10**6
 LIMIT_BYTES: Final = 256 * MIB
-BOUND_SECONDS: Final = 50
+BOUND_SECONDS: Final = 150
 NEIGHBOUR: Final = """
 import sys, time
 held = []

@@ -26,7 +26,7 @@ def run_in_a_group(folder, way, start, count, fates):
             group.command([*command, json.dumps(fates)]),
             capture_output=True,
             text=True,
-            timeout=55,
+            timeout=150,
             check=False,
         )
         assert eventually(lambda: group.members() == [])  # loky's trackers end on their own

@@ -15,8 +15,8 @@ from tests.levels.ladder import LEVELS, settings_at
 from tests.levels.leaks import eventually, is_alive
 
 SCRIPTS: Final = Path(__file__).with_name("scripts")
-GONE_SECONDS: Final = 5.0
-EXIT_SECONDS: Final = 5.0
+GONE_SECONDS: Final = 10.0
+EXIT_SECONDS: Final = 10.0
 """Seconds. One is asked of both; this host may be busy, and `benchmarks/kills.py` measures."""
 
 STATES = {
@@ -98,7 +98,7 @@ def test_a_killed_parent_leaves_nothing_running(state, way, number, tmp_path):
         family = family_of(tmp_path)
         os.kill(parent.pid, number)
         ended = time.monotonic()
-        parent.wait(10)
+        parent.wait(60)
         assert eventually(lambda: not any(map(is_alive, family)), seconds=GONE_SECONDS)
         assert time.monotonic() - ended < GONE_SECONDS
         beats = beats_of(tmp_path)
@@ -116,7 +116,7 @@ def test_a_parent_killed_while_the_zygote_loads_leaves_nothing_running(number, t
         assert len(family) == 2  # the zygote, and what the loading had started
         assert family <= {one.pid for one in psutil.Process(parent.pid).children(recursive=True)}
         os.kill(parent.pid, number)
-        parent.wait(10)
+        parent.wait(60)
         assert eventually(lambda: not any(map(is_alive, family)), seconds=GONE_SECONDS)
 
 
@@ -125,7 +125,7 @@ def test_a_parent_that_ends_itself_leaves_nothing_running(way, tmp_path):
     state = f"results = executor.map(beat, range(4)); wait_for_beats(); say(); {way}"
     with start(tmp_path, state) as parent:
         assert parent.stdout.readline() == "ready\n"
-        parent.wait(10)
+        parent.wait(60)
         family = family_of(tmp_path)
         assert len(family) == 4
         assert eventually(lambda: not any(map(is_alive, family)), seconds=GONE_SECONDS)
@@ -158,7 +158,7 @@ executor = adaptive_executor(max_workers=2, **{settings_at(level)!r})
         family = psutil.Process(parent.pid).children(recursive=True)
         os.kill(parent.pid, signal.SIGINT)
         sent = time.monotonic()
-        _, said = parent.communicate(timeout=20)
+        _, said = parent.communicate(timeout=60)
         took = time.monotonic() - sent
     assert said.rstrip().endswith("KeyboardInterrupt")
     assert said.count("Traceback") == 1 or "During handling" in said

@@ -20,7 +20,7 @@ NO_THREAD = "RuntimeError: can't start new thread"
 PATIENCE = ["0.1s", "0.2s", "0.4s", "0.8s", "1.6s"]
 """What is waited after each refused start."""
 STARTS = ["fresh", "snapshot", pytest.param("loky", marks=pytest.mark.slow)]
-EXIT_SECONDS = 5.0
+EXIT_SECONDS = 10.0
 """Seconds the interpreter may take to end by itself: one is asked, this host may be busy."""
 
 

@@ -60,7 +60,7 @@ def test_an_overdue_task_counts_one_execution(level, tmp_path):
 @pytest.mark.parametrize("level", ISOLATED)
 def test_mates_in_the_chunk_of_an_overdue_task_run_on(level, tmp_path):
     log = tmp_path / "log"
-    with executor_at(level, task_timeout=0.3, max_workers=1) as executor:
+    with executor_at(level, task_timeout=1.0, max_workers=1) as executor:
         found = list(executor.outcomes(Naps(log, {4}), range(10), chunksize=10))
     values = {outcome.index: outcome.value for outcome in found if outcome.error is None}
     assert values == {number: number for number in range(10) if number != 4}
@@ -75,7 +75,7 @@ def test_what_an_overdue_task_had_started_is_ended_with_it(level, tmp_path):
         (found,) = executor.outcomes(_start_sleeper, [str(log)])
         assert type(found.error) is TaskTimeoutError
         sleeper = int(log.read_text().split()[0])
-        assert eventually(lambda: not is_alive(sleeper), seconds=5.0)
+        assert eventually(lambda: not is_alive(sleeper))
 
 
 def _start_sleeper(log):
@@ -101,8 +101,8 @@ def test_where_nothing_can_be_killed_the_limit_is_said_not_to_be_enforced(level)
 
 @pytest.mark.parametrize("level", ISOLATED)
 def test_time_spent_waiting_in_line_does_not_count_as_running(level, tmp_path):
-    with executor_at(level, task_timeout=0.5, max_workers=1) as executor:
-        assert list(executor.map(time.sleep, [0.1] * 12)) == [None] * 12
+    with executor_at(level, task_timeout=2.0, max_workers=1) as executor:
+        assert list(executor.map(time.sleep, [0.1] * 22)) == [None] * 22
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -116,7 +116,7 @@ def test_a_stopped_worker_is_noticed_and_its_task_runs_elsewhere_unsuspected(lev
         stopped = worker_of(log, 5)
         os.kill(stopped, signal.SIGSTOP)
         gate.touch()
-        assert eventually(lambda: worker_of(log, 5) != stopped, seconds=20.0)
+        assert eventually(lambda: worker_of(log, 5) != stopped)
 
     with executor_at(level, on_event=events.append) as executor:
         stopper = threading.Thread(target=stop_one)

@@ -68,6 +68,6 @@ def test_instances_are_given_up_that_cannot_be_killed(frozen, tmp_path: Path):
     before = time.monotonic()
     crowd.kill()
 
-    assert REAP_SECONDS / 2 < time.monotonic() - before < REAP_SECONDS + 5
+    assert REAP_SECONDS / 2 < time.monotonic() - before < REAP_SECONDS + 30
     assert crowd.worst() == 128 + 9
     assert [line.ending for line in crowd.lines()] == ["SIGKILL"]

@@ -47,7 +47,7 @@ def test_no_view_ever_changes_in_workers_in_the_parent_and_in_their_children(
                 children.append(keepers.fork_keeper(kept, paths[-1]))
                 kept.clear()
             keepers.thin_out(kept)
-            if turn in {5, 15}:
+            if turn in {5, 15} and is_alive(pid):
                 os.kill(pid, signal.SIGKILL)
         assert all(eventually(lambda path=path: Path(f"{path}.begun").exists()) for path in paths)
         sent, made = counted()

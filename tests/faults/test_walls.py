@@ -22,7 +22,7 @@ def run(odd, **settings):
     words = [sys.executable, "-B", str(SCRIPT), odd, json.dumps(settings)]
     with memory_group(LIMIT_BYTES) as group:
         ran = subprocess.run(
-            group.command(words), capture_output=True, text=True, timeout=55, check=False
+            group.command(words), capture_output=True, text=True, timeout=150, check=False
         )
         kills = group.kernel_kills()
     assert ran.returncode == 0, ran.stderr

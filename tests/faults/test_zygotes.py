@@ -138,7 +138,7 @@ def test_a_stopped_zygote_does_not_hold_up_running_workers_nor_the_end():
         (zygote,) = zygotes()
         zygote.suspend()
         assert list(results) == list(range(1, 50))
-    assert eventually(lambda: not is_alive(zygote.pid), seconds=5.0)
+    assert eventually(lambda: not is_alive(zygote.pid))
 
 
 def test_a_worker_that_dies_while_the_zygote_is_stopped_is_replaced(tmp_path):

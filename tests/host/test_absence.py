@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CHILD_SECONDS = 30
+CHILD_SECONDS = 120
 EMPTY = str(Path(__file__).parent / "trees" / "no_proc")
 PROJECT = str(Path(__file__).parents[2])
 

@@ -169,7 +169,7 @@ def test_threads_may_share_a_guard(caplog):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
     assert errors == []
     assert len(lines(caplog)) == 1
@@ -188,7 +188,7 @@ for step in range(1000):
         break
     held.append(bytearray(b"1") * 2**20)
 held.clear()
-print(guard.wait_for_room("50MiB", 5))
+print(guard.wait_for_room("50MiB", 60))
 """
 
 

@@ -10,7 +10,7 @@ import pytest
 from adaptive_exec.config import MIB
 from tests.cgroups import RealGroup, cpu_group, memory_group, pids_group
 
-CHILD_SECONDS = 30
+CHILD_SECONDS = 120
 PROJECT = Path(__file__).parents[2]
 LIMIT_BYTES = 512 * MIB
 FILE_BYTES = 200 * MIB

@@ -14,6 +14,7 @@ from adaptive_exec.system import files
 from adaptive_exec.system.files import KeptFile
 from tests.cgroups import memory_group
 from tests.levels.ladder import executor_at
+from tests.levels.leaks import eventually
 
 MIB = 1024 * 1024
 opened: list[tuple[int, str]] = []
@@ -129,19 +130,20 @@ def test_a_file_longer_than_one_reading_is_read_whole(tmp_path, kept):
 
 def take(item):
     time.sleep(0.3)
-    return item
+    return os.getpid()
 
 
 @pytest.mark.slow
 def test_the_thread_that_brakes_opens_nothing_for_its_readings():
     with executor_at("process") as executor:
-        assert list(executor.map(take, range(4))) == list(range(4))
+        # A worker that is new has files that are opened once, and may come late on a busy host.
+        assert eventually(lambda: len(set(executor.map(take, range(4), chunksize=1))) == 2)
         if not hooked:
             hooked.append(True)
             sys.addaudithook(_note)
         driver = executor._driver._thread.ident
         opened.clear()
-        assert list(executor.map(take, range(8))) == list(range(8))
+        assert len(list(executor.map(take, range(8)))) == 8
         found = [path for thread, path in opened if thread == driver]
     asked = ("/sys/", "/proc/meminfo", "/proc/self/cgroup")
     assert [one for one in found if one.startswith(asked) or one.endswith("/statm")] == []

@@ -15,7 +15,7 @@ from adaptive_exec.host import own_limits
 from adaptive_exec.host.cpu import own_cores, read_cores
 from adaptive_exec.host.own_limits import OwnProcess
 
-CHILD_SECONDS = 30
+CHILD_SECONDS = 120
 PROJECT = Path(__file__).parents[2]
 PAGES_OF_A_SNAPSHOT = 16 * MIB
 _users = itertools.count(50_000 + os.getpid() % 5_000 * 10)

@@ -49,7 +49,7 @@ def running(megabytes, *children):
             if process_groups._leader_of(pid, process_groups._members(), [process.pid]):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
 
 

@@ -21,7 +21,7 @@ OTHER_CLOCK = ("unshare", "--time", "--monotonic", "300", "--boottime", "300", "
 @functools.cache
 def _can(wrapper: tuple[str, ...]) -> bool:
     try:
-        done = subprocess.run([*wrapper, "true"], capture_output=True, timeout=20, check=False)
+        done = subprocess.run([*wrapper, "true"], capture_output=True, timeout=60, check=False)
     except OSError:
         return False
     return done.returncode == 0

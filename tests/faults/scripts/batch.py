@@ -29,7 +29,7 @@ def run(executor, way, function, count):
     """Return the sorted values, and the names of the errors."""
     if way == "submit":
         futures = [executor.submit(function, number) for number in range(count)]
-        return [future.result(40) for future in futures], []
+        return [future.result(140) for future in futures], []
     if way == "outcomes":
         found = list(executor.outcomes(function, range(count)))
         errors = [type(outcome.error).__name__ for outcome in found if outcome.error is not None]
