@@ -12,9 +12,10 @@ import pytest
 
 from adaptive_exec import adaptive_executor
 from adaptive_exec.core.reason import Code
-from adaptive_exec.levels.process import LEFT_WORK_SECONDS
+from adaptive_exec.levels import process
 from tests.cgroups import memory_group
 from tests.levels import work
+from tests.levels.leaks import eventually
 
 SCRIPT: Final = Path(__file__).with_name("scripts") / "memory_batch.py"
 MIB: Final = 1024 * 1024
@@ -122,8 +123,8 @@ def test_tasks_that_grow_steadily_cost_at_most_two_kills():
     assert ran.kills <= 2
 
 
-def test_the_brake_comes_before_the_kernel():
-    ran = run("creep", [(2, 0.0)] * 8 + [(110, 0.05)] * 4)
+def test_the_brake_comes_before_the_kernel(tmp_path):
+    ran = run("creep", [(2, 0.0)] * 8 + [(110, 0.05, str(tmp_path))] * 4, chunksize=1)
 
     assert ran.said["right"] == 12
     assert Code.BRAKE in ran.said["codes"]
@@ -131,8 +132,9 @@ def test_the_brake_comes_before_the_kernel():
     assert "WARNING EMERGENCY BRAKE ACTIVATED [worker " in ran.log
 
 
-def test_the_brake_strikes_although_everything_of_the_users_hangs():
-    ran = run("creep", [(2, 0.0)] * 8 + [(110, 0.05)] * 4, hang=100)
+def test_the_brake_strikes_although_everything_of_the_users_hangs(tmp_path):
+    tasks = [(2, 0.0)] * 8 + [(110, 0.05, str(tmp_path))] * 4
+    ran = run("creep", tasks, chunksize=1, hang=1000)
 
     assert ran.said["right"] == 12
     assert Code.BRAKE in ran.said["codes"]
@@ -170,17 +172,12 @@ def test_a_worker_that_is_too_large_is_replaced_between_two_chunks():
     assert {Code.WORKER_LARGE, Code.TASKS_LEAK} & set(codes)
 
 
-@pytest.mark.timeout(240)  # what is left of work gets a minute
-def test_a_worker_that_does_not_go_is_cut_off_and_named(tmp_path):
+def test_a_worker_that_does_not_go_is_cut_off_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "LEFT_WORK_SECONDS", 3.0)  # a minute, but this is a test
     with adaptive_executor(isolate=True, max_workers=1, max_tasks_per_worker=1) as executor:
         first = executor.submit(work.refuse_to_end, str(tmp_path)).result(BOUND_SECONDS)
         assert executor.submit(work.same, 1).result(BOUND_SECONDS) == 1  # another's, beside it
-        end = time.monotonic() + LEFT_WORK_SECONDS + 20
-        while Path(f"/proc/{first}").exists() and time.monotonic() < end:
-            time.sleep(0.05)
-        is_there = Path(f"/proc/{first}").exists()
-
+        assert eventually(lambda: not Path(f"/proc/{first}").exists())
         codes = [decision.reason.code for decision in executor.report.decisions]
 
-    assert not is_there
     assert Code.WORK_LEFT in codes

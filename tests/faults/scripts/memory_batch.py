@@ -1,7 +1,8 @@
 """Run a batch of tasks that take memory in known ways; say as JSON what became of it.
 
-Arguments: way of taking it (hold, leak, creep, start), tasks as JSON ([MB, seconds] each), settings
-as JSON; `hang` among them: seconds for which code of the user's hangs wherever that can be.
+Arguments: way of taking it (hold, leak, creep, start), tasks as JSON ([MB, seconds] each, for creep
+also a folder to meet in), settings as JSON; `hang` among them: seconds for which code of the user's
+hangs wherever that can be; `chunksize` too.
 """
 
 import json
@@ -9,11 +10,16 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from pathlib import Path
 
 from adaptive_exec import adaptive_executor
+from adaptive_exec.host.snapshot import take_snapshot
 
 MB = 10**6
+MEET_SECONDS = 60
 kept = []
 
 
@@ -32,13 +38,35 @@ def leak(task):
 
 
 def creep(task):
-    """Take memory slowly, so that whoever looks now and then sees it coming."""
-    megabytes, seconds = task
+    """Take memory slowly, beside another one, and wait where nearly none is left.
+
+    Whoever looks now and then sees it coming; who is held up for longer than the rest would last
+    finds all as it was, and not the kernel's killer first.
+    """
+    megabytes, seconds, *meetings = task
+    for folder in meetings:
+        meet(Path(folder))
     blocks = []
     for _ in range(max(1, megabytes // 2)):
+        while is_nearly_full():
+            time.sleep(0.01)
         blocks.append(bytearray(b"x") * (2 * MB))
         time.sleep(seconds)
     return len(blocks)
+
+
+def meet(folder):
+    """Wait until two have been here."""
+    (folder / str(os.getpid())).touch()
+    end = time.monotonic() + MEET_SECONDS
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def is_nearly_full():
+    """Say whether less is left than at the critical mark, which is 8 %, by some steps of all."""
+    host = take_snapshot()
+    return host.available_bytes < 0.05 * host.limit_bytes
 
 
 def start(task):
@@ -64,8 +92,10 @@ class Hanging:
 
 def hang_everywhere(executor, seconds):
     Hanging.seconds = seconds
-    future = executor.submit(Hanging, os.getpid())
-    executor.submit(abs, -1).add_done_callback(lambda _: time.sleep(seconds))
+    future, other = executor.submit(Hanging, os.getpid()), executor.submit(abs, -1)
+    # Of a call that has ended by now it would hang here.
+    add = partial(other.add_done_callback, lambda _: time.sleep(seconds))
+    threading.Thread(target=add, daemon=True).start()
     return future
 
 
@@ -73,13 +103,13 @@ def main():
     way, tasks, settings = globals()[sys.argv[1]], json.loads(sys.argv[2]), json.loads(sys.argv[3])
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     print("ready", flush=True)
-    seconds = settings.pop("hang", 0)
+    seconds, chunksize = settings.pop("hang", 0), settings.pop("chunksize", None)
     if seconds:
         settings["on_event"] = lambda _: time.sleep(seconds)
     with adaptive_executor(isolate=True, share_host=False, **settings) as executor:
         if seconds:
             hang_everywhere(executor, seconds)
-        outcomes = list(executor.outcomes(way, map(tuple, tasks)))
+        outcomes = list(executor.outcomes(way, map(tuple, tasks), chunksize=chunksize))
         report = executor.report
         if seconds:
             say(outcomes, report)
