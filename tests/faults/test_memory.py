@@ -124,7 +124,7 @@ def test_tasks_that_grow_steadily_cost_at_most_two_kills():
 
 
 def test_the_brake_comes_before_the_kernel(tmp_path):
-    ran = run("creep", [(2, 0.0)] * 8 + [(110, 0.05, str(tmp_path))] * 4, chunksize=1)
+    ran = run("creep", [(110, 0.05, str(tmp_path), 8)] * 12, chunksize=1)
 
     assert ran.said["right"] == 12
     assert Code.BRAKE in ran.said["codes"]
@@ -133,8 +133,7 @@ def test_the_brake_comes_before_the_kernel(tmp_path):
 
 
 def test_the_brake_strikes_although_everything_of_the_users_hangs(tmp_path):
-    tasks = [(2, 0.0)] * 8 + [(110, 0.05, str(tmp_path))] * 4
-    ran = run("creep", tasks, chunksize=1, hang=1000)
+    ran = run("creep", [(110, 0.05, str(tmp_path), 8)] * 12, chunksize=1, hang=1000)
 
     assert ran.said["right"] == 12
     assert Code.BRAKE in ran.said["codes"]

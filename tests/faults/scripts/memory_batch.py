@@ -1,10 +1,12 @@
 """Run a batch of tasks that take memory in known ways; say as JSON what became of it.
 
 Arguments: way of taking it (hold, leak, creep, start), tasks as JSON ([MB, seconds] each, for creep
-also a folder to meet in), settings as JSON; `hang` among them: seconds for which code of the user's
-hangs wherever that can be; `chunksize` too.
+also a folder, and how many take nothing), settings as JSON; `hang` among them: seconds for which
+code of the user's hangs wherever that can be; `chunksize` too.
 """
 
+import contextlib
+import itertools
 import json
 import logging
 import os
@@ -40,14 +42,16 @@ def leak(task):
 def creep(task):
     """Take memory slowly, beside another one, and wait where nearly none is left.
 
+    The first few take next to nothing, and all look alike, so that nobody knows it beforehand.
     Whoever looks now and then sees it coming; who is held up for longer than the rest would last
     finds all as it was, and not the kernel's killer first.
     """
-    megabytes, seconds, *meetings = task
-    for folder in meetings:
-        meet(Path(folder))
+    megabytes, seconds, folder, few = task
+    if begin(Path(folder)) < few:
+        return len(bytearray(b"x") * (2 * MB))
+    wait_for(Path(folder) / str(few + 1))
     blocks = []
-    for _ in range(max(1, megabytes // 2)):
+    for _ in range(megabytes // 2):
         while is_nearly_full():
             time.sleep(0.01)
         blocks.append(bytearray(b"x") * (2 * MB))
@@ -55,11 +59,18 @@ def creep(task):
     return len(blocks)
 
 
-def meet(folder):
-    """Wait until two have been here."""
-    (folder / str(os.getpid())).touch()
+def begin(folder):
+    """Return how many have begun before."""
+    for number in itertools.count():
+        with contextlib.suppress(FileExistsError):
+            (folder / str(number)).touch(exist_ok=False)
+            return number
+    raise AssertionError
+
+
+def wait_for(path):
     end = time.monotonic() + MEET_SECONDS
-    while len(list(folder.iterdir())) < 2 and time.monotonic() < end:
+    while not path.exists() and time.monotonic() < end:
         time.sleep(0.01)
 
 
