@@ -60,7 +60,7 @@ def test_an_overdue_task_counts_one_execution(level, tmp_path):
 @pytest.mark.parametrize("level", ISOLATED)
 def test_mates_in_the_chunk_of_an_overdue_task_run_on(level, tmp_path):
     log = tmp_path / "log"
-    with executor_at(level, task_timeout=1.0, max_workers=1) as executor:
+    with executor_at(level, task_timeout=1.3, max_workers=1) as executor:
         found = list(executor.outcomes(Naps(log, {4}), range(10), chunksize=10))
     values = {outcome.index: outcome.value for outcome in found if outcome.error is None}
     assert values == {number: number for number in range(10) if number != 4}
