@@ -14,6 +14,10 @@ from pathlib import Path
 
 from adaptive_exec import adaptive_executor
 
+# A module with named tuples that another thread loads while an interrupt ends the program has
+# CPython forget by what it is ended, and the exit code is 1.
+from adaptive_exec.ledger import book  # noqa: F401
+
 FOLDER = Path(sys.argv[1])
 START = sys.argv[2]
 STARTED = FOLDER / "started"
@@ -68,12 +72,11 @@ def wait_for_beats():
 
 
 def say_when_it_runs(executor):
-    """Say ready from another thread, once the main thread waits for results."""
+    """Say ready from another thread, once there is work for the main thread to wait for."""
 
     def watch():
         while not executor.progress_now().in_flight:
             time.sleep(0.005)
-        time.sleep(0.1)  # the main thread goes on from the first chunk to waiting in the meantime
         say()
 
     threading.Thread(target=watch, daemon=True).start()
