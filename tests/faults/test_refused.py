@@ -149,8 +149,9 @@ def test_refused_starts_are_retried_with_patience_while_the_workers_there_are_go
     waits = waits_of(ran)
     assert waits == PATIENCE[: len(waits)]
     assert waits
-    # Work went on beside the waiting: 4000 tasks of 2 ms on 3 workers, and 3.1 s of patience.
-    assert ran.said["seconds"] < 5 * 4000 * 0.002 / 3
+    # Work went on beside the waiting: 4000 tasks of 2 ms on 3 workers, and 3.1 s of patience; ten
+    # times what that takes on an idle host.
+    assert ran.said["seconds"] < 10 * 4.4
 
 
 @pytest.mark.parametrize("start", STARTS)
