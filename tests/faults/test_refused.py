@@ -50,8 +50,8 @@ def waits_of(ran):
     ],
     ids=lambda value: str(value) if isinstance(value, (int, str)) else "",
 )
-def test_with_few_processes_allowed_every_result_comes(tmp_path, way, most, level, errors):
-    ran = run_unprivileged(tmp_path, "batch.py", way, "{}", 40, 0, "nobody", limits={"NPROC": most})
+def test_with_few_processes_allowed_every_result_comes(way, most, level, errors):
+    ran = run_unprivileged("batch.py", way, "{}", 40, 0, "nobody", limits={"NPROC": most})
     assert ran.code == 0, ran.log
     assert ran.said["right"]
     assert ran.said["levels"] == [level]
@@ -67,11 +67,9 @@ def test_with_few_processes_allowed_every_result_comes(tmp_path, way, most, leve
 
 @pytest.mark.parametrize("way", ["map", "submit"])
 @pytest.mark.parametrize("most", [8, 10, 16, 32], ids=lambda most: f"{most} descriptors")
-def test_with_few_descriptors_allowed_every_result_comes(tmp_path, way, most):
+def test_with_few_descriptors_allowed_every_result_comes(way, most):
     settings = json.dumps({"max_workers": 8})
-    ran = run_unprivileged(
-        tmp_path, "batch.py", way, settings, 60, 0, "nobody", limits={"NOFILE": most}
-    )
+    ran = run_unprivileged("batch.py", way, settings, 60, 0, "nobody", limits={"NOFILE": most})
     assert ran.code == 0, ran.log
     assert ran.said["right"]
     assert ran.exit_seconds < EXIT_SECONDS
@@ -85,10 +83,10 @@ def test_with_few_descriptors_allowed_every_result_comes(tmp_path, way, most):
 @pytest.mark.parametrize("way", ["map", "submit"])
 @pytest.mark.parametrize("levels", ["auto", ["thread", "sequential"]], ids=["auto", "threads"])
 @pytest.mark.parametrize("megabytes", [1, 4, 24], ids=lambda size: f"{size} MB left")
-def test_with_little_address_space_left_every_result_comes(tmp_path, way, levels, megabytes):
+def test_with_little_address_space_left_every_result_comes(way, levels, megabytes):
     settings = {"levels": levels, "max_workers": 2}
     arguments = (way, json.dumps(settings), 40, megabytes, "nobody")
-    ran = run_unprivileged(tmp_path, "batch.py", *arguments, limits={})
+    ran = run_unprivileged("batch.py", *arguments, limits={})
     assert ran.code == 0, ran.log
     assert ran.said["right"]
     assert ran.exit_seconds < EXIT_SECONDS
@@ -98,10 +96,10 @@ def test_with_little_address_space_left_every_result_comes(tmp_path, way, levels
 
 # With 1 MB left CPython 3.11 itself fails in the start of a process: SystemError, or a segfault.
 @pytest.mark.parametrize("megabytes", [4, 24], ids=lambda size: f"{size} MB left")
-def test_with_isolation_asked_every_task_ends_in_a_process_or_in_a_clear_error(tmp_path, megabytes):
+def test_with_isolation_asked_every_task_ends_in_a_process_or_in_a_clear_error(megabytes):
     settings = json.dumps({"isolate": True, "max_workers": 2})
     arguments = ("outcomes", settings, 40, megabytes, "nobody")
-    ran = run_unprivileged(tmp_path, "batch.py", *arguments, limits={})
+    ran = run_unprivileged("batch.py", *arguments, limits={})
     assert ran.code == 0, ran.log
     assert ran.said["right"] or ran.said["errors"] == ["LevelUnavailableError"] * 40
     assert set(ran.said["levels"]) <= {"process"}
@@ -138,10 +136,10 @@ def test_a_zygote_that_cannot_fork_for_memory_becomes_the_worker(way):
     assert ran.exit_seconds < EXIT_SECONDS
 
 
-def test_refused_starts_are_retried_with_patience_while_the_workers_there_are_go_on(tmp_path):
+def test_refused_starts_are_retried_with_patience_while_the_workers_there_are_go_on():
     settings = json.dumps({"max_workers": 8})
     limits = {"NPROC": 6}
-    ran = run_unprivileged(tmp_path, "batch.py", "map", settings, 4000, 0, "nobody", limits=limits)
+    ran = run_unprivileged("batch.py", "map", settings, 4000, 0, "nobody", limits=limits)
     assert ran.code == 0, ran.log
     assert ran.said["right"]
     assert ran.said["levels"] == ["process"]

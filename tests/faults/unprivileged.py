@@ -4,6 +4,7 @@ Root ignores RLIMIT_NPROC, so the script runs under a user id that nothing else 
 interpreter and a copy of the package that this user can read. Skips where that cannot be had.
 """
 
+import atexit
 import functools
 import itertools
 import json
@@ -47,11 +48,10 @@ class Ran:
     exit_seconds: float
 
 
-def run_unprivileged(folder: Path, script: str, *arguments: object, limits: dict[str, int]) -> Ran:
+def run_unprivileged(script: str, *arguments: object, limits: dict[str, int]) -> Ran:
     """Run a script as another user.
 
     Args:
-        folder: A folder of the test's own.
         script: Name of a script in `tests/faults/scripts`.
         *arguments: For the script.
         limits: Limits by the names of `resource`, without `RLIMIT_`.
@@ -61,9 +61,9 @@ def run_unprivileged(folder: Path, script: str, *arguments: object, limits: dict
     """
     if os.geteuid() != 0:
         pytest.skip("needs root, to become a user without processes of its own")
-    home = _readable_copy(folder)
+    home = _readable_copy()
     user = next(_users)
-    ledger = Path(tempfile.mkdtemp(prefix="ledger-", dir=folder))
+    ledger = Path(tempfile.mkdtemp(prefix="ledger-", dir=home))
     os.chown(ledger, user, user)
     process = subprocess.Popen(
         [_interpreter(), "-B", str(home / "scripts" / script), *map(str, arguments)],
@@ -108,26 +108,25 @@ def _become(user: int, limits: dict[str, int]) -> None:
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
 
 
-def _readable_copy(folder: Path) -> Path:
-    home = folder / "home"
+@functools.cache
+def _readable_copy() -> Path:
+    """Copy the package to where any user can read it, for as long as the tests run.
+
+    Not to a folder of pytest's: whoever starts pytest closes the one that holds all of them to
+    other users.
+    """
+    temporary = Path(tempfile.gettempdir())
+    for folder in [temporary, *temporary.parents]:
+        if not folder.stat().st_mode & 0o001:
+            pytest.skip(f"needs a folder for temporary files that any user can enter, got {folder}")
+    home = Path(tempfile.mkdtemp(prefix="adaptive-exec-tests-", dir=temporary))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__")
-    if not home.exists():
-        shutil.copytree(ROOT / "adaptive_exec", home / "adaptive_exec", ignore=ignore)
-        shutil.copytree(ROOT / "tests" / "faults" / "scripts", home / "scripts", ignore=ignore)
+    shutil.copytree(ROOT / "adaptive_exec", home / "adaptive_exec", ignore=ignore)
+    shutil.copytree(ROOT / "tests" / "faults" / "scripts", home / "scripts", ignore=ignore)
     for path in [home, *home.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
-    for parent in [folder, *folder.parents]:
-        if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
-            if Path(os.path.commonpath([parent, _temporary()])) != _temporary():
-                pytest.skip(f"needs a folder that any user can enter, got {parent}")
-            parent.chmod(parent.stat().st_mode | 0o011)
     return home
-
-
-def _temporary() -> Path:
-    import tempfile
-
-    return Path(tempfile.gettempdir())
 
 
 @functools.cache
