@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up the tests on a machine that has nothing but Python 3.11 or newer, and runs them.
 #
-#   bash run_tests.sh              the quick ring: two minutes once set up
+#   bash run_tests.sh              the quick ring: ten minutes on two cores, once set up
 #   bash run_tests.sh --all        then the rings with real faults and slow tests too
 #   bash run_tests.sh --rings EXPR only the rings that EXPR names, e.g. "faults or slow"
 #   bash run_tests.sh ARGUMENTS    any arguments of pytest, e.g. tests/core -k config
