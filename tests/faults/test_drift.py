@@ -15,7 +15,7 @@ import pytest
 from adaptive_exec import adaptive_executor
 from tests.levels.leaks import descendants, eventually
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 
 SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 MINUTES = 1.6

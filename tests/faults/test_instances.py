@@ -37,7 +37,7 @@ if __name__ == "__main__":
     assert found == list(range(int(count)))
 """
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
 
 class Crowd:

@@ -20,7 +20,7 @@ from tests.architecture.house import ROOT
 from tests.faults.scripts.journaled import work
 from tests.faults.sessions import wait_for_session
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
 KILLS = int(os.environ.get("JOURNAL_KILLS", "20"))
 SCRIPT = ROOT / "tests/faults/scripts/journaled.py"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.architecture.house import ROOT
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 SCRIPT = """
 import os, signal, sys, time
 from adaptive_exec import PoisonTaskError, WorkerLostError, adaptive_executor

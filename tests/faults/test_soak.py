@@ -20,7 +20,7 @@ from tests.faults.doom import WAYS, outcomes_of
 from tests.levels.ladder import executor_at
 from tests.levels.leaks import descendants, eventually, workers, zygotes
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 
 SEED = 20_240
 NAP_SECONDS = 0.006

@@ -148,7 +148,6 @@ def test_a_share_of_memory_is_a_fair_part_of_what_is_free_however_little_tasks_t
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("task_bytes", "least"), [(2 * GIB, 256), (8 * GIB, 100)])
 def test_a_thousand_instances_on_256_cores_keep_the_limit_but_for_one_estimate(
     task_bytes: int, least: int
@@ -170,7 +169,6 @@ def test_a_thousand_instances_on_256_cores_keep_the_limit_but_for_one_estimate(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_thousand_instances_on_256_cores_get_alike_while_others_come_and_die():
     random = Random(7)
     tasks = [1.0] * 100

@@ -69,7 +69,6 @@ def test_a_million_chunks_leave_every_number_in_its_range(measure):
     assert list(feeder.run.check()) == []
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("measure", [constant, growing, vanishing], ids=lambda one: one.__name__)
 def test_some_thousand_chunks_leave_every_number_in_its_range(measure):
     feeder = Feeder(Config(levels="process"))
@@ -156,7 +155,6 @@ def vars_of(thing: object) -> object:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(170)
 def test_what_a_run_keeps_does_not_grow_with_its_batches_its_workers_and_their_deaths():
     feeder = Struck(Config(retries=1, max_tasks_per_worker=30), seed=1)
     sizes = []
