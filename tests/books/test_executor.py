@@ -17,6 +17,7 @@ from adaptive_exec import Journal, JournalError, adaptive_executor
 from adaptive_exec.journal.store import Store
 from adaptive_exec.records import Records
 from tests.architecture.house import ROOT
+from tests.levels.leaks import eventually
 
 LEVELS = ["process", "thread", "sequential"]
 WAIT_SECONDS = 100.0
@@ -248,17 +249,10 @@ def test_a_journal_is_a_path(wrong):
         adaptive_executor(journal=wrong)
 
 
-def wait_until(condition):
-    end = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
-
-
 def later_when_written(item):
     """All but the first few run after a first group of results has been written."""
     if item[1] > 9:
-        wait_until((Path(item[0]) / "has written").exists)
+        assert eventually((Path(item[0]) / "has written").exists, seconds=WAIT_SECONDS)
     return note_and_square(item)
 
 
@@ -322,7 +316,7 @@ def as_the_third(item):
     begun = Path(item[0]) / "begun"
     with begun.open("a") as file:
         file.write(f"{item[1]}\n")
-    wait_until(lambda: len(begun.read_text().split()) > 2)
+    assert eventually(lambda: len(begun.read_text().split()) > 2, seconds=WAIT_SECONDS)
     return note_and_square(item)
 
 
@@ -374,4 +368,6 @@ def test_nothing_is_left_but_the_journal(path: Path):
     run(path, range(10), levels="process")
 
     assert sorted(one.name for one in path.parent.iterdir()) == ["ran", "run.journal"]
-    wait_until(lambda: len(set(Path("/proc/self/fd").iterdir()) - before) <= 1)
+    assert eventually(
+        lambda: len(set(Path("/proc/self/fd").iterdir()) - before) <= 1, seconds=WAIT_SECONDS
+    )
