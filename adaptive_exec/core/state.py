@@ -96,6 +96,7 @@ class SharingState:
         is_trading: True from a trade's order to its answer.
         is_resting: Whether the others were told last that there is nothing to do here.
         last_trade: When the last trade was ordered.
+        due_since: Since when the next one waits for a reading of the host, None while none does.
         offered: What was claimed then.
         waiting_since: Since when a share of memory is awaited, None while none is.
         is_wait_told: Whether people were told of the wait.
@@ -112,6 +113,7 @@ class SharingState:
         self.is_trading = False
         self.is_resting = True
         self.last_trade = -FOREVER
+        self.due_since: float | None = None
         self.offered = NO_CLAIM
         self.waiting_since: float | None = None
         self.is_past_line = False

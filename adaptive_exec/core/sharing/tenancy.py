@@ -8,6 +8,7 @@ Nothing here waits: a run without a share does what it would do alone.
 from math import ceil
 from typing import Final
 
+from adaptive_exec.config import MIB
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import has_sample
@@ -36,6 +37,15 @@ SHARE_INSTANCES: Final = 64
 """Instances up to which the ledger is read at SHARE_SECONDS; one record is read in 15 us."""
 SHARE_LOOK_SECONDS: Final = 0.05
 """Seconds between two trades of an instance that waits, and at the least between any two."""
+FRESH_SECONDS: Final = 0.005
+"""Seconds that a reading of the host may be old when a trade is due that goes by it. Source: own
+choice; a task fills 10 MB in that time."""
+RETOLD_BYTES: Final = 16 * MIB
+"""Bytes by which what running chunks take must differ from what others were told, at the least,
+before these are told anew. Source: own choice; a task fills so much in 10 ms, a trade takes 0.2."""
+RETOLD_PART: Final = 4
+"""Part of what one chunk is reckoned to take by which it must differ. Source: own choice, so that a
+chunk is told of four times at most."""
 SHARE_LOOK_INSTANCES: Final = 16
 """Instances up to which one that waits looks at SHARE_LOOK_SECONDS; of more it looks less often."""
 LEDGER_AGAIN_SECONDS: Final = 30.0
@@ -74,10 +84,12 @@ def trade(state: State) -> None:
             state.sharing.last_trade + SHARE_LOOK_SECONDS
         )  # others may wait for what turned out too much
         state.sharing.next_trade = min(state.sharing.next_trade, soon)
+    state.sharing.next_trade = min(state.sharing.next_trade, _retell_at(state))
     is_done = not is_active and _is_inline_only(state)  # it may be that nobody drives any more
     if not is_done and (state.now < state.sharing.next_trade or not _is_host_fresh(state)):
         return
     state.sharing.is_trading = True
+    state.sharing.due_since = None
     state.sharing.is_resting = not is_active
     state.sharing.last_trade, state.sharing.next_trade = state.now, FOREVER
     state.orders.append(_offer(state))
@@ -161,9 +173,39 @@ def shed(state: State, roster: Roster) -> None:
         state.explain("retired", "debug", f"worker {worker}", reason)
 
 
+def _used_bytes(state: State) -> int:
+    """Return what running chunks were last seen to take."""
+    live = state.memory.live
+    return sum(live.get(chunk, 0) for chunk in state.flights) if live else 0
+
+
+def _retell_at(state: State) -> float:
+    """Say when the others are to be told anew what running chunks take, never if that is about so.
+
+    Who waits reckons that what was promised and is used is gone from what the host has left. Of a
+    chunk that is over he would count its memory twice, as free and as used of a promise; of one
+    that has grown since he would keep free what is gone already.
+    """
+    told, share = state.sharing.offered, state.sharing.share
+    if share is None or share.slot_bytes is None:
+        return FOREVER
+    least = max(RETOLD_BYTES, told.unit_bytes // RETOLD_PART)
+    if told.used_bytes < least and not state.memory.live:
+        return FOREVER
+    used = _used_bytes(state)
+    if told.used_bytes - used >= least:
+        return state.now
+    if used - told.used_bytes >= least:
+        return state.sharing.last_trade + SHARE_LOOK_SECONDS
+    return FOREVER
+
+
 def _is_host_fresh(state: State) -> bool:
-    """See to it that claims are compared with what the host has left now, not a second ago."""
-    if state.now - state.host.taken_at <= SHARE_LOOK_SECONDS or state.sharing.share is None:
+    """See to it that claims are compared with what the host has left now, not a moment ago."""
+    if state.sharing.due_since is None:
+        state.sharing.due_since = state.now
+    is_new = state.host.taken_at >= state.sharing.due_since - FRESH_SECONDS
+    if is_new or state.sharing.share is None:
         return True
     if state.memory.await_reading():
         state.orders.append(ReadHost())
@@ -259,7 +301,7 @@ def _claim_memory(state: State, claim: Claim, each: int) -> Claim:
         unit_bytes=each if wanted else 0,
         wanted_bytes=each * wanted,
         held_bytes=max(kept, each * len(roster.busy)),
-        used_bytes=sum(state.memory.live.values()),
+        used_bytes=_used_bytes(state),
         kind=_kind(state),
         is_guess=state.memory.is_guessing,
     )
