@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from adaptive_exec.core.instructions import TradeShare
-from adaptive_exec.core.sharing.share import Claim, apportion, believe_claim, promise
+from adaptive_exec.core.sharing.share import Claim, Pool, apportion, believe_claim, promise
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.ledger.facts import Facts, Traded
 from adaptive_exec.ledger.folder import find_folder, open_folder
@@ -56,6 +56,7 @@ class Ledger:
         self._folder = ""
         self._file = self._lock = -1
         self._arrived_at = self._since = 0.0
+        self._pool = Pool()
         self._said: set[str] = set()
         self._identity = this_process()
 
@@ -146,10 +147,10 @@ class Ledger:
             elif text := self._once(f"{name}: {record}"):
                 odd.append(text)
         own = order.claim._replace(name=self.name, arrived_at=self._arrived_at)
-        share = apportion(
-            own, others, cores=order.cores, room_bytes=order.room_bytes, now=self._clock()
-        )
-        self._write(promise(own, share, room_bytes=order.room_bytes), order, host, facts)
+        now = self._clock()
+        room_bytes = self._pool.believe(own, others, order.room_bytes, now)
+        share = apportion(own, others, cores=order.cores, room_bytes=room_bytes, now=now)
+        self._write(promise(own, share, room_bytes=room_bytes), order, host, facts)
         return Traded(share, "; ".join(odd))
 
     def _write(self, claim: Claim, order: TradeShare, host: HostSnapshot, facts: Facts) -> None:

@@ -12,7 +12,7 @@ from itertools import count
 
 from adaptive_exec.config import Config
 from adaptive_exec.core import instructions as ins
-from adaptive_exec.core.sharing.share import Claim, Share, apportion, promise
+from adaptive_exec.core.sharing.share import Claim, Pool, Share, apportion, promise
 from adaptive_exec.sim.driver import SimDriver
 from adaptive_exec.sim.host import SimHost
 
@@ -72,6 +72,7 @@ class _Crowd:
         self._host = host
         self._stays = stays
         self._claims: dict[int, Claim] = {}
+        self._pools: dict[int, Pool] = {}
         self._drivers: dict[int, SimDriver] = {}
         self._heap: list[tuple[float, int, int]] = []
         self._order = count()
@@ -128,6 +129,7 @@ class _Crowd:
     def _forget(self, number: int) -> None:
         driver = self._drivers.pop(number, None)
         self._claims.pop(number, None)
+        self._pools.pop(number, None)
         if driver is not None:
             self._running -= driver.running
 
@@ -146,8 +148,8 @@ class _Crowd:
         arrived = self._stays[number].arrives
         own = order.claim._replace(name=f"{number:06}", arrived_at=arrived)
         others = [claim for other, claim in self._claims.items() if other != number]
-        share = apportion(
-            own, others, cores=order.cores, room_bytes=order.room_bytes, now=self._now
-        )
-        self._claims[number] = promise(own, share, room_bytes=order.room_bytes)
+        pool = self._pools.setdefault(number, Pool())
+        room_bytes = pool.believe(own, others, order.room_bytes, self._now)
+        share = apportion(own, others, cores=order.cores, room_bytes=room_bytes, now=self._now)
+        self._claims[number] = promise(own, share, room_bytes=room_bytes)
         return share

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from adaptive_exec.config import MIB
 from adaptive_exec.core.reason import Code, because
-from adaptive_exec.core.sharing.share import Claim, Share, apportion, level_out, promise, steady
+from adaptive_exec.core.sharing.share import (
+    Claim,
+    Pool,
+    Share,
+    apportion,
+    level_out,
+    promise,
+    steady,
+)
 
 UNIT = 60 * MIB
 
@@ -282,3 +290,48 @@ def test_who_need_not_wait_has_at_least_what_one_chunk_needs(room, unit, others)
     share = apportion(own, beside, cores=2, room_bytes=room)
 
     assert share.place or share.slot_bytes >= unit
+
+
+def crowd(used_bytes: int) -> list[Claim]:
+    """Four instances, each with one task of 60 MB."""
+    return [
+        Claim(f"{number}", float(number), 2, 1, 60 * MIB, 60 * MIB, 60 * MIB, used_bytes)
+        for number in range(4)
+    ]
+
+
+NEWCOMER = Claim("new", 9.0, 2, 0, 60 * MIB, 60 * MIB)
+
+
+def test_tasks_that_have_just_ended_leave_no_room_for_more_than_before():
+    pool = Pool()
+    told = crowd(60 * MIB)
+    for look in range(4):
+        assert pool.believe(NEWCOMER, told, -60 * MIB, look * 0.05) == -60 * MIB
+
+    room = pool.believe(NEWCOMER, told, 180 * MIB, 0.2)  # all have ended, and nobody has said so
+
+    assert apportion(NEWCOMER, told, cores=2, room_bytes=180 * MIB).place == 0
+    assert room == -60 * MIB
+    assert apportion(NEWCOMER, told, cores=2, room_bytes=room).place == 1
+
+
+def test_room_that_stays_is_believed_after_a_few_looks():
+    pool = Pool()
+    for look in range(8):
+        pool.believe(NEWCOMER, crowd(60 * MIB), -60 * MIB, look * 0.05)
+
+    believed = [
+        pool.believe(NEWCOMER, crowd(60 * MIB), 180 * MIB, 0.4 + look * 0.05) for look in range(8)
+    ]
+
+    assert believed[0] == -60 * MIB
+    assert believed[-1] == 180 * MIB
+
+
+def test_less_room_than_before_is_believed_at_once_and_that_of_one_who_is_alone_always():
+    pool = Pool()
+    pool.believe(NEWCOMER, crowd(0), 500 * MIB, 0.0)
+
+    assert pool.believe(NEWCOMER, crowd(0), 100 * MIB, 0.05) == 100 * MIB
+    assert pool.believe(NEWCOMER, [], 900 * MIB, 0.1) == 900 * MIB

@@ -24,6 +24,10 @@ STEADY_SHARE = 0.25
 """Share by which what is free may change before a share that is enough follows it. Source: own
 choice; the host itself is read before anything is let out."""
 
+POOL_SECONDS: Final = 0.4
+"""Seconds of which what tasks may have together is remembered. Source: own choice, eight looks of
+an instance that waits; on a busy host a task's end is told after 40 ms."""
+
 
 class Claim(NamedTuple):
     """What one instance says of itself.
@@ -80,6 +84,38 @@ class Share(NamedTuple):
     place: int
     reason: Reason
     kin_bytes: int = 0
+
+
+class Pool:
+    """What the tasks of all instances may have together, as it was seen of late.
+
+    It is what is left and what tasks are told to use. The two are of different instants: where
+    several tasks end at once, their memory is free already while it counts as used still, and the
+    pool looks larger by that for a moment. So the middle one of the last looks is believed, where
+    it is smaller than the last.
+    """
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[float, int]] = []
+
+    def believe(self, own: Claim, others: Sequence[Claim], room_bytes: int, now: float) -> int:
+        """Return the room that is to be believed in.
+
+        Args:
+            own: Its own claim.
+            others: Those of all other instances on this host.
+            room_bytes: Memory that can still be taken up to the mark, as read from the host.
+            now: Monotonic seconds.
+        """
+        beside = [other for other in others if other.shares_memory and _counts(other)]
+        if not beside:
+            self._seen = []
+            return room_bytes
+        used = sum(claim.used_bytes for claim in (own, *beside))
+        self._seen = [seen for seen in self._seen if seen[0] > now - POOL_SECONDS]
+        self._seen.append((now, room_bytes + used))
+        pools = sorted(pool for _, pool in self._seen)
+        return min(room_bytes, pools[(len(pools) - 1) // 2] - used)
 
 
 def apportion(

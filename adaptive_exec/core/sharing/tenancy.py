@@ -204,8 +204,7 @@ def _is_host_fresh(state: State) -> bool:
     """See to it that claims are compared with what the host has left now, not a moment ago."""
     if state.sharing.due_since is None:
         state.sharing.due_since = state.now
-    is_new = state.host.taken_at >= state.sharing.due_since - FRESH_SECONDS
-    if is_new or state.sharing.share is None:
+    if state.host.taken_at >= state.sharing.due_since - FRESH_SECONDS:
         return True
     if state.memory.await_reading():
         state.orders.append(ReadHost())
