@@ -106,3 +106,20 @@ def test_a_trade_that_is_due_goes_by_a_reading_of_that_moment():
     traded = [event for event, _ in world.history if isinstance(event, ev.ShareChanged)]
     readings = [event.at for event, _ in world.history if isinstance(event, ev.HostSampled)]
     assert {event.at for event in traded[2:]} <= set(readings)
+
+
+def test_one_that_was_alone_and_lets_more_out_says_so_soon():
+    world = World(Config(levels="process", max_workers=4), make_host())
+    world.open(tasks=50, chunk_tasks=1)
+    world.arrive(1, 50)
+    staff(world)
+    assert len(world.chunks) == 4
+
+    world.wait(SHARE_LOOK_SECONDS)
+    look(world, 0)
+    world.wait(SHARE_LOOK_SECONDS)
+    look(world, 0)
+
+    claims = [order.claim for order in world.offers]
+    assert [claim.held_slots for claim in claims] == [0, 4]
+    assert claims[1].held_bytes == 4 * claims[1].unit_bytes > claims[0].held_bytes

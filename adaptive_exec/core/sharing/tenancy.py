@@ -180,15 +180,19 @@ def _used_bytes(state: State) -> int:
 
 
 def _retell_at(state: State) -> float:
-    """Say when the others are to be told anew what running chunks take, never if that is about so.
+    """Say when the others are to be told anew what running chunks take, never if it is about so.
 
     Who waits reckons that what was promised and is used is gone from what the host has left. Of a
     chunk that is over he would count its memory twice, as free and as used of a promise; of one
     that has grown since he would keep free what is gone already.
     """
     told, share = state.sharing.offered, state.sharing.share
-    if share is None or share.slot_bytes is None:
+    if share is None:
         return FOREVER
+    if share.slot_bytes is None:  # alone at the last trade; who has come since shall not hope
+        takes = _unit_bytes(state) * len(state.levels.isolated.busy)
+        soon = state.sharing.last_trade + SHARE_LOOK_SECONDS
+        return soon if takes - told.held_bytes >= RETOLD_BYTES else FOREVER
     least = max(RETOLD_BYTES, told.unit_bytes // RETOLD_PART)
     if told.used_bytes < least and not state.memory.live:
         return FOREVER
