@@ -74,7 +74,7 @@ class Progress(NamedTuple):
 
     Attributes:
         done: Tasks with an outcome.
-        failed: Those of them whose outcome is an exception of their own.
+        failed: Those of them whose outcome is an error, of their own or of this package's.
         level: Where tasks ran last, `""` before the first.
         workers: Workers there are now.
         in_flight: Chunks that are with workers now.
@@ -539,8 +539,8 @@ class WithOptions:
 def _read_progress(driver: Driver) -> Progress:
     trace, host = driver.trace, driver.snapshot_host()
     return Progress(
-        done=trace.tasks + trace.recalled_tasks,
-        failed=trace.failed_tasks,
+        done=trace.tasks + trace.lost_tasks + trace.recalled_tasks,
+        failed=trace.failed_tasks + trace.lost_tasks,
         level=trace.levels[-1] if trace.levels else "",
         workers=driver.count_workers(),
         in_flight=driver.count_in_flight(),

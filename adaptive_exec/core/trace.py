@@ -18,14 +18,16 @@ from adaptive_exec.core.events import (
     WorkerReady,
 )
 from adaptive_exec.core.instructions import (
+    Deliver,
     Explain,
+    FailTasks,
     Instruction,
     OpenLevel,
     Recall,
     SendChunk,
     StartWorkers,
 )
-from adaptive_exec.core.reason import Decision, Fact
+from adaptive_exec.core.reason import Code, Decision, Fact
 
 TRACE_LENGTH: Final = 10_000
 """Decisions kept for the report; older ones are counted only."""
@@ -49,6 +51,8 @@ class RunReport(NamedTuple):
         window: Most chunks that were in flight at once.
         tasks: Tasks finished.
         failed_tasks: Those of them that ended in an exception of their own.
+        lost_tasks: Tasks that ended in an error of this package's: poison, over their time limit,
+            without a worker; not among those. Cancelled ones are not counted.
         recalled_tasks: Tasks whose result came from the journal; not among those.
         chunks: Messages sent to workers.
         degrades: Steps to a safer level after a failure.
@@ -66,6 +70,7 @@ class RunReport(NamedTuple):
     window: int = 0
     tasks: int = 0
     failed_tasks: int = 0
+    lost_tasks: int = 0
     recalled_tasks: int = 0
     chunks: int = 0
     degrades: int = 0
@@ -90,6 +95,8 @@ class RunReport(NamedTuple):
         }
         times = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items())
         tasks = f"{self.tasks} tasks, {self.failed_tasks} of them failed, in {self.chunks} chunks"
+        if self.lost_tasks:
+            tasks += f", {self.lost_tasks} more lost"
         if self.recalled_tasks:
             tasks += f", {self.recalled_tasks} from the journal"
         lines = [
@@ -148,7 +155,7 @@ def _text(name: str, value: Fact) -> str:
     return f'"{value}"' if isinstance(value, str) and " " in value else str(value)
 
 
-_TRACED = (SendChunk, Recall, OpenLevel, StartWorkers, Explain)
+_TRACED = (SendChunk, Deliver, Recall, FailTasks, OpenLevel, StartWorkers, Explain)
 """Instructions that a report counts; most say nothing to it."""
 
 
@@ -161,6 +168,7 @@ class Trace:
         self.window = 0
         self.tasks = 0
         self.failed_tasks = 0
+        self.lost_tasks = 0
         self.recalled_tasks = 0
         self.chunks = 0
         self.degrades = 0
@@ -208,6 +216,7 @@ class Trace:
             window=self.window,
             tasks=self.tasks,
             failed_tasks=self.failed_tasks,
+            lost_tasks=self.lost_tasks,
             recalled_tasks=self.recalled_tasks,
             chunks=self.chunks,
             degrades=self.degrades,
@@ -239,7 +248,6 @@ class Trace:
 
     def _see_done(self, event: ChunkDone) -> None:
         usage = believe(event.usage)
-        self.tasks += usage.tasks
         self.failed_tasks += usage.failed_tasks
         self.compute_seconds += usage.wall_seconds
         self.transport_seconds += usage.transport_seconds
@@ -252,8 +260,8 @@ class Trace:
                 self.chunks += 1
                 if instruction.level not in self.levels:
                     self.levels.append(instruction.level)
-            case Recall():
-                self.recalled_tasks += instruction.stop - instruction.start
+            case Deliver() | Recall() | FailTasks():
+                self._see_outcome(instruction)
             case OpenLevel() | StartWorkers():
                 ordered = (instruction.level, at)
                 self._ordered_at.update(dict.fromkeys(instruction.workers, ordered))
@@ -261,6 +269,18 @@ class Trace:
                 self._see_decision(instruction.decision)
             case _:
                 pass
+
+    def _see_outcome(self, outcome: Deliver | Recall | FailTasks) -> None:
+        """Count tasks that ended, those that a worker had finished before it died among them."""
+        count = outcome.stop - outcome.start
+        match outcome:
+            case Deliver():
+                self.tasks += count
+            case Recall():
+                self.recalled_tasks += count
+            case FailTasks():
+                if outcome.reason.code is not Code.STOP_ASKED:
+                    self.lost_tasks += count
 
     def _see_decision(self, decision: Decision) -> None:
         self.decisions.append(decision)

@@ -53,6 +53,11 @@ def test_poison_tasks_end_as_errors_with_their_cause_and_all_others_are_delivere
     fates = {3: "exit", 11: "segfault", 20: "abort", 31: "kill"}
     with executor_at(level) as executor:
         found = outcomes_of(executor, way, Doom(log, fates), range(40))
+        report, progress = executor.report, executor.progress_now()
+    assert (report.tasks, report.failed_tasks, report.lost_tasks) == (36, 0, 4)
+    assert "36 tasks, 0 of them failed" in str(report)
+    assert ", 4 more lost" in str(report)
+    assert (progress.done, progress.failed) == (40, 4)
     assert {number: found[number] for number in found if number not in fates} == {
         number: number for number in range(40) if number not in fates
     }
