@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from adaptive_exec.ledger.book import read_ledger
 from tests.cgroups import RealGroup, memory_group
+from tests.levels.leaks import eventually
 
 ROOT = Path(__file__).parents[2]
 MIB = 2**20
@@ -70,6 +71,9 @@ class Crowd:
         path = self.folder / str(number) / "runs"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
+    def has_run(self, number: int, count: int) -> bool:
+        return len(self.runs(number)) >= count
+
     def close(self) -> None:
         for child in self.children.values():
             child.kill()
@@ -88,13 +92,6 @@ def crowd(tmp_path, monkeypatch):
     yield make
     for one in made:
         one.close()
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_eight_that_start_at_once_all_complete_without_a_kernel_kill(crowd):
@@ -118,7 +115,8 @@ def test_killed_instances_resume_from_their_journals_and_the_others_go_on(crowd)
         for number in range(4):
             instances.start(number, has_journal=True)
         for number in (1, 2):
-            wait_until(lambda number=number: len(instances.runs(number)) >= 4)
+            has_begun = partial(instances.has_run, number, 4)
+            assert eventually(has_begun, seconds=PATIENCE_SECONDS)
             instances.children[number].send_signal(signal.SIGKILL)
         killed = [instances.end(number)[0] for number in (1, 2)]
         instances.start(4, has_journal=True)  # one that joins late

@@ -13,6 +13,7 @@ import pytest
 
 from tests.architecture.house import ROOT
 from tests.faults.sessions import wait_for_session
+from tests.levels.leaks import eventually
 
 WORKERS = 2
 ROUNDS = int(os.environ.get("TREE_KILLS", "3"))
@@ -47,13 +48,6 @@ def ran(folder: Path) -> Counter[int]:
     return Counter(map(int, path.read_text().split())) if path.exists() else Counter()
 
 
-def wait_until(is_so) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.002)
-
-
 @pytest.mark.parametrize(
     ("seconds", "count"),
     [
@@ -70,7 +64,7 @@ def test_no_more_tasks_run_again_than_there_are_workers(tmp_path: Path, seconds,
         folder.mkdir()
         process = start(folder, seconds, count)
         half = count * chance.uniform(0.3, 0.7)
-        wait_until(lambda folder=folder, half=half: ran(folder).total() >= half)
+        assert eventually(lambda folder=folder, half=half: ran(folder).total() >= half)
         time.sleep(chance.uniform(0, 0.1))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(60)

@@ -12,6 +12,7 @@ import pytest
 
 from adaptive_exec.cli.instances import _Crowd
 from adaptive_exec.system.processes import REAP_SECONDS
+from tests.levels.leaks import eventually
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
 
@@ -35,7 +36,7 @@ def frozen() -> "Iterator[subprocess.Popen[bytes]]":
     try:
         (group / "cgroup.procs").write_text(str(process.pid))
         (group / "freezer.state").write_text("FROZEN")
-        wait_for(lambda: (group / "freezer.state").read_text().strip() == "FROZEN")
+        assert eventually(lambda: (group / "freezer.state").read_text().strip() == "FROZEN")
         yield process
     finally:
         (group / "freezer.state").write_text("THAWED")
@@ -43,14 +44,7 @@ def frozen() -> "Iterator[subprocess.Popen[bytes]]":
         process.wait(30)
         for pipe in (process.stdin, process.stdout, process.stderr):
             pipe.close()
-        wait_for(lambda: remove(group))
-
-
-def wait_for(is_so) -> None:
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.01)
+        assert eventually(lambda: remove(group))
 
 
 def remove(group: Path) -> bool:

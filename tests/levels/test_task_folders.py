@@ -1,7 +1,6 @@
 """The folder of a running task is nobody else's: not to remove, and not to prepare."""
 
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from adaptive_exec.levels import current, folders
 from adaptive_exec.levels.current import Place
 from adaptive_exec.levels.folders import TaskFolders
 from adaptive_exec.system.identity import name_of, this_process
+from tests.levels.leaks import eventually
 from tests.system.spaces import CONTAINER, OUTER_PROC, ask, end, start
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
@@ -63,13 +63,6 @@ def states(temporary: Path) -> list[str]:
     return texts
 
 
-def wait_until(is_so) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
@@ -83,15 +76,15 @@ def wait_until(is_so) -> None:
 def test_the_folder_of_a_running_task_is_not_swept(temporary: Path, ours, theirs):
     running = start(ours, RUNNING)
     try:
-        wait_until(lambda: "half of it" in states(temporary))
+        assert eventually(lambda: "half of it" in states(temporary))
 
         assert ask(theirs, NEIGHBOUR) == "[0, 1, 2]"
 
         assert running.stdout.readline() == "1\n"
         assert running.stdout.readline() == "2\n"
-        wait_until(lambda: found(temporary, f"*/{folders._HELD}"))
+        assert eventually(lambda: found(temporary, f"*/{folders._HELD}"))
         assert ask(theirs, NEIGHBOUR) == "[0, 1, 2]"
-        wait_until(lambda: states(temporary) == ["half of it"])
+        assert eventually(lambda: states(temporary) == ["half of it"])
     finally:
         end(running)
 
@@ -100,14 +93,14 @@ def test_the_folder_of_a_running_task_is_not_swept(temporary: Path, ours, theirs
 def test_what_a_killed_container_left_is_removed_by_the_next_that_needs_a_folder(temporary: Path):
     running = start(CONTAINER, RUNNING)
     assert running.stdout.readline() == "1\n"
-    wait_until(lambda: found(temporary, f"*/{folders._HELD}"))
+    assert eventually(lambda: found(temporary, f"*/{folders._HELD}"))
     end(running)
 
     def sweep() -> bool:
         ask((), NEIGHBOUR)
         return list(temporary.iterdir()) == []
 
-    wait_until(sweep)
+    assert eventually(sweep)
 
 
 def test_a_folder_of_which_nothing_is_known_stays(temporary: Path):
