@@ -123,3 +123,22 @@ def test_one_that_was_alone_and_lets_more_out_says_so_soon():
     claims = [order.claim for order in world.offers]
     assert [claim.held_slots for claim in claims] == [0, 4]
     assert claims[1].held_bytes == 4 * claims[1].unit_bytes > claims[0].held_bytes
+
+
+def test_in_a_crowd_what_tasks_have_freed_is_told_less_often():
+    world = begin()
+    world.neighbours = [
+        OTHER._replace(name=f"other {number}", held_bytes=0) for number in range(64)
+    ]
+    for _ in range(30):
+        world.wait(SHARE_LOOK_SECONDS)
+        look(world, TASK)
+    before = len(world.offers)
+
+    for _ in range(40):  # tasks of 25 ms
+        world.wait(0.025)
+        look(world, TASK)
+        world.done(next(iter(world.chunks)), span_bytes=TASK, peak_bytes=TASK, kept_bytes=0)
+        look(world, 0)
+
+    assert len(world.offers) - before <= 1.0 / (4 * SHARE_LOOK_SECONDS) + 1

@@ -47,7 +47,8 @@ RETOLD_PART: Final = 4
 """Part of what one chunk is reckoned to take by which it must differ. Source: own choice, so that a
 chunk is told of four times at most."""
 SHARE_LOOK_INSTANCES: Final = 16
-"""Instances up to which one that waits looks at SHARE_LOOK_SECONDS; of more it looks less often."""
+"""Instances up to which one that waits looks at SHARE_LOOK_SECONDS, and what tasks have freed is
+told at once; of more both come less often."""
 LEDGER_AGAIN_SECONDS: Final = 30.0
 """Seconds that an instance without a usable ledger goes on alone before it tries again, as long as
 CALM_SECONDS."""
@@ -189,19 +190,17 @@ def _retell_at(state: State) -> float:
     told, share = state.sharing.offered, state.sharing.share
     if share is None:
         return FOREVER
+    soon = state.sharing.last_trade + _look_interval(share)
     if share.slot_bytes is None:  # alone at the last trade; who has come since shall not hope
         takes = _unit_bytes(state) * len(state.levels.isolated.busy)
-        soon = state.sharing.last_trade + SHARE_LOOK_SECONDS
         return soon if takes - told.held_bytes >= RETOLD_BYTES else FOREVER
     least = max(RETOLD_BYTES, told.unit_bytes // RETOLD_PART)
     if told.used_bytes < least and not state.memory.live:
         return FOREVER
     used = _used_bytes(state)
     if told.used_bytes - used >= least:
-        return state.now
-    if used - told.used_bytes >= least:
-        return state.sharing.last_trade + SHARE_LOOK_SECONDS
-    return FOREVER
+        return state.now if share.instances <= SHARE_LOOK_INSTANCES else soon
+    return soon if used - told.used_bytes >= least else FOREVER
 
 
 def _is_host_fresh(state: State) -> bool:
@@ -238,9 +237,13 @@ def _has_more(batch: Batch) -> bool:
 
 def _interval(state: State, share: Share) -> float:
     if share.place and not state.sharing.is_past_line:
-        crowd = max(1.0, share.instances / SHARE_LOOK_INSTANCES)
-        return min(SHARE_SECONDS_MAX, SHARE_LOOK_SECONDS * crowd)
+        return _look_interval(share)
     return min(SHARE_SECONDS_MAX, SHARE_SECONDS * max(1.0, share.instances / SHARE_INSTANCES))
+
+
+def _look_interval(share: Share) -> float:
+    crowd = max(1.0, share.instances / SHARE_LOOK_INSTANCES)
+    return min(SHARE_SECONDS_MAX, SHARE_LOOK_SECONDS * crowd)
 
 
 def _tell(state: State, old: Share | None, new: Share) -> None:
