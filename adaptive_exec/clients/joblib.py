@@ -30,9 +30,11 @@ from joblib.parallel import (
 from adaptive_exec.config import make_config
 from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor
 from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.journal.keys import digest_of
 from adaptive_exec.levels.current import is_in_task
 from adaptive_exec.levels.inner import INNER_THREADS, insist_on_threads
 from adaptive_exec.log import LOGGER
+from adaptive_exec.program.shares import Shared
 
 NAME: Final = "adaptive"
 THREADS: Final = ("thread", "sequential")
@@ -208,12 +210,27 @@ class _Lease:
         self.settings = settings
         self._is_here = settings.get("levels") == THREADS
         self.threads = threads
-        self.executor: AdaptiveExecutor = adaptive_executor(**settings)
+        self.executor: AdaptiveExecutor = adaptive_executor(**self._with_key(settings))
         self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._aborted = threading.Event()
         self._shares: _Shares | None = None
         self._timer: threading.Timer | None = None
+
+    def _with_key(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Have calls told apart in a journal by what they compute, not by how they travel."""
+        if settings.get("journal") is None:
+            return settings
+        key = settings.get("key")
+
+        def content(items: Sequence[Call], *_how: object) -> list[Any]:
+            if self._shares is not None:
+                items = self._shares.tell(items)
+            if key is not None:
+                return [(function, key(*args, **kwargs)) for function, args, kwargs in items]
+            return [_computed(*call) for call in items]
+
+        return {**settings, "key": content}
 
     def map_arrays(self, bytes_min: int | None, mode: str | None) -> None:
         """Have arrays from a size on travel once; None for none."""
@@ -290,19 +307,20 @@ class _Shares:
         self._bytes_min = bytes_min
         self._is_writable = is_writable
         self._handles: dict[int, tuple[Any, Any]] = {}
+        self._origins: dict[int, Any] = {}
+        self._digests: dict[int, bytes] = {}
 
     def replace(self, items: Sequence[Call]) -> list[Call]:
         """Put handles in the place of large arrays among the arguments themselves."""
-        return [
-            (
-                function,
-                tuple(self._swap(value) for value in args),
-                {name: self._swap(value) for name, value in kwargs.items()},
-            )
-            for function, args, kwargs in items
-        ]
+        return _swap_all(items, self._swap)
+
+    def tell(self, items: Sequence[Call]) -> list[Call]:
+        """Put digests in the place of handles; each array is read once."""
+        return _swap_all(items, self._tell)
 
     def clear(self) -> None:
+        self._digests.clear()
+        self._origins.clear()
         for _, handle in self._handles.values():
             handle.release()
         self._handles.clear()
@@ -312,8 +330,18 @@ class _Shares:
             return value
         known = self._handles.get(id(value))
         if known is None:
-            known = self._handles[id(value)] = value, self._executor.share(self._seal(value))
+            handle = self._executor.share(self._seal(value))
+            self._origins[id(handle)] = value
+            known = self._handles[id(value)] = value, handle
         return known[1]
+
+    def _tell(self, value: Any) -> Any:
+        if not isinstance(value, Shared):
+            return value
+        known = self._digests.get(id(value))
+        if known is None:
+            known = self._digests[id(value)] = digest_of(self._origins[id(value)])
+        return known
 
     def _seal(self, value: Any) -> Any:
         if self._is_writable or not hasattr(value, "setflags"):
@@ -321,6 +349,35 @@ class _Shares:
         sealed = value.view()
         sealed.setflags(write=False)
         return sealed
+
+
+def _swap_all(items: Sequence[Call], swap: Callable[[Any], Any]) -> list[Call]:
+    return [
+        (
+            function,
+            tuple(swap(value) for value in args),
+            {name: swap(value) for name, value in kwargs.items()},
+        )
+        for function, args, kwargs in items
+    ]
+
+
+def _computed(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+    """Leave out who watches a call: other in each run, and without a say in what comes of it.
+
+    Source: scikit-learn 1.9 hands the fits of a search a context for callbacks, with a number drawn
+    at random and the time, and beside it the search that called; `_fit_and_score` gives both to
+    callbacks only.
+    """
+    if not any(map(_is_watching, (*args, *kwargs.values()))):
+        return function, args, kwargs
+    told = {name: value for name, value in kwargs.items() if not _is_watching(value)}
+    told.pop("caller", None)
+    return function, [value for value in args if not _is_watching(value)], told
+
+
+def _is_watching(value: object) -> bool:
+    return type(value).__module__.startswith("sklearn.callback.")
 
 
 def _count_bytes(value: Any) -> int:

@@ -303,6 +303,36 @@ def test_a_journal_recalls_what_is_finished(tmp_path):
     assert sorted(map(int, notes.read_text().split())) == list(range(12))
 
 
+def count(folder, array, item):
+    descriptor = os.open(folder / "counted", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, b"x")
+    os.close(descriptor)
+    return float(array[item])
+
+
+def test_a_journal_knows_calls_by_what_large_arrays_hold(tmp_path):
+    settings = {"share_host": False, "levels": "process", "journal": str(tmp_path / "j")}
+    counts = []
+    for first, jobs in ((0.0, 2), (0.0, 3), (1.0, 2)):
+        array = np.arange(200_000, dtype=float)  # 1.6 MB
+        array[0] = first
+        with joblib.parallel_config("adaptive", **settings):
+            found = Parallel(n_jobs=jobs)(delayed(count)(tmp_path, array, k) for k in range(8))
+        assert found == [first, *map(float, range(1, 8))]
+        counts.append((tmp_path / "counted").stat().st_size)
+    assert counts == [8, 8, 16]
+
+
+def test_a_key_of_the_users_is_asked_for_each_call(tmp_path):
+    settings = {"share_host": False, "levels": "process", "journal": str(tmp_path / "j")}
+    for first in (0.0, 1.0):
+        array = np.full(10, first)
+        with joblib.parallel_config("adaptive", key=lambda _, __, item: item, **settings):
+            found = Parallel(n_jobs=2)(delayed(count)(tmp_path, array, k) for k in range(8))
+        assert found == [0.0] * 8, "recalled"
+    assert (tmp_path / "counted").stat().st_size == 8
+
+
 def test_the_page_runs_and_is_short(tmp_path):
     page = (Path(__file__).parents[2] / "docs/clients/joblib.md").read_text(encoding="utf-8")
     assert len(page.splitlines()) <= 40
