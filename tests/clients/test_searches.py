@@ -1,5 +1,6 @@
 """scikit-learn's searches with a journal: killed half-way, they go on where they were."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -10,8 +11,6 @@ import pytest
 
 from tests.architecture.house import ROOT
 from tests.levels.leaks import eventually
-
-pytest.importorskip("sklearn", reason="needs scikit-learn: pip install scikit-learn")
 
 WORKERS = 2
 WAIT_SECONDS = 240.0
@@ -61,7 +60,13 @@ if __name__ == "__main__":
                        if "time" not in name and not name.startswith("param")}))
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+HAS_SKLEARN = importlib.util.find_spec("sklearn") is not None  # not loaded into the tests' process
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(not HAS_SKLEARN, reason="needs scikit-learn: pip install scikit-learn"),
+]
 
 
 class Program:
