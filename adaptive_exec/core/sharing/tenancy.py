@@ -79,13 +79,9 @@ def trade(state: State) -> None:
     if is_active and state.sharing.is_resting:  # the others count us as absent
         state.sharing.is_resting = False
         state.sharing.next_trade = min(state.sharing.next_trade, _back_at(state))
-    offered = state.sharing.offered.unit_bytes
-    if state.sharing.share is not None and offered and 2 * _unit_bytes(state) <= offered:
-        soon = (
-            state.sharing.last_trade + SHARE_LOOK_SECONDS
-        )  # others may wait for what turned out too much
-        state.sharing.next_trade = min(state.sharing.next_trade, soon)
-    state.sharing.next_trade = min(state.sharing.next_trade, _retell_at(state))
+    if state.sharing.share is not None:
+        again = _retell_at(state, state.sharing.share)
+        state.sharing.next_trade = min(state.sharing.next_trade, again)
     is_done = not is_active and _is_inline_only(state)  # it may be that nobody drives any more
     if not is_done and (state.now < state.sharing.next_trade or not _is_host_fresh(state)):
         return
@@ -180,27 +176,30 @@ def _used_bytes(state: State) -> int:
     return sum(live.get(chunk, 0) for chunk in state.flights) if live else 0
 
 
-def _retell_at(state: State) -> float:
-    """Say when the others are to be told anew what running chunks take, never if it is about so.
+def _retell_at(state: State, share: Share) -> float:
+    """Say when the others are to be told anew what chunks take, never if it is about so.
 
-    Who waits reckons that what was promised and is used is gone from what the host has left. Of a
-    chunk that is over he would count its memory twice, as free and as used of a promise; of one
-    that has grown since he would keep free what is gone already.
+    Who waits may wait for what turned out too much. And he reckons that what was promised and is
+    used is gone from what the host has left. Of a chunk that is over he would count its memory
+    twice, as free and as used of a promise; of one that has grown since he would keep free what is
+    gone already.
     """
-    told, share = state.sharing.offered, state.sharing.share
-    if share is None:
+    told, busy = state.sharing.offered, len(state.levels.isolated.busy)
+    if not (told.unit_bytes or busy):
         return FOREVER
-    soon = state.sharing.last_trade + _look_interval(share)
+    unit_bytes = _unit_bytes(state)
     if share.slot_bytes is None:  # alone at the last trade; who has come since shall not hope
-        takes = _unit_bytes(state) * len(state.levels.isolated.busy)
-        return soon if takes - told.held_bytes >= RETOLD_BYTES else FOREVER
-    least = max(RETOLD_BYTES, told.unit_bytes // RETOLD_PART)
-    if told.used_bytes < least and not state.memory.live:
-        return FOREVER
-    used = _used_bytes(state)
-    if told.used_bytes - used >= least:
-        return state.now if share.instances <= SHARE_LOOK_INSTANCES else soon
-    return soon if used - told.used_bytes >= least else FOREVER
+        used, told_bytes = unit_bytes * busy, told.held_bytes
+        is_told = used < told_bytes + RETOLD_BYTES
+    else:
+        used, told_bytes = _used_bytes(state), told.used_bytes
+        least = max(RETOLD_BYTES, told.unit_bytes // RETOLD_PART)
+        if told_bytes - used >= least and share.instances <= SHARE_LOOK_INSTANCES:
+            return state.now
+        is_told = abs(used - told_bytes) < least
+    if told.unit_bytes and 2 * unit_bytes <= told.unit_bytes:
+        return state.sharing.last_trade + SHARE_LOOK_SECONDS
+    return FOREVER if is_told else state.sharing.last_trade + _look_interval(share)
 
 
 def _is_host_fresh(state: State) -> bool:
