@@ -224,11 +224,11 @@ class _Lease:
         key = settings.get("key")
 
         def content(items: Sequence[Call], *_how: object) -> list[Any]:
-            if self._shares is not None:
-                items = self._shares.tell(items)
+            shares = self._shares
             if key is not None:
-                return [(function, key(*args, **kwargs)) for function, args, kwargs in items]
-            return [_computed(*call) for call in items]
+                calls = items if shares is None else shares.restore(items)
+                return [(function, key(*args, **kwargs)) for function, args, kwargs in calls]
+            return [_computed(*call) for call in (items if shares is None else shares.tell(items))]
 
         return {**settings, "key": content}
 
@@ -317,6 +317,10 @@ class _Shares:
     def tell(self, items: Sequence[Call]) -> list[Call]:
         """Put digests in the place of handles; each array is read once."""
         return _swap_all(items, self._tell)
+
+    def restore(self, items: Sequence[Call]) -> list[Call]:
+        """Put the arrays themselves back in the place of handles."""
+        return _swap_all(items, lambda value: self._origins.get(id(value), value))
 
     def clear(self) -> None:
         self._digests.clear()

@@ -323,11 +323,14 @@ def test_a_journal_knows_calls_by_what_large_arrays_hold(tmp_path):
     assert counts == [8, 8, 16]
 
 
-def test_a_key_of_the_users_is_asked_for_each_call(tmp_path):
+@pytest.mark.parametrize("length", [10, 200_000])  # the second travels once
+def test_a_key_of_the_users_is_asked_for_each_call_with_what_was_given(tmp_path, length):
     settings = {"share_host": False, "levels": "process", "journal": str(tmp_path / "j")}
     for first in (0.0, 1.0):
-        array = np.full(10, first)
-        with joblib.parallel_config("adaptive", key=lambda _, __, item: item, **settings):
+        array = np.full(length, first)
+        with joblib.parallel_config(
+            "adaptive", key=lambda _, array, item: (array.size, item), **settings
+        ):
             found = Parallel(n_jobs=2)(delayed(count)(tmp_path, array, k) for k in range(8))
         assert found == [0.0] * 8, "recalled"
     assert (tmp_path / "counted").stat().st_size == 8
