@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from adaptive_exec.core.instructions import TradeShare
-from adaptive_exec.core.sharing.share import Claim, Pool, apportion, believe_claim, promise
+from adaptive_exec.core.sharing.share import Claim, Pool, believe_claim
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.ledger.facts import Facts, Traded
 from adaptive_exec.ledger.folder import find_folder, open_folder
@@ -147,10 +147,10 @@ class Ledger:
             elif text := self._once(f"{name}: {record}"):
                 odd.append(text)
         own = order.claim._replace(name=self.name, arrived_at=self._arrived_at)
-        now = self._clock()
-        room_bytes = self._pool.believe(own, others, order.room_bytes, now)
-        share = apportion(own, others, cores=order.cores, room_bytes=room_bytes, now=now)
-        self._write(promise(own, share, room_bytes=room_bytes), order, host, facts)
+        share, told = self._pool.deal(
+            own, others, cores=order.cores, room_bytes=order.room_bytes, now=self._clock()
+        )
+        self._write(told, order, host, facts)
         return Traded(share, "; ".join(odd))
 
     def _write(self, claim: Claim, order: TradeShare, host: HostSnapshot, facts: Facts) -> None:

@@ -12,7 +12,7 @@ from itertools import count
 
 from adaptive_exec.config import Config
 from adaptive_exec.core import instructions as ins
-from adaptive_exec.core.sharing.share import Claim, Pool, Share, apportion, promise
+from adaptive_exec.core.sharing.share import Claim, Pool, Share
 from adaptive_exec.sim.driver import SimDriver
 from adaptive_exec.sim.host import SimHost
 
@@ -149,7 +149,7 @@ class _Crowd:
         own = order.claim._replace(name=f"{number:06}", arrived_at=arrived)
         others = [claim for other, claim in self._claims.items() if other != number]
         pool = self._pools.setdefault(number, Pool())
-        room_bytes = pool.believe(own, others, order.room_bytes, self._now)
-        share = apportion(own, others, cores=order.cores, room_bytes=room_bytes, now=self._now)
-        self._claims[number] = promise(own, share, room_bytes=room_bytes)
+        share, self._claims[number] = pool.deal(
+            own, others, cores=order.cores, room_bytes=order.room_bytes, now=self._now
+        )
         return share

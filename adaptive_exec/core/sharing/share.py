@@ -117,6 +117,22 @@ class Pool:
         pools = sorted(pool for _, pool in self._seen)
         return min(room_bytes, pools[(len(pools) - 1) // 2] - used)
 
+    def deal(
+        self, own: Claim, others: Sequence[Claim], *, cores: int, room_bytes: int, now: float
+    ) -> tuple[Share, Claim]:
+        """Return the share by the room that is believed in, and the claim as others shall see it.
+
+        Args:
+            own: Its own claim.
+            others: Those of all other instances on this host.
+            cores: Usable cores, 1 or more.
+            room_bytes: As it was read from the host.
+            now: Monotonic seconds.
+        """
+        room = self.believe(own, others, room_bytes, now)
+        share = apportion(own, others, cores=cores, room_bytes=room, now=now)
+        return share, promise(own, share, room_bytes=room)
+
 
 def apportion(
     own: Claim, others: Sequence[Claim], *, cores: int, room_bytes: int, now: float = 0.0
