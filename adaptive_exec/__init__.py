@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # for type checkers; at run time each name is loaded when it 
     from adaptive_exec.executor import Progress as Progress
     from adaptive_exec.executor import adaptive_executor as adaptive_executor
     from adaptive_exec.guard import MemoryGuard as MemoryGuard
-    from adaptive_exec.host.snapshot import take_snapshot as take_snapshot
+    from adaptive_exec.host.survey import take_snapshot as take_snapshot
     from adaptive_exec.levels.current import CurrentTask as CurrentTask
     from adaptive_exec.levels.current import current_task as current_task
     from adaptive_exec.outcomes import Outcome as Outcome
@@ -59,7 +59,7 @@ _HOMES = {
     "adaptive_executor": "executor",
     "current_task": "levels.current",
     "register_setting": "program.settings",
-    "take_snapshot": "host.snapshot",
+    "take_snapshot": "host.survey",
     "watch": "cli.watch",
 }
 

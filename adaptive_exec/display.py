@@ -26,7 +26,7 @@ UNIT: Final = 1024
 """Bytes in a KiB, KiB in a MiB, and so on."""
 
 
-class Progress(Protocol):
+class Gauge(Protocol):
     """What the executor says of a batch on its way."""
 
     @property
@@ -78,7 +78,7 @@ class Display:
         self,
         name: str,
         total: int | None,
-        look: Callable[[], Progress],
+        look: Callable[[], Gauge],
         is_over: Callable[[], bool] = bool,
     ) -> None:
         self._is_over = is_over
@@ -149,7 +149,7 @@ def note(line: str) -> None:
         sys.stderr.flush()
 
 
-def start_text(name: str, total: int | None, progress: Progress) -> str:
+def start_text(name: str, total: int | None, progress: Gauge) -> str:
     """Say where a batch begins to run."""
     many = "tasks" if total is None else f"{total} tasks"
     limit = size_text(progress.memory_limit_bytes)
@@ -157,7 +157,7 @@ def start_text(name: str, total: int | None, progress: Progress) -> str:
     return f"{name}: running {many} at {place}, memory limit {limit}"
 
 
-def progress_text(progress: Progress, total: int | None, elapsed_seconds: float) -> str:
+def progress_text(progress: Gauge, total: int | None, elapsed_seconds: float) -> str:
     """Say how fast a batch is, when it will end, where it runs and what it takes."""
     rate = progress.done / elapsed_seconds if elapsed_seconds > 0 else 0.0
     parts = [f"{rate:.1f}/s"]

@@ -23,7 +23,7 @@ from adaptive_exec.display import Display
 from adaptive_exec.engine.loop import Driver
 from adaptive_exec.engine.ports import LedgerBook
 from adaptive_exec.errors import UnsendableError
-from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.host.survey import take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
 from adaptive_exec.levels.functions import (
     PROGRAM,
@@ -41,7 +41,7 @@ from adaptive_exec.measures import Sizer
 from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.contexts import caller_context
 from adaptive_exec.program.seeds import Stream
-from adaptive_exec.program.settings import Caller, read_settings
+from adaptive_exec.program.settings import Surroundings, read_settings
 from adaptive_exec.program.shares import Shared, hold
 from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
@@ -467,7 +467,7 @@ class AdaptiveExecutor(Executor):
         self._driver.gate.check()
         total = self._hint if length is None else length
         settings = read_settings() if packed is not None else None
-        caller = Caller(settings, caller_context())
+        caller = Surroundings(settings, caller_context())
         with self._opening:
             self._show_progress(total)
         batch = next(self._batches)
@@ -740,7 +740,7 @@ def _find_preloads(driver: Driver, first: dict[int, PackedFunction]) -> dict[int
 
 
 def _open_book() -> LedgerBook:
-    from adaptive_exec.ledger.book import Ledger  # 2 ms that an executor without workers saves
+    from adaptive_exec.ledger.leases import Ledger  # 2 ms that an executor without workers saves
 
     name = sys.argv[0].rpartition("/")[2]
     return Ledger(" ".join([name, *sys.argv[1:]]).strip()[:PROGRAM_LETTERS])

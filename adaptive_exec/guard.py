@@ -18,7 +18,7 @@ from adaptive_exec.core.reason import Decision, Reason, because
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.trace import describe
 from adaptive_exec.errors import MemoryPressureError
-from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.host.survey import take_snapshot
 from adaptive_exec.log import LOGGER, as_event
 
 GUARD_LINE_SECONDS: Final = 30.0

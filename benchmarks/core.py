@@ -17,7 +17,7 @@ from adaptive_exec.config import Config
 from adaptive_exec.core.events import Event
 from adaptive_exec.core.run import Run
 from adaptive_exec.sim.driver import SimDriver, simulate
-from adaptive_exec.sim.host import SimHost
+from adaptive_exec.sim.machine import SimHost
 
 TASKS = 20_000
 CORES = 256

@@ -22,7 +22,7 @@ from measure import HERE, describe_host, write_section
 from adaptive_exec.config import GIB, Config
 from adaptive_exec.core.memory.governor import set_marks
 from adaptive_exec.sim.driver import simulate
-from adaptive_exec.sim.host import SimHost
+from adaptive_exec.sim.machine import SimHost
 
 CORES, LIMIT_BYTES = 256, 1024 * GIB
 SIZE_BYTES_MAX = 64 * GIB

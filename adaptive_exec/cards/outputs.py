@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from adaptive_exec.cards.rows import Row
+from adaptive_exec.cards.cells import Row
 from adaptive_exec.cards.spool import Spool
 
 PARQUET_GROUP_ROWS: Final = 10_000

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-from adaptive_exec.cards.rows import Cell, Row
+from adaptive_exec.cards.cells import Cell, Row
 
 _ENTRY: Final = struct.Struct("<q")
 """One entry of the index: where the row begins, plus one; zero where there is no row."""

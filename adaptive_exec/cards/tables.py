@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from adaptive_exec.cards.rows import unchanged
+from adaptive_exec.cards.cells import unchanged
 
 COUNT_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of a file up to which its records are counted before the run: about a second of reading."""

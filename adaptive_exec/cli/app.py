@@ -1,6 +1,6 @@
 """The commands as typer sees them, and their mistakes as one line each.
 
-Nothing is decided here: options go as text to `options`, commands to `run` and `doctor`.
+Nothing is decided here: options go as text to `options`, commands to `passes` and `doctor`.
 """
 
 import re
@@ -229,7 +229,7 @@ def run(
 
 def _start(given: Mapping[str, object], arguments: tuple[str, ...]) -> int:
     from adaptive_exec.cli.options import make_options
-    from adaptive_exec.cli.run import prepare, run_prepared
+    from adaptive_exec.cli.passes import prepare, run_prepared
 
     try:
         prepared = prepare(make_options(given, arguments))
@@ -285,7 +285,7 @@ def supervise(
 ) -> int:
     """Run copies of a command, and restart them before they hurt the host."""
     given = locals()
-    from adaptive_exec.cli.supervise import make_terms, run_supervised
+    from adaptive_exec.cli.supervise_command import make_terms, run_supervised
 
     texts = {name: text for name, text in given.items() if isinstance(text, str | None)}
     try:
@@ -316,7 +316,7 @@ def journal(
     runs: Annotated[str, typer.Option(metavar="DIR", help="Folder of all runs.")] = "runs",
 ) -> int:
     """Show what a journal holds, export it, or remove old runs."""
-    from adaptive_exec.cli.journal import export_journal, prune_runs, show_journal
+    from adaptive_exec.cli.journal_command import export_journal, prune_runs, show_journal
 
     try:
         if prune is not None:

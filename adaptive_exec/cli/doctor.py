@@ -19,9 +19,9 @@ from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import size_text
 from adaptive_exec.executor import adaptive_executor
-from adaptive_exec.host.snapshot import take_snapshot
-from adaptive_exec.ledger.book import read_ledger
+from adaptive_exec.host.survey import take_snapshot
 from adaptive_exec.ledger.folder import PLACE_VARIABLE, find_folder, open_folder
+from adaptive_exec.ledger.leases import read_ledger
 from adaptive_exec.ledger.record import LeaseRecord
 from adaptive_exec.specs import LEVELS, is_isolated
 from adaptive_exec.system.identity import is_same_running

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from adaptive_exec.cards.batch import folder_name
 from adaptive_exec.cards.card import DEFAULT_CARD
 from adaptive_exec.cards.folders import ASIDE, find_folders
+from adaptive_exec.cards.prepared import folder_name
 from adaptive_exec.cli.options import RunOptions, resume_command, whole
 from adaptive_exec.errors import JournalError
 from adaptive_exec.journal.about import About, read_about

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from adaptive_exec.cards.batch import CardBatch
-from adaptive_exec.cards.rows import Row
+from adaptive_exec.cards.cells import Row
+from adaptive_exec.cards.prepared import CardBatch
 from adaptive_exec.cli import exits
 from adaptive_exec.errors import DriverError, InitializerError, TaskTimeoutError, WorkerLostError
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from adaptive_exec.cli.exits import ALL_HAVE_VALUES, say
 from adaptive_exec.display import size_text
-from adaptive_exec.ledger.book import read_ledger
+from adaptive_exec.ledger.leases import read_ledger
 from adaptive_exec.ledger.record import LeaseRecord
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from joblib.parallel import (
 
 from adaptive_exec.config import make_config
 from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor
-from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.host.survey import take_snapshot
 from adaptive_exec.journal.keys import digest_of
 from adaptive_exec.levels.current import is_in_task
 from adaptive_exec.levels.inner import INNER_THREADS, insist_on_threads

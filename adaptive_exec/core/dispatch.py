@@ -18,9 +18,9 @@ from adaptive_exec.core.chunks import (
     target_seconds,
     was_short,
 )
+from adaptive_exec.core.counts import launch
 from adaptive_exec.core.instructions import Pull
 from adaptive_exec.core.memory.admission import alike, choose, reserve
-from adaptive_exec.core.outcomes import launch
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.state import State
 from adaptive_exec.core.suspects import due_suspect, send_suspect

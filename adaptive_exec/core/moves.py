@@ -8,10 +8,10 @@ where it is and goes on elsewhere.
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import has_sample
+from adaptive_exec.core.counts import fail_line, fail_pending
 from adaptive_exec.core.events import BatchOpened, InitializerFailed
 from adaptive_exec.core.instructions import CloseLevel
 from adaptive_exec.core.ladder import CALM_SECONDS, next_level, shut, suggest_move
-from adaptive_exec.core.outcomes import fail_line, fail_pending
 from adaptive_exec.core.plan import (
     BatchShape,
     Plan,

@@ -2,7 +2,7 @@
 
 The law of this file: it says what each event changes at once and in which order the consequences
 are drawn; what follows is decided elsewhere. `moves` chooses levels, `staffing` workers,
-`dispatch` chunks, `suspects` who runs alone, `outcomes` keeps the counts. Kept here: results are
+`dispatch` chunks, `suspects` who runs alone, `counts` keeps the counts. Kept here: results are
 delivered before their room is filled again, a level closes before the one that replaces it
 opens, silence (no Pull) is the only back-pressure, and after Finish nothing is ordered.
 """
@@ -13,8 +13,8 @@ from typing import assert_never
 from adaptive_exec.config import Config
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
-from adaptive_exec.core.checks import broken_rules
 from adaptive_exec.core.costs import believe, learn
+from adaptive_exec.core.counts import deliver, drop, fail, give_back, land, recall
 from adaptive_exec.core.dispatch import dispatch, pull
 from adaptive_exec.core.events import (
     BatchDropped,
@@ -77,9 +77,9 @@ from adaptive_exec.core.moves import (
     reopen,
     settle_in,
 )
-from adaptive_exec.core.outcomes import deliver, drop, fail, give_back, land, recall
 from adaptive_exec.core.reason import Code, because
 from adaptive_exec.core.roster import Flight, Roster
+from adaptive_exec.core.rules import broken_rules
 from adaptive_exec.core.sharing.share import Share
 from adaptive_exec.core.sharing.tenancy import next_trade_at, take_share, trade
 from adaptive_exec.core.sharing.waiting import look_at_cores, take_times

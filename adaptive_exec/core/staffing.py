@@ -8,6 +8,7 @@ from typing import Final
 
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import BYTES, FOREVER, SECONDS, bound
+from adaptive_exec.core.counts import land
 from adaptive_exec.core.events import (
     ObjectsCopied,
     StarterChanged,
@@ -28,7 +29,6 @@ from adaptive_exec.core.memory.recycle import (
     suggest_recycle,
 )
 from adaptive_exec.core.moves import degrade
-from adaptive_exec.core.outcomes import land
 from adaptive_exec.core.plan import is_short_of_memory
 from adaptive_exec.core.quarantine import STOPPED, explain_death
 from adaptive_exec.core.reason import Code, Fact, Reason, because

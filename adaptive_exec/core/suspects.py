@@ -6,10 +6,10 @@ batch's line, goes out by itself, and only to a level that isolates.
 
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
+from adaptive_exec.core.counts import fail, give_back, launch
 from adaptive_exec.core.events import TasksAccused, WorkerLost
 from adaptive_exec.core.instructions import KillWorker
 from adaptive_exec.core.moves import call_home
-from adaptive_exec.core.outcomes import fail, give_back, launch
 from adaptive_exec.core.quarantine import KILLED_WITH_ALL, STOPPED, Suspect, accuse, is_poison
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Flight

@@ -17,7 +17,7 @@ from adaptive_exec.engine.ports import Calls, Hands, Step, give_up
 from adaptive_exec.engine.recorder import RecordBook, Recorder
 from adaptive_exec.levels.base import Block, Failure, Results
 from adaptive_exec.levels.current import Place
-from adaptive_exec.levels.folders import TaskFolders
+from adaptive_exec.levels.task_folders import TaskFolders
 from adaptive_exec.program.captured import Captured
 
 STACKS_MAX: Final = 1_000

@@ -55,9 +55,9 @@ from adaptive_exec.levels.base import (
     Runner,
 )
 from adaptive_exec.levels.bell import Bell
-from adaptive_exec.levels.folders import TaskFolders
 from adaptive_exec.levels.functions import PackedFunction
 from adaptive_exec.levels.interrupts import hold_interrupts
+from adaptive_exec.levels.task_folders import TaskFolders
 from adaptive_exec.levels.threads import start_thread
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.log import LOGGER

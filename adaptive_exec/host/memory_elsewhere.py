@@ -9,7 +9,7 @@ from functools import cache
 from types import ModuleType
 
 from adaptive_exec.core.snapshot import Limit
-from adaptive_exec.host.memory import FoundLimit
+from adaptive_exec.host.memory_limits import FoundLimit
 
 
 def read_elsewhere() -> FoundLimit:

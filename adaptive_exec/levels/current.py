@@ -3,7 +3,7 @@
 A folder is made when it is first asked for, by whoever runs the task, and named so that the task's
 next attempt finds it again: by its key beside a journal, else by its number in a folder of the
 executor's own among temporary files. Imports little, since every worker imports it; what becomes of
-the folders is `levels/folders`'.
+the folders is `levels/task_folders`'.
 """
 
 import os

@@ -20,7 +20,7 @@ from typing import Any
 from adaptive_exec.levels.arena import IDLE_SECONDS, SharedPiece, share
 from adaptive_exec.levels.frames import lay_out
 from adaptive_exec.program.code import names_in
-from adaptive_exec.program.names import SHARED_FROM_BYTES, Content, Packed, Program
+from adaptive_exec.program.names import SHARED_FROM_BYTES, Content, Parcel, Program
 from adaptive_exec.program.places import PLACES
 
 Buffer = bytes | bytearray | memoryview
@@ -63,7 +63,7 @@ class PackedFunction:
         self,
         number: int,
         body: bytes,
-        needs: Packed,
+        needs: Parcel,
         piece: SharedPiece | None = None,
         lengths: tuple[int, ...] = (),
     ) -> None:
@@ -147,7 +147,7 @@ def pack_first(initializer: Callable[..., Any], arguments: tuple[Any, ...]) -> P
     return PackedFunction(0, b"".join(packed.content.pieces), packed)
 
 
-def _share(packed: Packed) -> PackedFunction | None:
+def _share(packed: Parcel) -> PackedFunction | None:
     """Copy a large function into shared memory; None where that cannot be had."""
     content = packed.content
     lengths = content.sizes

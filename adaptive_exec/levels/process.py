@@ -49,7 +49,6 @@ from adaptive_exec.levels.base import (
     Work,
 )
 from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
-from adaptive_exec.levels.folders import temporary_folder
 from adaptive_exec.levels.frames import Frame, NoMessageError, read_frames, refuse
 from adaptive_exec.levels.functions import PackedFunction, Shelf, pack_first
 from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
@@ -67,12 +66,13 @@ from adaptive_exec.levels.member import (
     put_settings,
     watch_offspring,
 )
+from adaptive_exec.levels.own_memory import move_wall
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.ring import Ear, Said, name_spill
-from adaptive_exec.levels.sizes import move_wall
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
 from adaptive_exec.levels.snapshots import Obstacle, find_obstacle
 from adaptive_exec.levels.starter import Relayed, Seat, Starter, Terms
+from adaptive_exec.levels.task_folders import temporary_folder
 from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.wire import CHUNK, END, ENDING, FORGET, HELLO, RESULTS, TRIM, Packed

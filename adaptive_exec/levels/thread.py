@@ -23,7 +23,7 @@ from adaptive_exec.levels.base import IDLE_WAIT_SECONDS, ChunkOrder, Failure, Ou
 from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.inner import limit_loaded
-from adaptive_exec.levels.sizes import SharedGrowth
+from adaptive_exec.levels.own_memory import SharedGrowth
 from adaptive_exec.levels.tasks import chunk_context, run_bite, try_initializer
 from adaptive_exec.levels.threads import start_thread
 

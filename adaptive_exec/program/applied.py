@@ -9,10 +9,10 @@ warnings are no errors then, whatever the program has made of them. Runs in work
 import sys
 from functools import partial
 
+from adaptive_exec.program.awaited import Arrivals
 from adaptive_exec.program.modules import apply_guests, apply_module
 from adaptive_exec.program.table import ROWS, fresh_filters, homes_of_filters
 from adaptive_exec.program.variables import set_pending
-from adaptive_exec.program.waiting import Arrivals
 from adaptive_exec.system.pickles import loads
 
 TYPE_CHECKING = False

@@ -227,7 +227,7 @@ def _read(descriptor: int, at: int, size: int) -> bytes:
     return bytes(content)
 
 
-class Packed(NamedTuple):
+class Parcel(NamedTuple):
     """An object as it travels, and the names that it needs."""
 
     content: Content
@@ -258,7 +258,7 @@ class Program:
         self._alive = WeakValueDictionary()
         self._lock = threading.RLock()  # another thread may have had it
 
-    def pack(self, value: object, *, in_band: bool = False) -> Packed:
+    def pack(self, value: object, *, in_band: bool = False) -> Parcel:
         """Pickle a function, or what it is part of, with all names that it needs.
 
         Args:
@@ -275,7 +275,7 @@ class Program:
             content = _dump(value, notes, in_band=in_band)
             objects = tuple(notes.objects)
             needed = (*objects, *notes.looked_up)
-            return Packed(content, objects, self._gather(session, needed, notes.wished))
+            return Parcel(content, objects, self._gather(session, needed, notes.wished))
         finally:
             if is_mine:
                 self._lock.release()

@@ -7,7 +7,7 @@ imports it.
 
 import sys
 
-from adaptive_exec.program.waiting import Arrivals
+from adaptive_exec.program.awaited import Arrivals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

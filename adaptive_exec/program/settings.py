@@ -48,7 +48,7 @@ class Settings(NamedTuple):
     kept: frozenset[Kept] = frozenset()
 
 
-class Caller(NamedTuple):
+class Surroundings(NamedTuple):
     """What a task finds as its caller had it.
 
     Attributes:

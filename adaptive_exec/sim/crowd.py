@@ -14,7 +14,7 @@ from adaptive_exec.config import Config
 from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.sharing.share import Claim, Pool, Share
 from adaptive_exec.sim.driver import SimDriver
-from adaptive_exec.sim.host import SimHost
+from adaptive_exec.sim.machine import SimHost
 
 
 @dataclass(frozen=True, slots=True)

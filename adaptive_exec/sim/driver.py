@@ -17,9 +17,9 @@ from adaptive_exec.core.memory.sizes import Measure
 from adaptive_exec.core.run import Run
 from adaptive_exec.core.sharing.share import Share, apportion
 from adaptive_exec.core.trace import RunReport, Trace
+from adaptive_exec.sim.account import SimMemory
 from adaptive_exec.sim.clock import Clock
-from adaptive_exec.sim.host import Course, SimHost, run_chunk
-from adaptive_exec.sim.memory import SimMemory
+from adaptive_exec.sim.machine import Course, SimHost, run_chunk
 from adaptive_exec.specs import is_isolated
 
 EVENTS_MAX = 100_000_000

@@ -12,11 +12,17 @@ import pytest
 
 from adaptive_exec.core.instructions import Standing, TradeShare
 from adaptive_exec.core.sharing.share import Claim
-from adaptive_exec.ledger import book as book_module
 from adaptive_exec.ledger import folder as folder_module
-from adaptive_exec.ledger.book import LEDGER_RECORD_BYTES, SUFFIX, Ledger, read_folder, read_ledger
+from adaptive_exec.ledger import leases as leases_module
 from adaptive_exec.ledger.facts import Facts
 from adaptive_exec.ledger.folder import PLACE_VARIABLE, find_folder, folder_paths
+from adaptive_exec.ledger.leases import (
+    LEDGER_RECORD_BYTES,
+    SUFFIX,
+    Ledger,
+    read_folder,
+    read_ledger,
+)
 from adaptive_exec.ledger.record import LeaseRecord, RecordError, read_record, write_record
 from adaptive_exec.system.private import NotOursError, check_folder
 from tests.core.world import make_host
@@ -382,7 +388,7 @@ CHILD = """
 import sys, time, os
 from adaptive_exec.core.instructions import Standing, TradeShare
 from adaptive_exec.core.sharing.share import Claim
-from adaptive_exec.ledger.book import Ledger
+from adaptive_exec.ledger.leases import Ledger
 from adaptive_exec.system.identity import this_process
 from adaptive_exec.system.private import NotOursError, check_folder
 from tests.core.world import make_host
@@ -511,17 +517,17 @@ def test_a_reader_never_makes_an_owner_fail(home, ledgers):
 
 
 READER = """
-from adaptive_exec.ledger import book
-book._NEW_SECONDS = -1.0  # as by a clock that was set: what is being made looks left behind
+from adaptive_exec.ledger import leases
+leases._NEW_SECONDS = -1.0  # as by a clock that was set: what is being made looks left behind
 while True:
-    book.read_ledger()
+    leases.read_ledger()
 """
 
 
 def test_where_no_file_can_be_made_without_a_name_a_lease_is_made_in_two_steps(
     home, ledgers, monkeypatch
 ):
-    monkeypatch.setattr(book_module, "make_locked", lambda path: -1)
+    monkeypatch.setattr(leases_module, "make_locked", lambda path: -1)
     ledger = ledgers()
 
     assert ledger.trade(order(), HOST).share.instances == 1

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from adaptive_exec.cards import stdlib
-from adaptive_exec.cards.batch import batch_of_card
 from adaptive_exec.cards.card import DEFAULT_CARD, find_card, load_function
+from adaptive_exec.cards.prepared import batch_of_card
 from adaptive_exec.cards.sample import SampleChoice
 
 

@@ -7,7 +7,7 @@ from enum import IntEnum
 import numpy as np
 import pytest
 
-from adaptive_exec.cards.rows import RowTask, make_cell, make_row, unchanged
+from adaptive_exec.cards.cells import RowTask, make_cell, make_row, unchanged
 
 
 class Colour(IntEnum):

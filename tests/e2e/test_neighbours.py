@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptive_exec.ledger.book import read_ledger
+from adaptive_exec.ledger.leases import read_ledger
 
 ROOT = Path(__file__).parents[2]
 CODE = """

@@ -17,7 +17,7 @@ from adaptive_exec.cli import watch as watch_module
 from adaptive_exec.cli.watch import Watcher
 from adaptive_exec.core.instructions import Standing, TradeShare
 from adaptive_exec.core.sharing.share import Claim
-from adaptive_exec.ledger.book import Ledger
+from adaptive_exec.ledger.leases import Ledger
 from tests.core.world import make_host
 from tests.e2e.shell import MAIN, WAIT_SECONDS, WORK, run, start, stop, wait_for
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptive_exec.ledger.book import read_ledger
+from adaptive_exec.ledger.leases import read_ledger
 from tests.cgroups import RealGroup, memory_group
 from tests.levels.leaks import eventually
 

@@ -26,7 +26,7 @@ sys.meta_path.insert(0, Blocker())
 
 WITHOUT_FILES = """
 from adaptive_exec.host.memory_elsewhere import read_elsewhere
-from adaptive_exec.host.snapshot import HostProbe
+from adaptive_exec.host.survey import HostProbe
 snapshot = HostProbe(sys.argv[3], elsewhere=read_elsewhere).take()
 print(json.dumps([snapshot.limit_source, snapshot.available_source]))
 """
@@ -56,7 +56,7 @@ def test_a_snapshot_needs_neither_psutil_nor_loky_nor_resource():
     limit_bytes, cores = run_child(
         """
 from adaptive_exec.host import process_groups
-from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.host.survey import take_snapshot
 snapshot = take_snapshot()
 print(json.dumps([snapshot.limit_bytes, snapshot.usable_cores]))
 """,
@@ -71,7 +71,7 @@ print(json.dumps([snapshot.limit_bytes, snapshot.usable_cores]))
 def test_what_is_slow_to_import_stays_out_where_the_files_tell():
     loaded = run_child("""
 from adaptive_exec.host import process_groups
-from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.host.survey import take_snapshot
 before = {"psutil", "loky", "subprocess", "multiprocessing", "logging"} & set(sys.modules)
 take_snapshot()
 after = {"psutil", "loky", "subprocess", "multiprocessing", "logging"} & set(sys.modules)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adaptive_exec.host import cgroup
 from adaptive_exec.host.cgroup import find_groups
-from adaptive_exec.host.snapshot import HostProbe
+from adaptive_exec.host.survey import HostProbe
 
 MEMORY_V1 = "35 30 0:30 {root} {mount} rw,nosuid shared:15 - cgroup cgroup rw,memory"
 V2 = "26 23 0:24 {root} {mount} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"

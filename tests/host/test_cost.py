@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from adaptive_exec.host.snapshot import HostProbe
+from adaptive_exec.host.survey import HostProbe
 
 LOOKS = 500
 BOUND_SECONDS = 0.003

@@ -10,7 +10,7 @@ import pytest
 from adaptive_exec import MemoryGuard, MemoryPressureError
 from adaptive_exec.config import GIB, MIB
 from adaptive_exec.guard import GUARD_LINE_SECONDS
-from adaptive_exec.host.snapshot import HostProbe
+from adaptive_exec.host.survey import HostProbe
 from tests.cgroups import memory_group
 from tests.core.world import make_host
 

@@ -18,7 +18,7 @@ SLACK_BYTES = 48 * MIB
 
 PRELUDE = """
 import json, sys, threading, time
-from adaptive_exec.host.snapshot import HostProbe, take_snapshot
+from adaptive_exec.host.survey import HostProbe, take_snapshot
 
 def show(snapshot):
     keys = ("limit_bytes", "limit_source", "available_bytes", "available_source", "usable_cores",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adaptive_exec.host.reading import READ_BYTES, OpenFiles, read_file
-from adaptive_exec.host.snapshot import HostProbe
+from adaptive_exec.host.survey import HostProbe
 from adaptive_exec.system import files
 from adaptive_exec.system.files import KeptFile
 from tests.cgroups import memory_group

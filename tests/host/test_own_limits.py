@@ -23,7 +23,7 @@ _users = itertools.count(50_000 + os.getpid() % 5_000 * 10)
 PRELUDE = """
 import json, mmap, os, resource, sys, threading
 from adaptive_exec.host.own_limits import OwnProcess
-from adaptive_exec.host.snapshot import HostProbe, take_snapshot
+from adaptive_exec.host.survey import HostProbe, take_snapshot
 
 def limit(name, soft):
     which = getattr(resource, name)

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adaptive_exec.host import reading
-from adaptive_exec.host.memory import _average
+from adaptive_exec.host.memory_limits import _average
 from adaptive_exec.host.own_limits import OwnLimits
 from adaptive_exec.host.reading import number_after, read_file, whole
-from adaptive_exec.host.snapshot import HostProbe
+from adaptive_exec.host.survey import HostProbe
 
 TREES = Path(__file__).parent / "trees"
 

@@ -8,7 +8,7 @@ import pytest
 from adaptive_exec.config import GIB, MIB
 from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.host.own_limits import OwnLimits
-from adaptive_exec.host.snapshot import HostProbe, take_snapshot
+from adaptive_exec.host.survey import HostProbe, take_snapshot
 
 TREES = Path(__file__).parent / "trees"
 JOB = "/system.slice/slurmstepd.scope/job_4411"

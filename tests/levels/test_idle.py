@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.host.survey import take_snapshot
 from tests.levels.ladder import LEVELS, executor_at
 from tests.levels.leaks import eventually
 

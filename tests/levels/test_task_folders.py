@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from adaptive_exec import adaptive_executor, current_task
-from adaptive_exec.levels import current, folders
+from adaptive_exec.levels import current, task_folders
 from adaptive_exec.levels.current import Place
-from adaptive_exec.levels.folders import TaskFolders
+from adaptive_exec.levels.task_folders import TaskFolders
 from adaptive_exec.system.identity import name_of, this_process
 from tests.levels.leaks import eventually
 from tests.system.spaces import CONTAINER, OUTER_PROC, ask, end, start
@@ -82,7 +82,7 @@ def test_the_folder_of_a_running_task_is_not_swept(temporary: Path, ours, theirs
 
         assert running.stdout.readline() == "1\n"
         assert running.stdout.readline() == "2\n"
-        assert eventually(lambda: found(temporary, f"*/{folders._HELD}"))
+        assert eventually(lambda: found(temporary, f"*/{task_folders._HELD}"))
         assert ask(theirs, NEIGHBOUR) == "[0, 1, 2]"
         assert eventually(lambda: states(temporary) == ["half of it"])
     finally:
@@ -93,7 +93,7 @@ def test_the_folder_of_a_running_task_is_not_swept(temporary: Path, ours, theirs
 def test_what_a_killed_container_left_is_removed_by_the_next_that_needs_a_folder(temporary: Path):
     running = start(CONTAINER, RUNNING)
     assert running.stdout.readline() == "1\n"
-    assert eventually(lambda: found(temporary, f"*/{folders._HELD}"))
+    assert eventually(lambda: found(temporary, f"*/{task_folders._HELD}"))
     end(running)
 
     def sweep() -> bool:

@@ -8,7 +8,7 @@ import pytest
 from adaptive_exec.config import GIB, MIB, Config
 from adaptive_exec.core.sharing.share import SHARE_TURN_SECONDS, Share
 from adaptive_exec.sim.crowd import CrowdResult, Stay, simulate_crowd
-from adaptive_exec.sim.host import SimHost
+from adaptive_exec.sim.machine import SimHost
 
 CONFIG = Config(isolate=True)
 ENDLESS = [0.3] * 2000

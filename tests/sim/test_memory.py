@@ -7,7 +7,7 @@ import pytest
 
 from adaptive_exec.config import GIB, MIB, Config
 from adaptive_exec.sim.driver import simulate
-from adaptive_exec.sim.host import SimHost
+from adaptive_exec.sim.machine import SimHost
 
 TIB = 1024 * GIB
 

@@ -9,7 +9,7 @@ import pytest
 
 from adaptive_exec.config import GIB, Config
 from adaptive_exec.sim.driver import simulate
-from adaptive_exec.sim.host import SimHost
+from adaptive_exec.sim.machine import SimHost
 
 ALLOWANCE = 5
 """Times the figure that a loaded host may take."""

@@ -6,7 +6,7 @@ import pytest
 
 from adaptive_exec.config import MIB, Config
 from adaptive_exec.sim.driver import simulate
-from adaptive_exec.sim.host import SimHost
+from adaptive_exec.sim.machine import SimHost
 
 LIMIT = 1000 * MIB
 SHAPES = {

@@ -205,14 +205,14 @@ class Candidate(NamedTuple):
     bytes: int | None
 
 
-class Choice(NamedTuple):
+class Taken(NamedTuple):
     """The chunk whose worker goes, and what comes back of it."""
 
     chunk: int
     bytes: int
 
 
-def choose_victim(candidates: Sequence[Candidate], wanted_bytes: int) -> Choice | None:
+def choose_victim(candidates: Sequence[Candidate], wanted_bytes: int) -> Taken | None:
     """Choose whose worker is killed so that memory comes back.
 
     Args:
@@ -229,14 +229,14 @@ def choose_victim(candidates: Sequence[Candidate], wanted_bytes: int) -> Choice 
     if not candidates:
         return None
     if all(one.bytes is None for one in candidates):
-        return Choice(candidates[0].chunk, 0)
+        return Taken(candidates[0].chunk, 0)
     for chunk, held in candidates:
         if held is not None and held >= wanted_bytes:
-            return Choice(chunk, held)
+            return Taken(chunk, held)
     largest = max(candidates, key=lambda one: one.bytes or 0)
     if (largest.bytes or 0) < FUTILE_SHARE * wanted_bytes:
         return None
-    return Choice(largest.chunk, largest.bytes or 0)
+    return Taken(largest.chunk, largest.bytes or 0)
 
 
 class Crawl(NamedTuple):

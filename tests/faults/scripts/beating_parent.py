@@ -16,7 +16,7 @@ from adaptive_exec import adaptive_executor
 
 # A module with named tuples that another thread loads while an interrupt ends the program has
 # CPython forget by what it is ended, and the exit code is 1.
-from adaptive_exec.ledger import book  # noqa: F401
+from adaptive_exec.ledger import leases  # noqa: F401
 
 FOLDER = Path(sys.argv[1])
 START = sys.argv[2]

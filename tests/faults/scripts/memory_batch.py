@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from adaptive_exec import adaptive_executor
-from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.host.survey import take_snapshot
 
 MB = 10**6
 MEET_SECONDS = 60

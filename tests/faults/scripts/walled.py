@@ -8,7 +8,7 @@ import sys
 import time
 
 from adaptive_exec import PoisonTaskError, adaptive_executor
-from adaptive_exec.host import snapshot
+from adaptive_exec.host import survey
 
 MB = 1 << 20
 ODD = {17, 31}
@@ -91,7 +91,7 @@ def task(number, odd):
 if __name__ == "__main__":
     odd, settings = sys.argv[1], json.loads(sys.argv[2])
     if settings.pop("wide", True):
-        snapshot.read_wide_kill = lambda *_: "as it is said"
+        survey.read_wide_kill = lambda *_: "as it is said"
     said = {"right": [], "odd": {}}
     with adaptive_executor(range(TASKS), **settings) as executor:
         for one in executor.outcomes(task, range(TASKS), [odd] * TASKS):

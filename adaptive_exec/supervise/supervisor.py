@@ -39,7 +39,7 @@ from adaptive_exec.core.supervision import (
     Tick,
 )
 from adaptive_exec.host.process_groups import read_groups
-from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.host.survey import take_snapshot
 from adaptive_exec.log import LOGGER, as_event
 from adaptive_exec.supervise import sentinel
 from adaptive_exec.supervise.lines import line_of

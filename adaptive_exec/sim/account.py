@@ -5,7 +5,7 @@ A chunk takes all it ever takes at once, and gives it back at its end.
 
 from adaptive_exec.core import events as ev
 from adaptive_exec.core.instructions import SendChunk
-from adaptive_exec.sim.host import SimHost
+from adaptive_exec.sim.machine import SimHost
 
 
 class SimMemory:

@@ -12,7 +12,7 @@ from adaptive_exec.cli.log_lines import logging_to_stderr
 from adaptive_exec.cli.options import duration, whole
 from adaptive_exec.config import parse_size
 from adaptive_exec.core.supervision import CopyTerms
-from adaptive_exec.host.snapshot import take_snapshot
+from adaptive_exec.host.survey import take_snapshot
 
 COPIES_MAX: Final = 1024
 """Copies that one command starts; more is most likely a slip."""
@@ -83,8 +83,8 @@ def run_supervised(asked: Asked) -> int:
         ValueError: The pid file is another's, or cannot be written.
     """
     # Here and not at the head: the loop needs POSIX modules, and is told of where they are missing.
-    from adaptive_exec.supervise.loop import supervise
     from adaptive_exec.supervise.pid_file import PidFile, PidFileForeignError, PidFileTakenError
+    from adaptive_exec.supervise.supervisor import supervise
 
     try:
         book = PidFile(asked.pid_file)

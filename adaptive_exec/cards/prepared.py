@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adaptive_exec.cards.card import Card, load_function
-from adaptive_exec.cards.rows import Row, RowTask, unchanged
+from adaptive_exec.cards.cells import Row, RowTask, unchanged
 from adaptive_exec.cards.sample import Numbered, SampleChoice, choose
 from adaptive_exec.cards.tables import open_table
 

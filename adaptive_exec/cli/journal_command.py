@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adaptive_exec.cards.cells import Row, make_cell
 from adaptive_exec.cards.folders import (
     FolderError,
     find_aside,
@@ -18,7 +19,6 @@ from adaptive_exec.cards.folders import (
     remove_files,
 )
 from adaptive_exec.cards.outputs import check_output, write_table
-from adaptive_exec.cards.rows import Row, make_cell
 from adaptive_exec.cards.spool import Spool
 from adaptive_exec.cli.exits import ALL_HAVE_VALUES, NO_OUTCOME, USAGE, say
 from adaptive_exec.cli.options import duration

@@ -13,10 +13,15 @@ from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.host.cgroup import Groups, find_groups
 from adaptive_exec.host.cpu import read_cores
 from adaptive_exec.host.killing import read_wide_kill
-from adaptive_exec.host.memory import FoundLimit, read_memory, read_oom_kills, read_stall_percent
 from adaptive_exec.host.memory_elsewhere import read_elsewhere
+from adaptive_exec.host.memory_limits import (
+    FoundLimit,
+    read_memory,
+    read_oom_kills,
+    read_stall_percent,
+)
 from adaptive_exec.host.own_limits import OwnLimits, OwnProcess
-from adaptive_exec.host.processes import read_processes
+from adaptive_exec.host.process_limits import read_processes
 from adaptive_exec.host.reading import join, read_file
 from adaptive_exec.host.swap import read_swap, read_throttles
 

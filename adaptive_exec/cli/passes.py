@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from adaptive_exec.cards.batch import CardBatch, batch_of_card, batch_of_table
 from adaptive_exec.cards.card import DEFAULT_CARD, find_card
 from adaptive_exec.cards.folders import (
     ASIDE,
@@ -28,6 +27,7 @@ from adaptive_exec.cards.folders import (
     set_folders_aside,
 )
 from adaptive_exec.cards.outputs import can_write_parquet, check_output, write_csv, write_table
+from adaptive_exec.cards.prepared import CardBatch, batch_of_card, batch_of_table
 from adaptive_exec.cards.sample import SampleChoice, draw_seed
 from adaptive_exec.cards.spool import Spool
 from adaptive_exec.cli import exits
