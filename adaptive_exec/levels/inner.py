@@ -50,6 +50,18 @@ def limit_loaded(count: int) -> "Any":
         return None
 
 
+def limit_this_thread(count: int) -> None:
+    """Hold OpenMP in the calling thread to so many threads, as far as it is loaded.
+
+    Args:
+        count: Threads for what this thread calls; OpenMP keeps that number for each thread.
+
+    Source: OpenMP 5.2, section 2.3: `nthreads-var` is of the data environment.
+    """
+    if "numpy" in sys.modules:
+        _call_setters(count, ("omp_set_num_threads",))
+
+
 def insist_on_threads(count: int, names: "Iterable[str]") -> None:
     """Hold numeric libraries to so many threads, those that are loaded and those that come.
 
@@ -86,12 +98,19 @@ def limit_here(count: int) -> None:
     Args:
         count: Threads for each.
     """
+    _call_setters(count)
+
+
+def _call_setters(count: int, only: "tuple[str, ...]" = ()) -> None:
+    """Tell the loaded libraries; none where the user has set a variable. `only` names setters."""
     if len(unset_variables()) < len(INNER_THREADS):
         return
     try:
         import _ctypes
 
         for path, setters in _loaded_setters():
+            if only and setters != only:
+                continue
             library = _ctypes.dlopen(path, os.RTLD_LAZY)
             for name in setters:
                 _try_setter(_ctypes, library, name, count)

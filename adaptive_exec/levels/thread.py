@@ -22,7 +22,7 @@ from adaptive_exec.errors import DriverError
 from adaptive_exec.levels.base import IDLE_WAIT_SECONDS, ChunkOrder, Failure, Outlet, Results
 from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.forks import end_child
-from adaptive_exec.levels.inner import limit_loaded
+from adaptive_exec.levels.inner import limit_loaded, limit_this_thread
 from adaptive_exec.levels.own_memory import SharedGrowth
 from adaptive_exec.levels.tasks import chunk_context, run_bite, try_initializer
 from adaptive_exec.levels.threads import start_thread
@@ -58,6 +58,7 @@ class ThreadRunner:
         self._inner_threads = inner_threads
         self._cores = cores
         self._limits: Any = None
+        self._each: int | None = None
         self._growth = SharedGrowth()
         self._birth_bytes = 0 if self._growth.is_known() else None
         self._pid = os.getpid()
@@ -73,9 +74,9 @@ class ThreadRunner:
                 self._outlet.post(StartRefused(time.monotonic(), LEVEL, worker, text))
             else:
                 self._orders[worker] = orders
-        if self._limits is None and len(self._orders) > 1:
-            each = self._inner_threads or max(1, self._cores // len(self._orders))
-            self._limits = limit_loaded(each)
+        if self._each is None and (self._inner_threads or len(self._orders) > 1):
+            self._each = self._inner_threads or max(1, self._cores // len(self._orders))
+            self._limits = limit_loaded(self._each)
 
     def send(self, order: ChunkOrder) -> None:
         """Give a chunk to an idle thread."""
@@ -118,7 +119,7 @@ class ThreadRunner:
         """Let go of everything at once, without a word."""
         for worker in list(self._orders):
             self.retire(worker)
-        limits, self._limits = self._limits, None
+        limits, self._limits, self._each = self._limits, None, None
         if limits is not None:
             limits.restore_original_limits()
 
@@ -140,6 +141,7 @@ class ThreadRunner:
         if not self._initialize(worker):
             return
         self._outlet.post(WorkerReady(time.monotonic(), LEVEL, worker, self._birth_bytes))
+        held: int | None = None
         while True:
             try:
                 order = orders.get(timeout=IDLE_WAIT_SECONDS)
@@ -147,6 +149,9 @@ class ThreadRunner:
                 continue
             if order is None:
                 return
+            if self._each != held and self._each:
+                held = self._each
+                limit_this_thread(held)
             self._run(order)
             del order
 

@@ -1,5 +1,8 @@
 """Numeric libraries share the cores with the workers, and the user's own word counts."""
 
+import subprocess
+import sys
+
 import pytest
 
 from adaptive_exec import adaptive_executor
@@ -51,6 +54,35 @@ def test_in_threads_loaded_libraries_are_held_back_and_let_go_at_the_end():
 
     assert all(count == 1 for counts in found for count in counts)
     assert inner_threads_here() == before
+
+
+OPENMP = """
+import sklearn.cluster, threadpoolctl
+from adaptive_exec import adaptive_executor
+
+def inner_threads():
+    return {one["user_api"]: one["num_threads"] for one in threadpoolctl.threadpool_info()}
+
+with adaptive_executor(levels="thread", max_workers=2, inner_threads=1) as executor:
+    print(*executor.map(lambda _: sorted(inner_threads().items()), range(4)), sep="\\n")
+"""
+
+
+@pytest.mark.slow  # scikit-learn takes seconds to load
+def test_in_a_thread_openmp_is_held_back_as_well():
+    code = [sys.executable, "-c", OPENMP]
+    found = subprocess.run(code, text=True, capture_output=True, timeout=120, check=False)
+    if "No module named 'sklearn'" in found.stderr:
+        pytest.skip("needs scikit-learn, which loads OpenMP")
+
+    assert found.stdout.splitlines() == ["[('blas', 1), ('openmp', 1)]"] * 4, found.stderr
+
+
+def test_one_thread_is_held_back_where_it_was_asked_for():
+    with adaptive_executor(levels="thread", max_workers=1, inner_threads=1) as executor:
+        (found,) = executor.map(lambda _: inner_threads_here(), [0])
+
+    assert set(found) <= {1}
 
 
 def test_in_threads_too_the_users_own_word_counts(monkeypatch):
