@@ -55,16 +55,10 @@ from adaptive_exec.core.events import (
     WorkLeft,
 )
 from adaptive_exec.core.instructions import Finish, FinishBatch, Instruction, ReadHost, SetTimer
+from adaptive_exec.core.memory.fitting import refit
 from adaptive_exec.core.memory.governor import Verdict
-from adaptive_exec.core.memory.readings import (
-    judge_host,
-    look_at_first_chunks,
-    look_if_long_ago,
-    note_done,
-    refit,
-    remember,
-    take_measures,
-)
+from adaptive_exec.core.memory.learning import note_done, remember, take_measures
+from adaptive_exec.core.memory.readings import judge_host, look_at_first_chunks, look_if_long_ago
 from adaptive_exec.core.memory.walls import move_walls, tell_of_wide_kill
 from adaptive_exec.core.moves import (
     close_drained,

@@ -21,7 +21,9 @@ from adaptive_exec.core.events import (
 )
 from adaptive_exec.core.instructions import KillWorker, OpenLevel, RetireWorker, StartWorkers
 from adaptive_exec.core.ladder import CALM_SECONDS, CALM_SECONDS_MAX, refuse
-from adaptive_exec.core.memory.readings import ROOM_SECONDS, is_weighed, note_death, refit
+from adaptive_exec.core.memory.fitting import is_weighed, refit
+from adaptive_exec.core.memory.learning import note_death
+from adaptive_exec.core.memory.readings import ROOM_SECONDS
 from adaptive_exec.core.memory.recycle import (
     LEAK_WORKERS,
     Service,

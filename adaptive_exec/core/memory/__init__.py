@@ -1,7 +1,7 @@
 """What memory allows, on one page. Names in capitals are numbers, beside their policies.
 
 All sizes are bytes, times seconds, shares and ratios have no unit. Each line is carried out by the
-file that heads its part; `readings` brings them into the state.
+file that heads its part; `fitting`, `learning` and `readings` bring them into the state.
 
 governor: how tight it is                                              in use    left
     target      TARGET_MEMORY x limit, at most `most`                    B
@@ -54,12 +54,15 @@ recycle: which worker goes
     too large   kept - kept after its first chunk, B, at least FAIR_BYTES_MIN and a fair part
     leak        growth in each of LEAK_MARKS of the newest MARKS_KEPT chunks, LEAK_BYTES_MIN in
                 all, the second half STEADY_SHARE of the first; or in LEAK_WORKERS in a row
-readings: when
-    look        CALM_LOOK_SECONDS apart after CALM_LOOKS within STILL_SHARE of the limit
+fitting: who speaks
     grown       what one in CHANGE_SHARE of the running chunks has exceeded counts beyond `each`, B
     share       what others leave, B, x (1 + SHARE_SLACK)
     unmeasured  after UNMEASURED_MAX chunks pressure alone holds
     people      are told of a window that changed by one in TOLD_SHARE
+learning: what is asked
+    sizes       of arguments, where a task takes SIZED_SECONDS
+readings: when
+    look        CALM_LOOK_SECONDS apart after CALM_LOOKS within STILL_SHARE of the limit
     idle        the last worker goes at critical that keeps WORTH_A_START_BYTES
     waits       ROOM_SECONDS for room, ROOM_AGAIN_SECONDS after one in vain; SETTLE_SECONDS after a
                 kill; TRIM_SECONDS between collections of garbage
