@@ -60,6 +60,7 @@ class _Settings(NamedTuple):
     critical_memory: Size | None = None
     task_memory: Size | Callable[..., Size] | None = None
     size: Callable[..., float] | None = None
+    order: str | None = None
     wall: str | None = "auto"
     count_swap: bool = False
     task_timeout: float | None = None
@@ -107,6 +108,8 @@ class Config(_Settings):
             means it is measured.
         size: Function of a task's arguments that returns a number by which tasks that take much
             differ from others; None means that it is looked for among these.
+        order: `"largest"` has the largest tasks of an input with a length begin first, so that a
+            long one does not begin when all others are done; None means the order of the input.
         wall: Where a process worker is refused more memory than its part of the room: `"auto"`
             where a kill of the kernel's would end the caller as well, and at `task_memory` where
             that is given; `"soft"` always; None never.
@@ -374,6 +377,12 @@ def _check_wall(name: str, value: object) -> object:
     return value
 
 
+def _check_order(name: str, value: object) -> object:
+    if value not in _ORDERS:
+        raise ValueError(_unknown(name, value, _ORDERS))
+    return value
+
+
 def _check_start(name: str, value: object) -> object:
     if value not in _STARTS:
         raise ValueError(_unknown(name, value, _STARTS))
@@ -409,6 +418,7 @@ def _check_way_out(name: str, value: object) -> object:
 
 
 _WALLS: Final = ("auto", "soft")
+_ORDERS: Final = ("largest",)
 _STARTS: Final = ("snapshot", "fresh", "loky", "zygote")
 """The last is an older name of the second."""
 _FALLBACKS: Final = (SHARED,)
@@ -436,6 +446,7 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "start": _check_start,
     "fallback": _check_way_out,
     "wall": _check_wall,
+    "order": _check_order,
 }
 """Settings that may be None, and the check of any other value."""
 

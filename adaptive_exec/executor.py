@@ -186,17 +186,27 @@ class AdaptiveExecutor(Executor):
         self._driver.gate.check()
         return self._submit_calls(fn).submit(fn, args, kwargs, sizer)
 
-    def _sizer(self, kind: int, told: Size | Callable[..., Size] | None) -> Sizer:
+    def _sizer(
+        self, kind: int, told: Size | Callable[..., Size] | None, *, for_order: bool = False
+    ) -> Sizer:
         """Return what measures each task as the user says."""
         limit = self._driver.snapshot_host().limit_bytes
-        return Sizer(kind, size=self._config.size, task_memory=told, limit_bytes=limit)
+        size = self._config.size
+        return Sizer(kind, size=size, task_memory=told, limit_bytes=limit, for_order=for_order)
 
     def _number(
-        self, fn: Callable[..., Any], packed: PackedFunction | None
+        self, fn: Callable[..., Any], packed: PackedFunction | None, length: int | None
     ) -> tuple[int, Sizer | None]:
-        """Return a function's number, and what measures all of its tasks."""
+        """Return a function's number, and what measures all tasks of an input of it."""
         kind = number_function(fn, packed)
-        return kind, self._sizer_of_all(kind) if self._says_sizes else None
+        sizer = self._sizer_of_all(kind) if self._says_sizes else None
+        if sizer is None and self._goes_by_size(length):
+            told = self._told if callable(self._told) else None
+            sizer = self._sizer(kind, told, for_order=True)
+        return kind, sizer
+
+    def _goes_by_size(self, length: int | None) -> bool:
+        return self._config.order is not None and length is not None
 
     def _sizer_of_all(self, kind: int) -> Sizer | None:
         """Return what measures every task, None where the user says nothing of each."""
@@ -489,7 +499,7 @@ class AdaptiveExecutor(Executor):
             caller=caller,
             stream=self._next_stream(),
         )
-        kind, sizer = self._number(fn, packed)
+        kind, sizer = self._number(fn, packed, length)
         calls = MapCalls(
             self._driver,
             work,
@@ -513,6 +523,7 @@ class AdaptiveExecutor(Executor):
             announced=is_announced,
             sized=sizer is not None,
             refusal="" if refusal is None else str(refusal),
+            largest_first=self._goes_by_size(length),
         )
         self._driver.admit(opened, calls)
         self._driver.pump_if_alone()

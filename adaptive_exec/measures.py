@@ -31,6 +31,7 @@ class Sizer:
         size: The user's function of a task's arguments, None to look at these.
         task_memory: The same for the memory that it takes; or the size itself.
         limit_bytes: What fractions of that refer to.
+        for_order: All tasks are looked at, since the largest are to begin first.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class Sizer:
         size: Callable[..., Any] | None = None,
         task_memory: Callable[..., Any] | Size | None = None,
         limit_bytes: int = 0,
+        for_order: bool = False,
     ) -> None:
+        self._for_order = for_order
         self._kind = kind
         self._size = size
         self._task_memory = task_memory
@@ -54,8 +57,8 @@ class Sizer:
 
     @property
     def is_asked(self) -> bool:
-        """Whether the user says anything of each task."""
-        return self._size is not None or self._task_memory is not None
+        """Whether every task is looked at, whatever it takes."""
+        return self._for_order or self._size is not None or self._task_memory is not None
 
     def measure_all(self, items: Sequence[Any], style: int) -> tuple[Measure | None, ...]:
         """Measure the items of a map, each called as its style says."""

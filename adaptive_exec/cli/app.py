@@ -187,6 +187,9 @@ def run(
     task_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="What one task takes; else measured.")
     ] = None,
+    order: Annotated[
+        str | None, typer.Option(metavar="ORDER", help="Which tasks begin first: largest.")
+    ] = None,
     wall: Annotated[
         str | None, typer.Option(metavar="WALL", help="Refuse workers memory: auto, soft, none.")
     ] = None,

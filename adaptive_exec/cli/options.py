@@ -430,6 +430,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "max_worker_memory": _size,
     "start": _text,
     "fallback": _text,
+    "order": _text,
 }
 """How the text of each setting is read; checking the values is left to `make_config`."""
 

@@ -116,6 +116,16 @@ class Batch:
         return None if self.tasks is None else max(self.pending, self.tasks - self.sent)
 
     @property
+    def may_begin(self) -> bool:
+        """True when a task waits to be sent."""
+        return bool(self.pending)
+
+    def measure_came(self, index: int, measure: Measure | None) -> None:
+        """Keep what is known of the size of a task."""
+        if measure is not None:
+            self.measures[index] = measure
+
+    @property
     def first_pending(self) -> int:
         """The first task that waits to be sent; only while there is one."""
         return min(start for start, _, _ in self._ranges)
@@ -222,7 +232,8 @@ class Batch:
             need an end. So do those set aside that have such neighbours behind them.
         """
         self.see("dropped")
-        ranges = [(start, min(stop, self.frontier), n) for start, stop, n in self._ranges]
+        waited = self.forget_waiting()
+        ranges = [(start, min(stop, self.frontier), n) for start, stop, n in waited]
         once_sent = [one for one in ranges if one[0] < one[1]]
         self.finished += self.pending - sum(stop - start for start, stop, _ in once_sent)
         gaps = [(index, index + 1, 0) for index in sorted(self.aside) if index < self.frontier]
@@ -230,8 +241,13 @@ class Batch:
         self.aside.clear()
         self.measures.clear()
         self.pending = 0
-        self._ranges.clear()
         return once_sent + gaps
+
+    def forget_waiting(self) -> list[Range]:
+        """Let go of all that waits; return it."""
+        waited = list(self._ranges)
+        self._ranges.clear()
+        return waited
 
 
 def _known(count: int | None) -> int | None:

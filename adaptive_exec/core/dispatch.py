@@ -20,6 +20,7 @@ from adaptive_exec.core.chunks import (
 )
 from adaptive_exec.core.counts import launch
 from adaptive_exec.core.instructions import Pull
+from adaptive_exec.core.largest import LargestFirst
 from adaptive_exec.core.memory.admission import alike, choose, reserve
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.state import State
@@ -64,19 +65,20 @@ def _send_next(state: State) -> bool:
     for batch in state.batches.values():
         if (batch.recorded and state.is_recording_full) or (batch.single and state.is_setting_full):
             continue
-        roster = _find_seat(state, batch) if batch.pending else None
+        roster = _find_seat(state, batch) if batch.may_begin else None
         if roster is None or _is_glutted(state, batch):
             continue
-        choice = None
+        choice, head = None, _due_next(batch)
         if (batch.measures or batch.is_sized) and is_isolated(roster.level):
-            choice = choose(state, batch, roster, may_pass=not _holds_too_much(batch))
+            may_pass = not _holds_too_much(batch)
+            choice = choose(state, batch, roster, may_pass=may_pass, head=head)
             if choice is None:
                 continue
         if len(state.batches) > 1:
             state.batches[batch.id] = state.batches.pop(batch.id)
         batch.chunk = _chunk_size(state, batch, roster)
         if choice is None:
-            start, stop, executions = batch.take(batch.chunk)
+            start, stop, executions = batch.take(batch.chunk, head)
             launch(state, roster, batch, (start, stop), attempt=executions + 1)
             return True
         count = alike(state, batch, choice, batch.chunk)
@@ -97,6 +99,12 @@ def _is_glutted(state: State, batch: Batch) -> bool:
     else:
         batch.is_glutted = batch.first_pending > batch.taken
     return batch.is_glutted
+
+
+def _due_next(batch: Batch) -> int | None:
+    """Name the task that the caller waits for where he holds up the larger ones; None: any."""
+    is_due = isinstance(batch, LargestFirst) and _holds_too_much(batch)
+    return batch.first_pending if is_due else None
 
 
 def _holds_too_much(batch: Batch) -> bool:
@@ -154,6 +162,9 @@ def pull(state: State, batch: Batch) -> None:
     """Ask for more tasks of a batch where there is room for them."""
     if batch.exhausted or batch.single:
         return
+    if isinstance(batch, LargestFirst):
+        _pull_ahead(state, batch)
+        return
     workers = 1 if is_inline(batch.level) else state.levels.rosters[batch.level].cap or 1
     chunk = batch.chunk
     if _was_short(batch, batch.level) and _may_jump(batch, workers):
@@ -173,5 +184,15 @@ def pull(state: State, batch: Batch) -> None:
         buffer_tasks=batch.buffer_tasks,
     )
     if count:
+        batch.asked += count
+        state.orders.append(Pull(batch.id, count))
+
+
+def _pull_ahead(state: State, batch: LargestFirst) -> None:
+    """Ask for as many as the largest is looked for among."""
+    if (not state.is_stopping and _holds_too_much(batch)) or len(batch.aside) >= ASIDE_TASKS_MAX:
+        return
+    count = batch.room_to_pull()
+    if count > 0:
         batch.asked += count
         state.orders.append(Pull(batch.id, count))

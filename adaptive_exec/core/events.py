@@ -59,6 +59,7 @@ class BatchOpened(NamedTuple):
             for threads.
         sized: True when each task's TasksSized comes, so that it is waited for.
         refusal: Why the function cannot be sent, `""` when it can.
+        largest_first: True when the largest of its tasks are to begin first; these are `sized`.
     """
 
     at: float
@@ -73,6 +74,7 @@ class BatchOpened(NamedTuple):
     announced: bool = True
     sized: bool = False
     refusal: str = ""
+    largest_first: bool = False
 
 
 class TasksArrived(NamedTuple):

@@ -12,6 +12,7 @@ from adaptive_exec.core.counts import fail_line, fail_pending
 from adaptive_exec.core.events import BatchOpened, InitializerFailed
 from adaptive_exec.core.instructions import CloseLevel
 from adaptive_exec.core.ladder import CALM_SECONDS, next_level, shut, suggest_move
+from adaptive_exec.core.largest import LargestFirst
 from adaptive_exec.core.plan import (
     BatchShape,
     Plan,
@@ -44,7 +45,12 @@ def settle_in(state: State, event: BatchOpened) -> None:
         home = _wait_for_memory(state)
     if _is_isolated_at_hand(state, plan, portable=event.portable):
         home, plan = ISOLATED, plan._replace(level=ISOLATED, reason=because(Code.LEVEL_OPEN))
-    batch = state.batches[event.batch] = Batch(event, level=plan.level, home=home)
+    if event.largest_first:
+        by_size = state.config.size is not None
+        batch: Batch = LargestFirst(event, level=plan.level, home=home, by_size=by_size)
+    else:
+        batch = Batch(event, level=plan.level, home=home)
+    state.batches[event.batch] = batch
     workers = enter(state, batch, plan.level)
     subject = f"batch {batch.id}"
     state.explain("planned", "info", subject, plan.reason, new=plan.level, workers=workers)

@@ -123,6 +123,7 @@ class SimDriver:
         self.clock = Clock()
         self.trace = Trace()
         self._host = host
+        self._config = config
         self._run = Run(config, host.snapshot(0.0, 0))
         self._check = check
         self._trade = trade or _trade_alone
@@ -156,7 +157,11 @@ class SimDriver:
             count = len(durations)
             batch = SimBatch(durations, [None] * count, bytearray(count), known)
             self._batches[number] = batch
-            opened = ev.BatchOpened(now, number, count, recorded=bool(known))
+            is_ordered = self._config.order is not None and self._host.shows is not None
+            batch.is_sizing = is_ordered
+            opened = ev.BatchOpened(
+                now, number, count, recorded=bool(known), sized=is_ordered, largest_first=is_ordered
+            )
             self._inbox.append(opened)
         self._inbox.append(ev.StopRequested(now))
 

@@ -67,7 +67,12 @@ START = {
     "isolate": RARELY,
     "share_host": [False, False, False, True],
     "available": PRESSURES,
-    "first": [{"tasks": None}, {"tasks": 40, "chunk_tasks": 4}, {"single": True}],
+    "first": [
+        {"tasks": None},
+        {"tasks": 40, "chunk_tasks": 4},
+        {"single": True},
+        {"tasks": 40, "sized": True, "largest_first": True},
+    ],
     "is_staffed": [True, True, False],
 }
 
@@ -103,9 +108,11 @@ class AnyOrder(RuleBasedStateMachine):
         buffer=[None, None, 1, 5],
         portable=[True, True, True, False],
         recorded=[True, False],
+        largest=[False, False, True],
     )
-    def open_map(self, tasks, chunk, buffer, portable, recorded):
+    def open_map(self, tasks, chunk, buffer, portable, recorded, largest):
         sizes = {"chunk_tasks": chunk, "buffer_tasks": buffer}
+        sizes |= {"sized": True, "largest_first": True} if largest else {}
         self.world.open(tasks=tasks, **sizes, portable=portable, recorded=recorded)
 
     @action(

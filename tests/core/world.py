@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from adaptive_exec.config import Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
+from adaptive_exec.core.memory.sizes import Measure
 from adaptive_exec.core.quarantine import STOPPED, WALLED
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.core.run import Run
@@ -84,6 +85,7 @@ class World:
         self.is_finished = False
         self.is_wrecked = False
         self.is_unrecorded = False
+        self.is_shown_by_hand = False
         self.told: list[Reason] = []
         self.is_trading = False
         self.is_timing = False
@@ -125,11 +127,21 @@ class World:
         books = self.books[batch]
         if not books.finished:
             books.arrived += count
+        if books.opened.largest_first and not self.is_shown_by_hand:
+            self._show(batch, books.arrived - count, count)
         books.asked = max(0, books.asked - count)
         self.say(ev.TasksArrived(self.at, batch, count))
 
+    def _show(self, batch: int, start: int, count: int) -> None:
+        """Tell of tasks what their arguments show; of some it shows nothing."""
+        tasks = range(start, start + count)
+        measures = tuple(Measure(1, (float(17 * one % 11),) if one % 7 else ()) for one in tasks)
+        self.say(ev.TasksSized(self.at, batch, start, measures))
+
     def set_aside(self, batch: int, count: int) -> None:
         books = self.books[batch]
+        if books.opened.largest_first:
+            self._show(batch, books.arrived, count)
         if not books.finished:
             if not books.dropped:
                 books.aside.update(range(books.arrived, books.arrived + count))

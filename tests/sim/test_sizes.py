@@ -87,3 +87,36 @@ def test_a_large_one_is_passed_but_not_for_ever():
 
     assert set(result.batches[0].outcomes) == {"value"}
     assert result.memory_deaths == 0
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_the_longest_do_not_begin_when_all_others_are_done(is_known: bool):
+    random = Random(5)
+    seconds = [0.2] * 300 + [12.0] * 3
+    random.shuffle(seconds)
+    seconds[-3:] = sorted(seconds)[-3:]
+    host = SimHost(cores=8, shows=lambda index: (seconds[index],))
+    order = "largest" if is_known else None
+
+    result = simulate(Config(max_workers=8, order=order), host, seconds, check=True)
+
+    assert set(result.batches[0].outcomes) == {"value"}
+    bound = max(*seconds, sum(seconds) / 8)
+    assert (result.seconds <= 1.2 * bound) is is_known
+
+
+def test_the_largest_first_keeps_within_memory():
+    random = Random(3)
+    sizes = SHAPES["heavy tail"](240, random)
+    host = SimHost(
+        cores=8,
+        memory_bytes=LIMIT,
+        size_of=sizes.__getitem__,
+        shows=lambda index: (float(index), sizes[index] / 1000.0),
+    )
+
+    result = simulate(Config(max_workers=8, order="largest"), host, [0.4] * 240, check=True)
+
+    assert set(result.batches[0].outcomes) == {"value"}
+    assert result.memory_deaths == 0
+    assert result.seconds <= 1.25 * known_seconds(sizes, 0.4, host)

@@ -85,7 +85,9 @@ def expect(state: State, measure: Measure | None, index: int) -> Expected:
     return said if said.bytes else plain
 
 
-def choose(state: State, batch: Batch, roster: Roster, *, may_pass: bool) -> Choice | None:
+def choose(
+    state: State, batch: Batch, roster: Roster, *, may_pass: bool, head: int | None = None
+) -> Choice | None:
     """Name the task of a batch that goes out next.
 
     Args:
@@ -93,12 +95,13 @@ def choose(state: State, batch: Batch, roster: Roster, *, may_pass: bool) -> Cho
         batch: One with tasks that wait, and with measures.
         roster: Who has the idle worker for it; what that one keeps is part of what it will take.
         may_pass: False where only the first that waits may go.
+        head: The one that is to go first, None for the batch's own order.
 
     Returns:
         The task; None where none fits now. With nothing out the first always goes.
     """
     waiting = batch.waiting()
-    head = next(waiting)
+    head = next(waiting) if head is None else head
     if batch.is_sized and head not in batch.measures:
         return None
     said = expect(state, batch.measures.get(head), head)

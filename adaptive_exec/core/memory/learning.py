@@ -7,6 +7,7 @@ from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import BYTES, COUNT, SECONDS, SIZE, bound
 from adaptive_exec.core.events import TasksSized, Usage, WorkerLost
 from adaptive_exec.core.instructions import SizeTasks
+from adaptive_exec.core.largest import LargestFirst
 from adaptive_exec.core.memory.admission import SIZED_BYTES, find_sizing, reserve_late
 from adaptive_exec.core.memory.fitting import is_weighed, refit
 from adaptive_exec.core.memory.peaks import learn_peak, reserve_bytes
@@ -87,8 +88,7 @@ def take_measures(state: State, event: TasksSized) -> None:
     state.memory.has_measures = True
     batch.is_sizing, batch.is_told = True, batch.is_told or event.is_told
     for index, measure in enumerate(event.measures, event.start):
-        if measure is not None:
-            batch.measures[index] = _believe(measure)
+        batch.measure_came(index, None if measure is None else _believe(measure))
     _learn_late(state, batch)
     stop = event.start + len(event.measures)
     for flight in state.flights.values():
@@ -162,3 +162,5 @@ def _learn_size(state: State, flight: Flight, batch: Batch, need_bytes: int) -> 
             batch=batch.id,
         )
         state.explain("sized", "info", "run", reason)
+        if isinstance(batch, LargestFirst) and sizing.speaker:
+            batch.go_by(sizing.speaker[0])
