@@ -18,6 +18,7 @@ from adaptive_exec.core.starts import Setback
 from adaptive_exec.levels.base import CLOSE_SECONDS, CannotStartError
 from adaptive_exec.levels.frames import KEY_BYTES
 from adaptive_exec.levels.interpreter import find_interpreter
+from adaptive_exec.levels.offspring import HOUSEHOLD
 from adaptive_exec.levels.originals import make_pair, open_socket
 from adaptive_exec.levels.slate import SLATE_BYTES, Slate, make_memory_file
 from adaptive_exec.levels.starter import (
@@ -134,6 +135,7 @@ class LokyStarter:
                 terms.close()
         pidfd = open_pidfd(process.pid)
         seen_by = process.sentinel if pidfd < 0 else pidfd
+        HOUSEHOLD.add(process.pid)
         self._processes[worker] = _Started(process, seen_by, pidfd)
         self._waiter.watch(seen_by, lambda bits: self._on_end(worker, bits))
         return Seat(ours, slate, key, process.pid)
@@ -224,6 +226,7 @@ class _Started(NamedTuple):
 
     def close(self) -> None:
         """Give the pidfd back; the sentinel goes with the process, which loky cannot close."""
+        HOUSEHOLD.discard(self.process.pid)
         if self.pidfd >= 0:
             os.close(self.pidfd)
 

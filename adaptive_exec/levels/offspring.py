@@ -8,6 +8,8 @@ Source: man 5 proc: `status` (VmHWM), `smaps_rollup`, `task/<tid>/children`; `st
 """
 
 import os
+from collections.abc import Callable
+from typing import Final
 
 from adaptive_exec.levels.meter import find_field
 from adaptive_exec.system.files import KeptFile, read_once
@@ -30,6 +32,10 @@ _FORKED = 0x40
 """The flag PF_FORKNOEXEC: it was forked and has not become another program."""
 _CHILDREN_BYTES = 1024
 """Bytes of a list of children, about 150 of them."""
+
+
+HOUSEHOLD: Final[set[int]] = set()
+"""Processes of this one that start its workers, or are such: they are no task's."""
 
 
 class Kin:
@@ -179,15 +185,21 @@ class Offspring:
             self._forget(self._kin)
         self.bytes = self.peak_bytes = 0
 
-    def look(self, now: float) -> bool:
+    def look(self, now: float, *, further: Callable[[], list[int]] | None = None) -> bool:
         """Look at what the chunk has started; return whether there is anything.
 
         Not again within half of LOOK_SECONDS.
+
+        Args:
+            now: Monotonic seconds.
+            further: Returns what certain threads have started.
         """
         if now - self._looked_at < LOOK_SECONDS / 2:
             return bool(self._kin)
         self._looked_at = now
         line = self._worker.children(now)
+        if further is not None:
+            line += further()
         if not (line or self._kin):
             self._left = frozenset()
             self.bytes = self.peak_bytes = 0
@@ -202,7 +214,7 @@ class Offspring:
             if pid in met:
                 continue
             met.add(pid)
-            if pid in self._left:
+            if pid in self._left or pid in HOUSEHOLD:
                 continue
             kin = self._kin.get(pid)
             if kin is None:
@@ -228,6 +240,16 @@ class Offspring:
 
 def _numbers(text: bytes) -> list[int]:
     return [int(word) for word in text.split() if word.isdigit()]
+
+
+def children_of_thread(pid: int, thread: int) -> KeptFile:
+    """Return the file that tells what one thread of a process has started."""
+    return KeptFile(f"/proc/{pid}/task/{thread}/children", _CHILDREN_BYTES)
+
+
+def numbers_in(file: KeptFile) -> list[int]:
+    """Return the processes that such a file names."""
+    return _numbers(file.read())
 
 
 def _children_of_threads(pid: int) -> list[int]:

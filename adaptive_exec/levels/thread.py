@@ -23,6 +23,7 @@ from adaptive_exec.levels.base import IDLE_WAIT_SECONDS, ChunkOrder, Failure, Ou
 from adaptive_exec.levels.current import InThread
 from adaptive_exec.levels.forks import end_child
 from adaptive_exec.levels.inner import limit_loaded, limit_this_thread
+from adaptive_exec.levels.offspring import LOOK_SECONDS
 from adaptive_exec.levels.own_memory import SharedGrowth
 from adaptive_exec.levels.tasks import chunk_context, run_bite, try_initializer
 from adaptive_exec.levels.threads import start_thread
@@ -81,6 +82,7 @@ class ThreadRunner:
     def send(self, order: ChunkOrder) -> None:
         """Give a chunk to an idle thread."""
         self._growth.begin(order.worker)
+        self._outlet.look_by(time.monotonic() + LOOK_SECONDS)
         self._orders[order.worker].put(order)
 
     def retire(self, worker: int) -> None:
@@ -119,6 +121,7 @@ class ThreadRunner:
         """Let go of everything at once, without a word."""
         for worker in list(self._orders):
             self.retire(worker)
+        self._growth.close()
         limits, self._limits, self._each = self._limits, None, None
         if limits is not None:
             limits.restore_original_limits()
@@ -130,9 +133,8 @@ class ThreadRunner:
         """Nothing: threads do not live on in a forked child."""
 
     def tick(self, now: float) -> float | None:
-        """Nothing comes by itself."""
-        del now
-        return None
+        """Look at what tasks have started."""
+        return self._growth.watch(now)
 
     def _start_one(self, worker: int, orders: "queue.SimpleQueue[ChunkOrder | None]") -> None:
         start_thread(self._serve, f"adaptive-exec-{worker}", worker, orders)
@@ -140,6 +142,13 @@ class ThreadRunner:
     def _serve(self, worker: int, orders: "queue.SimpleQueue[ChunkOrder | None]") -> None:
         if not self._initialize(worker):
             return
+        self._growth.join(worker)
+        try:
+            self._serve_on(worker, orders)
+        finally:
+            self._growth.part(worker)
+
+    def _serve_on(self, worker: int, orders: "queue.SimpleQueue[ChunkOrder | None]") -> None:
         self._outlet.post(WorkerReady(time.monotonic(), LEVEL, worker, self._birth_bytes))
         held: int | None = None
         while True:

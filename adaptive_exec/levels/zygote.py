@@ -36,6 +36,7 @@ from adaptive_exec.levels.frames import (
 from adaptive_exec.levels.functions import PROGRAM
 from adaptive_exec.levels.inner import unset_variables
 from adaptive_exec.levels.interpreter import find_interpreter
+from adaptive_exec.levels.offspring import HOUSEHOLD
 from adaptive_exec.levels.originals import lift, make_pair, send_with
 from adaptive_exec.levels.pages import ask_for_huge_pages
 from adaptive_exec.levels.processor import read_used_seconds
@@ -161,6 +162,7 @@ class ZygoteStarter:
                 threads = origin.may_have_threads
                 self._process = fork_caller(live, may_have_threads=threads)
             waiter.watch(self._control.fileno(), self._on_control)
+            HOUSEHOLD.add(self._process.pid)
             self._status = KeptFile(f"/proc/{self._process.pid}/status", STATUS_BYTES)
             self._status.open()
         except BaseException:
@@ -240,6 +242,7 @@ class ZygoteStarter:
         self._boot.drop()
         self._kill_workers()
         kill_group(self._process.pid)
+        HOUSEHOLD.discard(self._process.pid)
         try:
             self._process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:  # it stands in the kernel, or waits for a core
@@ -398,6 +401,7 @@ class ZygoteStarter:
         self._ending = _Ending(ending.since, -1)
 
     def _conclude(self, code: int) -> None:
+        HOUSEHOLD.discard(self._process.pid)
         with contextlib.suppress(OSError):  # none is left of what loading had started
             os.killpg(self._process.pid, signal.SIGKILL)
         self._deadline = None

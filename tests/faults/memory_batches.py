@@ -14,17 +14,18 @@ LIMIT_BYTES: Final = 500 * MIB
 BOUND_SECONDS: Final = 150
 
 
-def run_batch(kind: str, tasks: list[Any]) -> tuple[dict[str, Any], int, str]:
+def run_batch(kind: str, tasks: list[Any], **settings: Any) -> tuple[dict[str, Any], int, str]:
     """Run tasks of one kind by at most 8 workers.
 
     Args:
         kind: What they do, as the script names it.
         tasks: `(megabytes, seconds)` of each.
+        **settings: Of the executor.
 
     Returns:
         What the program said at its end, the kernel's kills, and its log.
     """
-    words = [str(SCRIPT), kind, json.dumps(tasks), json.dumps({"max_workers": 8})]
+    words = [str(SCRIPT), kind, json.dumps(tasks), json.dumps({"max_workers": 8, **settings})]
     with memory_group(LIMIT_BYTES) as group:
         ran = subprocess.run(
             group.command([sys.executable, "-B", *words]),

@@ -6,14 +6,16 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from adaptive_exec.levels import meter
-from adaptive_exec.levels.offspring import LOOK_SECONDS, Offspring
+from adaptive_exec.levels.offspring import HOUSEHOLD, LOOK_SECONDS, Offspring
+from adaptive_exec.levels.own_memory import SharedGrowth
 from adaptive_exec.levels.worker import Worker
-from tests.levels.ladder import ISOLATED, executor_at
+from tests.levels.ladder import ISOLATED, LEVELS, executor_at
 from tests.levels.leaks import eventually
 
 MB = 10**6
@@ -165,6 +167,70 @@ def test_a_forked_child_counts_with_what_it_does_not_share():
     finally:
         os.close(write_end)
         os.waitpid(pid, 0)
+
+
+@contextlib.contextmanager
+def growing():
+    """Yield the growth of this process while its own thread runs the first chunk of worker 1."""
+    growth = SharedGrowth()
+    growth.join(1)
+    growth.begin(1)
+    try:
+        yield growth
+    finally:
+        growth.close()
+
+
+def test_what_a_task_in_a_thread_starts_counts_with_it():
+    with growing() as growth:
+        with holder():
+            assert HELD_BYTES <= growth.parts()[0][1] < 2 * HELD_BYTES
+        assert HELD_BYTES <= growth.end(1, 1.0) < 2 * HELD_BYTES
+
+
+def test_two_threads_have_a_part_each_of_what_both_have_started():
+    with growing() as growth, holder():
+        growth.begin(2)
+        parts = dict(growth.parts())
+        assert parts[1] == parts[2] >= HELD_BYTES // 2
+
+
+def test_what_was_there_before_threads_had_tasks_does_not_count():
+    with holder(), growing() as growth, holder():
+        assert HELD_BYTES <= growth.parts()[0][1] < 2 * HELD_BYTES
+
+
+def test_who_starts_workers_is_no_task():
+    with growing() as growth, holder() as child:
+        HOUSEHOLD.add(child.pid)
+        try:
+            assert growth.parts()[0][1] < HELD_BYTES
+        finally:
+            HOUSEHOLD.discard(child.pid)
+
+
+def test_a_thread_level_that_is_closed_leaves_no_file_open():
+    before = open_files()
+    with growing() as growth:
+        growth.parts()
+    assert growth.end(1, 1.0) is None
+    assert open_files() <= before
+
+
+def test_threads_are_looked_at_soon_after_they_began_and_not_while_none_runs():
+    with growing() as growth:
+        now = time.monotonic()
+        assert growth.watch(now) <= now + LOOK_SECONDS
+        assert growth.watch(now + 1.0) > now + 1.0
+        growth.end(1, 1.0)
+        assert growth.watch(now + 2.0) is None
+
+
+@pytest.mark.parametrize("row", LEVELS)
+def test_no_level_keeps_the_number_of_a_worker_that_has_ended(row):
+    with executor_at(row) as executor:
+        assert list(executor.map(abs, range(8))) == list(range(8))
+    eventually(lambda: not HOUSEHOLD)
 
 
 def open_files():
