@@ -117,7 +117,7 @@ def main():
     seconds, chunksize = settings.pop("hang", 0), settings.pop("chunksize", None)
     if seconds:
         settings["on_event"] = lambda _: time.sleep(seconds)
-    with adaptive_executor(isolate=True, share_host=False, **settings) as executor:
+    with adaptive_executor(**{"isolate": True, "share_host": False, **settings}) as executor:
         if seconds:
             hang_everywhere(executor, seconds)
         outcomes = list(executor.outcomes(way, map(tuple, tasks), chunksize=chunksize))
