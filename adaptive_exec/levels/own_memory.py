@@ -19,6 +19,7 @@ from adaptive_exec.system.files import KeptFile
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _STATM_BYTES = 256
+"""Bytes read of a process's `statm`, which has 40."""
 
 
 def move_wall(pid: int, size: int) -> None:

@@ -18,7 +18,9 @@ def test_programs_that_tasks_start_are_let_out_by_what_they_take():
 
 @pytest.mark.slow
 @pytest.mark.faults
-@pytest.mark.parametrize("settings", [{}, {"levels": "thread", "isolate": False}], ids=["processes", "threads"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"levels": "thread", "isolate": False}], ids=["processes", "threads"]
+)
 def test_programs_of_which_three_fit_beside_each_other_are_never_killed(settings):
     tasks = [(150, 0.3)] * 8
     said, kills, log = run_batch("start", tasks, **settings)
