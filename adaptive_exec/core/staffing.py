@@ -101,6 +101,9 @@ def _missing(state: State, roster: Roster) -> int:
     ):
         roster.cap = max(roster.cap, roster.size) + 1
     missing = min(wanted, roster.cap) - roster.size
+    if missing > 0 and roster.idle:  # they take what waits first: the input may be slow
+        waiting = sum(batch.pending + len(batch.line) for batch in _users(state, roster.level))
+        missing = min(missing, waiting - len(roster.idle))
     if roster.seats is not None:
         missing = min(missing, roster.seats + roster.waiting - roster.size)
     if state.memory.verdict.pressure != "normal":
@@ -127,11 +130,15 @@ def _order(state: State, roster: Roster, missing: int) -> None:
 
 def _wanted(state: State, roster: Roster) -> int:
     level = roster.level
-    users = [batch for batch in state.batches.values() if level in (batch.level, batch.trial)]
+    users = _users(state, level)
     if is_inline(level):
         return sum(1 for batch in users if batch.out or _demand(batch, roster))
     suspects = state.suspects if is_isolated(level) else 0
     return len(roster.busy) + suspects + sum(_demand(batch, roster) for batch in users)
+
+
+def _users(state: State, level: str) -> list[Batch]:
+    return [batch for batch in state.batches.values() if level in (batch.level, batch.trial)]
 
 
 def wants_more(state: State, roster: Roster) -> bool:
@@ -231,7 +238,7 @@ def _be_patient(state: State, roster: Roster, error: str) -> None:
 
 def _judge_starts(state: State, roster: Roster) -> None:
     """Once patience is spent and every start has its answer: keep those there are, or leave."""
-    if not roster.is_spent or roster.starting:
+    if not roster.is_spent or roster.starting or roster.is_leaving:
         return
     roster.is_spent = False
     if roster.size:

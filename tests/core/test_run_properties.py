@@ -418,6 +418,24 @@ def draw(random: Random, choices: dict) -> dict:
     return {name: random.choice(those) for name, those in choices.items()}
 
 
+def test_refused_starts_of_a_level_that_is_closing_change_nothing():
+    machine = AnyOrder()
+    machine.begin(
+        levels="auto", retries=0, max_in_flight=None, max_workers=None, max_tasks_per_worker=1,
+        task_timeout=None, isolate=False, share_host=False, available=32 * 2**30,
+        first={"tasks": None}, is_staffed=True,
+    )  # fmt: skip
+    machine.all_chunks_end(rounds=1, wall=1e-06)
+    machine.start_is_refused(lasting=True, which=0)
+    machine.start_is_refused(lasting=True, which=0)
+    machine.stop(cancel=True, really=True)
+    machine.initializer_fails(really=True, which=0)
+
+    machine.worker_is_lost(how={}, known=True, offset=None, which=0)
+
+    machine.teardown()
+
+
 TestAnyOrder.settings = settings(
     settings.default,
     stateful_step_count=120,
