@@ -10,8 +10,8 @@ if TYPE_CHECKING:  # for type checkers; at run time each name is loaded when it 
     from adaptive_exec.cli.watch import watch as watch
     from adaptive_exec.config import Config as Config
     from adaptive_exec.config import Journal as Journal
+    from adaptive_exec.core.report import RunReport as RunReport
     from adaptive_exec.core.snapshot import HostSnapshot as HostSnapshot
-    from adaptive_exec.core.trace import RunReport as RunReport
     from adaptive_exec.errors import AdaptiveExecError as AdaptiveExecError
     from adaptive_exec.errors import DriverError as DriverError
     from adaptive_exec.errors import InitializerError as InitializerError
@@ -51,7 +51,7 @@ _HOMES = {
     "Outcome": "outcomes",
     "PoisonTaskError": "errors",
     "Progress": "executor",
-    "RunReport": "core.trace",
+    "RunReport": "core.report",
     "TaskError": "errors",
     "TaskTimeoutError": "errors",
     "UnsendableError": "errors",

@@ -18,7 +18,7 @@ from adaptive_exec.calls import MapCalls, number_function
 from adaptive_exec.config import MIB, Config, Size, make_config
 from adaptive_exec.core.events import BatchOpened, JournalOpened
 from adaptive_exec.core.plan import SMALL_BATCH_TASKS, BatchShape, make_plan
-from adaptive_exec.core.trace import RunReport
+from adaptive_exec.core.report import RunReport
 from adaptive_exec.display import Display
 from adaptive_exec.engine.loop import Driver
 from adaptive_exec.engine.ports import LedgerBook
@@ -349,6 +349,13 @@ class AdaptiveExecutor(Executor):
     def _max_workers(self) -> int:
         """As in the pools of `concurrent.futures`; dask and others read it."""
         return self._config.max_workers or self._driver.snapshot_host().usable_cores
+
+    def __repr__(self) -> str:
+        """Say where tasks run, how many have ended, and whether more may come."""
+        now, state = self.progress_now(), self._driver.gate.state
+        where = f"{now.level}, {now.workers} workers" if now.level else "no tasks yet"
+        done = f"{now.done} tasks done, {now.failed} of them failed"
+        return f"<AdaptiveExecutor: {state}, {where}, {done}>"
 
     @property
     def report(self) -> RunReport:

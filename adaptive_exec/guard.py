@@ -15,8 +15,8 @@ from typing import Final
 from adaptive_exec.config import GIB, Config, Size, parse_size
 from adaptive_exec.core.memory.governor import CALM, Verdict, judge_memory
 from adaptive_exec.core.reason import Decision, Reason, because
+from adaptive_exec.core.report import describe
 from adaptive_exec.core.snapshot import HostSnapshot
-from adaptive_exec.core.trace import describe
 from adaptive_exec.errors import MemoryPressureError
 from adaptive_exec.host.survey import take_snapshot
 from adaptive_exec.log import LOGGER, as_event

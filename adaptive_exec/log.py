@@ -7,7 +7,7 @@ form. The library never configures logging. Decides nothing about the run.
 import logging
 
 from adaptive_exec.core.reason import Code, Decision
-from adaptive_exec.core.trace import describe
+from adaptive_exec.core.report import describe
 
 LOGGER = logging.getLogger("adaptive_exec")
 REPEAT_SECONDS = 5.0

@@ -15,8 +15,8 @@ from adaptive_exec.config import Config
 from adaptive_exec.core.memory.walls import KILL_REMEDY
 from adaptive_exec.core.plan import BatchShape, make_plan
 from adaptive_exec.core.reason import Code
+from adaptive_exec.core.report import RunReport
 from adaptive_exec.core.snapshot import HostSnapshot, Limit
-from adaptive_exec.core.trace import RunReport
 from adaptive_exec.display import size_text
 from adaptive_exec.executor import adaptive_executor
 from adaptive_exec.host.survey import take_snapshot

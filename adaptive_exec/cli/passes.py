@@ -55,7 +55,7 @@ from adaptive_exec.cli.resume import (
 from adaptive_exec.cli.summary import Summary
 from adaptive_exec.cli.tally import Feed, Tally, TallyLine, row_of, timing_line
 from adaptive_exec.config import Journal, make_config
-from adaptive_exec.core.trace import RunReport
+from adaptive_exec.core.report import RunReport
 from adaptive_exec.display import Display, note
 from adaptive_exec.errors import AdaptiveExecError, JournalError
 from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor

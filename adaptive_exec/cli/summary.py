@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from adaptive_exec.cli.tally import Tally
-from adaptive_exec.core.trace import RunReport
+from adaptive_exec.core.report import RunReport
 from adaptive_exec.display import size_text
 
 SUMMARY_VARIABLE: Final = "ADAPTIVE_EXEC_SUMMARY"

@@ -138,36 +138,40 @@ class Run:
     Args:
         config: The settings.
         host: What the host affords at the start.
+
+    Attributes:
+        state: All that is known; to be read only.
+        finished: True once nothing is ordered any more.
     """
 
     def __init__(self, config: Config, host: HostSnapshot) -> None:
-        self._state = State(config, host)
+        self.state = State(config, host)
         self.finished = False
 
     @property
     def host(self) -> HostSnapshot:
         """The last snapshot that was judged."""
-        return self._state.host
+        return self.state.host
 
     @property
     def verdict(self) -> Verdict:
         """How tight memory was judged to be last."""
-        return self._state.memory.verdict
+        return self.state.memory.verdict
 
     @property
     def batches(self) -> dict[int, Batch]:
         """Batches that are not finished, by id."""
-        return self._state.batches
+        return self.state.batches
 
     @property
     def rosters(self) -> dict[str, Roster]:
         """The workers, by level."""
-        return self._state.levels.rosters
+        return self.state.levels.rosters
 
     @property
     def flights(self) -> dict[int, Flight]:
         """Chunks that were sent and are not over, by id."""
-        return self._state.flights
+        return self.state.flights
 
     def handle(self, event: Event) -> list[Instruction]:
         """Take an event in.
@@ -178,7 +182,7 @@ class Run:
         Returns:
             What the driver must do now, in this order.
         """
-        state = self._state
+        state = self.state
         state.now = event.at
         orders: list[Instruction] = []
         state.orders = orders
@@ -197,14 +201,14 @@ class Run:
     @property
     def share(self) -> Share | None:
         """What the run may have beside others, None before it was told."""
-        return self._state.sharing.share
+        return self.state.sharing.share
 
     def check(self) -> Iterator[str]:
         """Name every rule that does not hold now; tests and the simulator ask after each event."""
-        return broken_rules(self._state)
+        return broken_rules(self.state)
 
     def _draw_consequences(self) -> None:
-        state = self._state
+        state = self.state
         if state.levels.ailing:
             _finish_done(state)
             reopen(state)
@@ -232,7 +236,7 @@ class Run:
         _set_timer(state)
 
     def _close_all(self) -> None:
-        state = self._state
+        state = self.state
         for roster in state.levels.rosters.values():
             if roster.state == "open":
                 roster.see("stopped")

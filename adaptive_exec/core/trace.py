@@ -5,8 +5,9 @@ Sums up to a RunReport. Fed by the driver with each event and what came of it. D
 
 from collections import deque
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
+from adaptive_exec.core.account import Account
 from adaptive_exec.core.costs import believe
 from adaptive_exec.core.events import (
     ChunkDone,
@@ -27,133 +28,18 @@ from adaptive_exec.core.instructions import (
     SendChunk,
     StartWorkers,
 )
-from adaptive_exec.core.reason import Code, Decision, Fact
+from adaptive_exec.core.reason import Code, Decision
+from adaptive_exec.core.report import RunReport, describe
+from adaptive_exec.core.state import State
 
 TRACE_LENGTH: Final = 10_000
 """Decisions kept for the report; older ones are counted only."""
-
-MIB = 1024 * 1024
-"""Bytes."""
 LINES_SHOWN = 3
 """Decisions that others are shown of an instance."""
 LINES_LOOKED_AT = 30
 """Decisions among which these are looked for."""
 LINE_LETTERS = 200
 """Letters of such a line at most."""
-
-
-class RunReport(NamedTuple):
-    """What an executor did so far and why; print it.
-
-    Attributes:
-        levels: The levels that ran tasks, in the order in which they came into use.
-        workers: Most workers there were at once.
-        window: Most chunks that were in flight at once.
-        tasks: Tasks finished.
-        failed_tasks: Those of them that ended in an exception of their own.
-        lost_tasks: Tasks that ended in an error of this package's: poison, over their time limit,
-            without a worker; not among those. Cancelled ones are not counted.
-        recalled_tasks: Tasks whose result came from the journal; not among those.
-        chunks: Messages sent to workers.
-        degrades: Steps to a safer level after a failure.
-        restores: Steps back.
-        compute_seconds: Sum of the tasks' durations.
-        transport_seconds: Packing and unpacking of arguments and results.
-        start_seconds: Sum of the waits for ordered workers.
-        memory_wait_seconds: Time under memory pressure.
-        peak_task_bytes: Highest growth of memory measured in a task, None when unknown.
-        decisions: Every decision, oldest first; at most TRACE_LENGTH.
-    """
-
-    levels: tuple[str, ...] = ()
-    workers: int = 0
-    window: int = 0
-    tasks: int = 0
-    failed_tasks: int = 0
-    lost_tasks: int = 0
-    recalled_tasks: int = 0
-    chunks: int = 0
-    degrades: int = 0
-    restores: int = 0
-    compute_seconds: float = 0.0
-    transport_seconds: float = 0.0
-    start_seconds: float = 0.0
-    memory_wait_seconds: float = 0.0
-    peak_task_bytes: int | None = None
-    decisions: tuple[Decision, ...] = ()
-
-    def __str__(self) -> str:
-        peak = (
-            "unknown" if self.peak_task_bytes is None else f"{self.peak_task_bytes / MIB:.1f} MiB"
-        )
-        levels = " -> ".join(self.levels) or "none"
-        seconds = {
-            "compute": self.compute_seconds,
-            "transport": self.transport_seconds,
-            "start": self.start_seconds,
-            "waiting for memory": self.memory_wait_seconds,
-        }
-        times = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items())
-        tasks = f"{self.tasks} tasks, {self.failed_tasks} of them failed, in {self.chunks} chunks"
-        if self.lost_tasks:
-            tasks += f", {self.lost_tasks} more lost"
-        if self.recalled_tasks:
-            tasks += f", {self.recalled_tasks} from the journal"
-        lines = [
-            tasks,
-            f"levels {levels}, at most {self.workers} workers, window {self.window} chunks",
-            f"{self.degrades} degrades, {self.restores} restores",
-            f"time: {times}",
-            f"highest memory of a task: {peak}",
-            "decisions:",
-        ]
-        first = self.decisions[0].at if self.decisions else 0.0
-        lines += [
-            f"  {decision.at - first:9.3f} s  {describe(decision)}" for decision in self.decisions
-        ]
-        return "\n".join(lines)
-
-
-def describe(decision: Decision) -> str:
-    """Write a decision as one line.
-
-    Returns:
-        `<event>: <subject> <from> -> <to> reason=<code> <name>=<value> ...`.
-    """
-    change = " -> ".join(part for part in (decision.old, decision.new) if part)
-    head = f"{decision.event}: {decision.subject}" + (f" {change}" if change else "")
-    return f"{head} reason={decision.reason.code}{_facts(decision.reason.facts)}"
-
-
-def _facts(facts: tuple[tuple[str, Fact], ...]) -> str:
-    return "".join(f" {name}={_text(name, value)}" for name, value in facts if value is not None)
-
-
-_BYTES = frozenset({
-    "available",
-    "limit",
-    "warn",
-    "critical",
-    "peak",
-    "payload",
-    "needed",
-    "memory",
-    "kept",
-    "leak",
-    "size",
-    "room",
-    "each",
-})
-_SECONDS = frozenset({"wait", "ran", "task_seconds", "transport_seconds", "grace", "age"})
-
-
-def _text(name: str, value: Fact) -> str:
-    if name in _BYTES and isinstance(value, int) and value >= MIB:
-        return f"{value / MIB:.1f}MiB"
-    if name in _SECONDS:
-        return f"{value}s"
-    return f'"{value}"' if isinstance(value, str) and " " in value else str(value)
-
 
 _TRACED = (SendChunk, Deliver, Recall, FailTasks, OpenLevel, StartWorkers, Explain)
 """Instructions that a report counts; most say nothing to it."""
@@ -181,20 +67,21 @@ class Trace:
         self.decisions: deque[Decision] = deque(maxlen=TRACE_LENGTH)
         self._ordered_at: dict[int, tuple[str, float]] = {}
         self._tight_since: float | None = None
+        self._account = Account()
 
-    def see(
-        self, event: Event, instructions: list[Instruction], in_flight: int, workers: int
-    ) -> None:
+    def see(self, event: Event, instructions: list[Instruction], state: State) -> None:
         """Take in an event and what came of it.
 
         Args:
             event: What happened.
             instructions: What the run ordered.
-            in_flight: Chunks out after it.
-            workers: Workers there or ordered after it.
+            state: How things stand after it.
         """
-        self.window = max(self.window, in_flight)
-        self.workers = max(self.workers, workers)
+        self._account.see(event, instructions, state)
+        self.window = max(self.window, len(state.flights))
+        if isinstance(event, WorkerReady):  # there may be more
+            workers = sum(roster.size for roster in state.levels.rosters.values())
+            self.workers = max(self.workers, workers)
         match event:
             case ChunkDone():
                 self._see_done(event)
@@ -226,6 +113,8 @@ class Trace:
             start_seconds=self.start_seconds,
             memory_wait_seconds=self.memory_wait_seconds,
             peak_task_bytes=self.peak_task_bytes,
+            wall_seconds=self._account.wall_seconds,
+            worker_seconds=tuple(self._account.seconds.items()),
             decisions=tuple(self.decisions),
         )
 

@@ -28,7 +28,6 @@ from adaptive_exec.core.events import (
     TasksSetAside,
     TimerFired,
     WorkerLost,
-    WorkerReady,
 )
 from adaptive_exec.core.lifecycle import ExecutorEvent
 from adaptive_exec.core.run import Run
@@ -512,8 +511,7 @@ class Driver:
 
     def _handle(self, event: Event) -> None:
         instructions = self._run.handle(event)
-        workers = self.count_workers() if isinstance(event, WorkerReady) else 0  # may have grown
-        self.trace.see(event, instructions, len(self._run.flights), workers)
+        self.trace.see(event, instructions, self._run.state)
         for instruction in instructions:
             if self._is_told_to_end:
                 break

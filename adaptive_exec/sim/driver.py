@@ -14,12 +14,13 @@ from adaptive_exec.config import Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
 from adaptive_exec.core.memory.sizes import Measure
+from adaptive_exec.core.report import RunReport
 from adaptive_exec.core.run import Run
 from adaptive_exec.core.sharing.share import Share, apportion
-from adaptive_exec.core.trace import RunReport, Trace
-from adaptive_exec.sim.account import SimMemory
+from adaptive_exec.core.trace import Trace
 from adaptive_exec.sim.clock import Clock
 from adaptive_exec.sim.machine import Course, SimHost, run_chunk
+from adaptive_exec.sim.occupancy import SimMemory
 from adaptive_exec.specs import is_isolated
 
 EVENTS_MAX = 100_000_000
@@ -211,8 +212,7 @@ class SimDriver:
         self._memory.see(event)
         self._events += 1
         orders = self._run.handle(event)
-        workers = sum(roster.size for roster in self._run.rosters.values())
-        self.trace.see(event, orders, len(self._run.flights), workers)
+        self.trace.see(event, orders, self._run.state)
         for order in orders:
             self._perform(order)
         if self._check:

@@ -1,7 +1,7 @@
 """The supervisor's log lines: the phrases of the trials system, else the form of all our lines."""
 
 from adaptive_exec.core.reason import Code, Decision
-from adaptive_exec.core.trace import describe
+from adaptive_exec.core.report import describe
 
 GB = 10**9
 """Bytes."""

@@ -6,7 +6,7 @@ import sys
 
 from tests.architecture.house import ROOT
 
-FUNCTIONS_MAX, FILES_MAX, CALLS_MAX = 385, 66, 740
+FUNCTIONS_MAX, FILES_MAX, CALLS_MAX = 385, 67, 740
 SECONDS = 120.0
 
 

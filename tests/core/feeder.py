@@ -39,8 +39,7 @@ class Feeder:
         while self.told:
             event = self.told.popleft()
             orders = self.run.handle(event)
-            workers = sum(roster.size for roster in self.run.rosters.values())
-            self.trace.see(event, orders, len(self.run.flights), workers)
+            self.trace.see(event, orders, self.run.state)
             for order in orders:
                 self.obey(order)
 

@@ -202,7 +202,7 @@ def test_a_run_is_held_to_the_ranges_of_all_its_numbers(part, name, value, named
     batch = world.open(tasks=40)
     world.arrive(batch, 40)
     run = world.run
-    parts = {"state": run._state, "batch": run.batches[batch], "roster": run.rosters["process"]}
+    parts = {"state": run.state, "batch": run.batches[batch], "roster": run.rosters["process"]}
     assert list(run.check()) == []
 
     setattr(parts[part], name, value)

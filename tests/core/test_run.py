@@ -708,7 +708,7 @@ def test_what_a_neighbour_measured_is_not_taken_for_another_function_that_came_m
     world.neighbours = [kin]
     world.share()
 
-    assert world.run._state.memory.familiar != (8, 50 * MIB)
+    assert world.run.state.memory.familiar != (8, 50 * MIB)
 
 
 def test_sharing_comes_back_after_a_failure_of_the_ledger_that_was_said_once():
@@ -733,7 +733,7 @@ def test_sharing_comes_back_after_a_failure_of_the_ledger_that_was_said_once():
     world.is_ledger_usable = True
     go_on(world, LEDGER_AGAIN_SECONDS + 1, available=20 * GIB)
 
-    assert world.run._state.sharing.share.instances == 2
+    assert world.run.state.sharing.share.instances == 2
     assert world.run.rosters["process"].seats is not None
 
 

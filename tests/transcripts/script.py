@@ -9,8 +9,8 @@ import re
 from adaptive_exec.config import Config, parse_size
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
+from adaptive_exec.core.report import describe
 from adaptive_exec.core.sharing.share import Claim
-from adaptive_exec.core.trace import describe
 from tests.core.world import GIB, World, make_host
 
 DEATH_FLAGS = {"memory", "blameless", "foul", "unexplained"}
