@@ -23,7 +23,7 @@ from adaptive_exec.display import Display
 from adaptive_exec.engine.loop import Driver
 from adaptive_exec.engine.ports import LedgerBook
 from adaptive_exec.errors import UnsendableError
-from adaptive_exec.host.survey import take_snapshot
+from adaptive_exec.host.survey import believe_limit, take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
 from adaptive_exec.levels.functions import (
     PROGRAM,
@@ -129,7 +129,14 @@ class AdaptiveExecutor(Executor):
         self._says_sizes = callable(self._told) or self._config.size is not None
         if callable(self._told):  # who decides is told of each task
             self._config = self._config._replace(task_memory=None)
-        self._driver = Driver(self._config, take_snapshot, runners, _open_book, self._journal)
+        self._driver = Driver(
+            self._config,
+            take_snapshot,
+            runners,
+            _open_book,
+            self._journal,
+            believe_limit=believe_limit,
+        )
         if self._journal is not None:
             self._driver.post(_describe(self._journal))
         self._display: Display | None = None

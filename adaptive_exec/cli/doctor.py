@@ -20,10 +20,10 @@ from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.display import size_text
 from adaptive_exec.executor import adaptive_executor
 from adaptive_exec.host.survey import take_snapshot
-from adaptive_exec.ledger.folder import PLACE_VARIABLE, find_folder, open_folder
 from adaptive_exec.ledger.leases import read_ledger
 from adaptive_exec.ledger.record import LeaseRecord
 from adaptive_exec.specs import LEVELS, is_isolated
+from adaptive_exec.system.folder import PLACE_VARIABLE, find_folder, open_folder
 from adaptive_exec.system.identity import is_same_running
 
 PLAN_TASKS: Final = (1, 3, 10, 1000)

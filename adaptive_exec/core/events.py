@@ -386,6 +386,8 @@ class WorkerLost(NamedTuple):
         unexplained: True for a SIGKILL that is neither ours nor the kernel's for memory.
         peak_bytes: The worker's highest memory, None when unknown.
         oom_kills: The memory group's out-of-memory kills by then; None when unknown or of no use.
+        left_bytes: What was available then, None when it was not read.
+        most_bytes: The most that the topmost visible group had used by then.
     """
 
     at: float
@@ -402,6 +404,8 @@ class WorkerLost(NamedTuple):
     unexplained: bool = False
     peak_bytes: int | None = None
     oom_kills: int | None = None
+    left_bytes: int | None = None
+    most_bytes: int | None = None
 
 
 class WorkLeft(NamedTuple):

@@ -162,6 +162,12 @@ class ReadHost(_Bare):
     __slots__ = ()
 
 
+class BelieveLimit(NamedTuple):
+    """Take so many bytes as a limit that cannot be seen, also for later starts."""
+
+    bytes: int
+
+
 class TimeWorkers(_Bare):
     """Read the processor times of the workers with a chunk; WorkersTimed answers."""
 
@@ -240,6 +246,7 @@ Instruction = (
     | FinishBatch
     | Explain
     | ReadHost
+    | BelieveLimit
     | TimeWorkers
     | TradeShare
     | TrimMemory

@@ -74,6 +74,7 @@ class Code(StrEnum):
     BRAKE = "brake"
     THROTTLED = "throttled"
     KILL_SPREADS = "kill_spreads"
+    LIMIT_HIDDEN = "limit_hidden"
     MEMORY_UNTOUCHED = "memory_untouched"
     # copies of a supervised command
     START_ORDERED = "start_ordered"

@@ -3,7 +3,10 @@
 Filled by `host/`, read by the policies. Decides nothing and reads nothing.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+LEARNED: Final = "use at a kill"
+"""What the source of a limit names that a kernel's kill has shown, since it cannot be seen."""
 
 
 class Limit(NamedTuple):
@@ -46,6 +49,8 @@ class HostSnapshot(NamedTuple):
             in common shares that limit.
         swap_bytes: What can still be swapped out, 0 where nothing can; no part of the above.
         throttles: How often groups were held up at their `memory.high`; None where none has one.
+        most_bytes: The most that the topmost group which can be seen has ever used, file cache
+            included; None when unknown.
         wide_kill: What has a kill of the kernel's for memory end this process as well, as the file
             or unit that says so; `""` where it ends one process alone.
     """
@@ -68,6 +73,12 @@ class HostSnapshot(NamedTuple):
     wide_kill: str = ""
     swap_bytes: int = 0
     throttles: int | None = None
+    most_bytes: int | None = None
+
+    @property
+    def is_learned(self) -> bool:
+        """True where the limit in force cannot be seen, and was learned from a kill."""
+        return LEARNED in self.limit_source
 
     def with_swap(self) -> "HostSnapshot":
         """Return the same with what can be swapped out as memory that can be taken."""

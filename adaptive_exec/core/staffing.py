@@ -30,6 +30,7 @@ from adaptive_exec.core.memory.recycle import (
     growth_per_task,
     suggest_recycle,
 )
+from adaptive_exec.core.memory.revealed import note_kill
 from adaptive_exec.core.moves import degrade
 from adaptive_exec.core.plan import is_short_of_memory
 from adaptive_exec.core.quarantine import STOPPED, explain_death
@@ -291,6 +292,8 @@ def _explain_death(state: State, event: WorkerLost) -> WorkerLost:
         return event
     has_killed = event.oom_kills is not None and event.oom_kills > state.oom_kills
     state.oom_kills += has_killed
+    if has_killed:
+        note_kill(state, event)
     return explain_death(event, has_killed=has_killed, limit_bytes=state.host.limit_bytes)
 
 

@@ -44,6 +44,7 @@ class MemoryState:
         victim: The worker that was killed for memory which is not back yet.
         room_until: Until when nothing is sent at critical pressure.
         room_after: When it may be waited for again, since the last wait was in vain.
+        revealed_at: When a kill has shown a limit that cannot be seen.
         trim_after: When garbage may be collected again for want of memory.
         has_measures: True once any measure has come.
         sizings: What was learned of the sizes of functions' tasks, by their numbers.
@@ -69,6 +70,7 @@ class MemoryState:
         self.crawl: Crawl | None = None
         self.victim: Victim | None = None
         self.room_until = self.room_after = 0.0
+        self.revealed_at = -FOREVER
         self.trim_after = 0.0
         self.has_measures = False
         self.sizings: dict[int, Sizing] = {}

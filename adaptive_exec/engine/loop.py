@@ -85,6 +85,7 @@ class Driver:
         runners: How to make each level's runner.
         open_book: How to get at the ledger; asked when there is something to write in it.
         journal: The journal, None for none.
+        believe_limit: Takes a limit that cannot be seen for what is; returns what keeps it.
     """
 
     def __init__(  # noqa: PLR0915  # a line for each part
@@ -94,6 +95,8 @@ class Driver:
         runners: Runners,
         open_book: Callable[[], LedgerBook],
         journal: RecordBook | None = None,
+        *,
+        believe_limit: Callable[[int], Step] | None = None,
     ) -> None:
         self.config = config
         self.name = f"{os.getpid()}-{next(_names)}"
@@ -128,6 +131,7 @@ class Driver:
             delivery=self.delivery,
             sharing=self._sharing,
             telling=telling,
+            believe_limit=believe_limit,
         )
         self._runners = self._performer.runners
         self._perform = self._performer.perform
@@ -537,7 +541,9 @@ class Driver:
 
     def _add_kills(self, event: WorkerLost) -> WorkerLost:
         """Read, when somebody else killed a worker, how often the kernel has done so for memory."""
-        return event._replace(oom_kills=self.read_host().oom_kills)
+        host = self.read_host()
+        left, most = host.available_bytes, host.most_bytes
+        return event._replace(oom_kills=host.oom_kills, left_bytes=left, most_bytes=most)
 
     def read_host(self) -> HostSnapshot:
         """Take a snapshot of the host; with files that stay open while a thread of ours drives."""

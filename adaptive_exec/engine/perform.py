@@ -18,6 +18,7 @@ from adaptive_exec.core.events import (
     WorkersTimed,
 )
 from adaptive_exec.core.instructions import (
+    BelieveLimit,
     CloseLevel,
     Deliver,
     Explain,
@@ -74,6 +75,7 @@ class Performer:
         delivery: Hands results over.
         sharing: Trades with the ledger.
         telling: Tells people.
+        believe_limit: Takes a limit that cannot be seen for what is; returns what keeps it.
 
     Attributes:
         runners: Those of the levels that were opened.
@@ -90,6 +92,7 @@ class Performer:
         delivery: Delivery,
         sharing: Sharing,
         telling: Telling,
+        believe_limit: Callable[[int], Callable[[], None]] | None = None,
     ) -> None:
         self.runners: dict[str, Runner] = {}
         self._wheel = wheel
@@ -100,6 +103,7 @@ class Performer:
         self._delivery = delivery
         self._sharing = sharing
         self._telling = telling
+        self._believe_limit = believe_limit
         self._is_trimming = False
         self._prepared: Runner | None = None
 
@@ -160,6 +164,9 @@ class Performer:
                 self._finish_batch(instruction.batch)
             case ReadHost():
                 self._read()
+            case BelieveLimit():
+                if self._believe_limit is not None:
+                    self._wheel.apart(lane.TRADE, self._believe_limit(instruction.bytes))
             case TimeWorkers():
                 self._time_workers()
             case TradeShare():

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from adaptive_exec.config import GIB, KIB
-from adaptive_exec.core.snapshot import Limit
+from adaptive_exec.core.snapshot import LEARNED, Limit
 from adaptive_exec.host.cgroup import ControlGroup
 from adaptive_exec.host.own_limits import OwnLimits
 from adaptive_exec.host.reading import join, number_after, read_file, read_number, whole
@@ -57,6 +57,7 @@ class FoundLimit(NamedTuple):
 class _Layout(NamedTuple):
     limits: tuple[str, ...]
     usage: str
+    most: str
     cache_prefixes: tuple[bytes, ...]
     dirty: bytes
     mapped: bytes
@@ -69,6 +70,7 @@ _LAYOUTS: Final = {
     1: _Layout(
         limits=("memory.limit_in_bytes",),
         usage="memory.usage_in_bytes",
+        most="memory.max_usage_in_bytes",
         cache_prefixes=(b"total_", b""),
         dirty=b"dirty ",
         mapped=b"mapped_file ",
@@ -77,6 +79,7 @@ _LAYOUTS: Final = {
     2: _Layout(
         limits=("memory.max", "memory.high"),
         usage="memory.current",
+        most="memory.peak",
         cache_prefixes=(b"",),
         dirty=b"file_dirty ",
         mapped=b"file_mapped ",
@@ -92,6 +95,7 @@ def read_memory(
     meminfo: bytes | None,
     own: OwnLimits,
     elsewhere: Callable[[], FoundLimit],
+    hidden: FoundLimit | None = None,
 ) -> HostMemory:
     """Read the limit and what is available.
 
@@ -101,11 +105,14 @@ def read_memory(
         meminfo: What `/proc/meminfo` says.
         own: The process's own limits.
         elsewhere: Asked only if the files did not tell both.
+        hidden: What was learned of a limit that cannot be seen.
 
     Returns:
         The smallest limit and the smallest room; assumed ones where nothing told.
     """
     found = [_read_host(meminfo), *(_read_group(group) for group in groups), _read_own(root, own)]
+    if hidden is not None:
+        found.append(hidden)
     if not (any(one.limits for one in found) and any(one.rooms for one in found)):
         found.append(elsewhere())
     limits = [limit for one in found for limit in one.limits]
@@ -155,6 +162,30 @@ def _read_group(group: ControlGroup) -> FoundLimit:
     taken = max(0, usage - _reclaimable(group, layout))
     room = max(0, min(limit.value for limit in limits) - taken)
     return FoundLimit(tuple(limits), (Limit("memory", room, group.source(layout.usage)),))
+
+
+def read_hidden(group: ControlGroup, limit_bytes: int) -> FoundLimit:
+    """Return a limit above all visible groups that was learned, and the room below it.
+
+    Args:
+        group: The topmost visible one.
+        limit_bytes: The limit.
+    """
+    layout, source = _LAYOUTS[group.version], group.source(LEARNED)
+    limit = Limit("memory", limit_bytes, source)
+    usage = read_number(f"{group.folder}/{layout.usage}")
+    if usage is None:
+        return FoundLimit((limit,))
+    room = max(0, limit_bytes - max(0, usage - _reclaimable(group, layout)))
+    return FoundLimit((limit,), (Limit("memory", room, source),))
+
+
+def read_most(groups: Sequence[ControlGroup]) -> int | None:
+    """Read the most that the topmost visible group has ever used, None where nothing tells."""
+    if not groups:
+        return None
+    top = groups[-1]
+    return read_number(f"{top.folder}/{_LAYOUTS[top.version].most}")
 
 
 def _reclaimable(group: ControlGroup, layout: _Layout) -> int:

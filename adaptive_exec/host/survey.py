@@ -7,16 +7,20 @@ nothing.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.host.cgroup import Groups, find_groups
 from adaptive_exec.host.cpu import read_cores
+from adaptive_exec.host.hidden import Learned, keep_limit, recall_limit
 from adaptive_exec.host.killing import read_wide_kill
 from adaptive_exec.host.memory_elsewhere import read_elsewhere
 from adaptive_exec.host.memory_limits import (
     FoundLimit,
+    read_hidden,
     read_memory,
+    read_most,
     read_oom_kills,
     read_stall_percent,
 )
@@ -65,6 +69,7 @@ class HostProbe:
         self._known: tuple[bytes | None, Groups] | None = None
         self._domains: tuple[Groups, Domains] | None = None
         self._wide_kill: tuple[Groups, str] | None = None
+        self._learned: tuple[Groups, Learned | None] | None = None
         self._last: HostSnapshot | None = None
 
     def take(self, now: float | None = None) -> HostSnapshot:
@@ -90,7 +95,12 @@ class HostProbe:
         own, groups = self._read_own(taken_at), self._find_groups()
         meminfo = read_file(join(self._root, "/proc/meminfo"))
         memory = read_memory(
-            self._root, groups.memory, meminfo=meminfo, own=own, elsewhere=self._elsewhere
+            self._root,
+            groups.memory,
+            meminfo=meminfo,
+            own=own,
+            elsewhere=self._elsewhere,
+            hidden=self._read_hidden(groups),
         )
         cores = read_cores(groups.cpu, own.cores)
         processes = read_processes(groups.pids, own)
@@ -114,12 +124,30 @@ class HostProbe:
             wide_kill=self._read_wide_kill(groups),
             swap_bytes=read_swap(meminfo, groups.memory),
             throttles=read_throttles(groups.memory),
+            most_bytes=read_most(groups.memory),
         )
 
     def _read_own(self, now: float) -> OwnLimits:
         if self._own is not None:
             return self._own
         return self._process.read(now) if self._root == "/" else OwnLimits()
+
+    def believe_limit(self, limit_bytes: int) -> Callable[[], None]:
+        """Take so many bytes as the limit of what cannot be seen; return what keeps it."""
+        groups = self._find_groups()
+        if not groups.memory:
+            return _keep_nothing
+        learned = Learned(groups.memory[-1].identity(), limit_bytes)
+        self._learned = groups, learned
+        return partial(keep_limit, learned)
+
+    def _read_hidden(self, groups: Groups) -> FoundLimit:
+        known = self._learned
+        if known is None or known[0] is not groups:
+            is_real = self._root == "/" and bool(groups.memory)
+            learned = recall_limit(groups.memory[-1].identity()) if is_real else None
+            known = self._learned = groups, learned
+        return FoundLimit() if known[1] is None else read_hidden(groups.memory[-1], known[1].bytes)
 
     def _name_domains(self, groups: Groups) -> "Domains":
         known = self._domains
@@ -173,6 +201,15 @@ def take_snapshot(root: str = "/", *, now: float | None = None) -> HostSnapshot:
         The snapshot; it never fails for a file that cannot be read.
     """
     return (_HERE if root == "/" else HostProbe(root)).take(now)
+
+
+def believe_limit(limit_bytes: int) -> Callable[[], None]:
+    """Take so many bytes as the limit of what cannot be seen; return what keeps it."""
+    return _HERE.believe_limit(limit_bytes)
+
+
+def _keep_nothing() -> None:
+    """Nothing: there is no group that a limit could be of."""
 
 
 def _other_limits(own: OwnLimits) -> list[Limit]:

@@ -16,8 +16,8 @@ from adaptive_exec.core.instructions import TradeShare
 from adaptive_exec.core.sharing.share import Claim, Pool, believe_claim
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.ledger.facts import Facts, Traded
-from adaptive_exec.ledger.folder import find_folder, open_folder
 from adaptive_exec.ledger.record import LeaseRecord, RecordError, read_record, write_record
+from adaptive_exec.system.folder import find_folder, open_folder
 from adaptive_exec.system.identity import is_proved_gone, this_process
 from adaptive_exec.system.locks import HAS_LOCKS, make_locked, try_lock, unlock, wait_for_lock
 from adaptive_exec.system.private import NotOursError, open_file

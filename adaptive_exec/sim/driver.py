@@ -253,7 +253,13 @@ class SimDriver:
                 self._inbox.append(ev.WorkersTimed(self.clock.now))  # all of them compute
             case ins.TradeShare():
                 self._inbox.append(ev.ShareChanged(self.clock.now, self._trade(order)))
-            case ins.Explain() | ins.TrimMemory() | ins.RetireWorker() | ins.Finish():
+            case (
+                ins.Explain()
+                | ins.TrimMemory()
+                | ins.RetireWorker()
+                | ins.BelieveLimit()
+                | ins.Finish()
+            ):
                 pass
             case ins.FinishBatch():
                 pass

@@ -15,7 +15,6 @@ from adaptive_exec.core.sharing.share import Claim
 from adaptive_exec.ledger import folder as folder_module
 from adaptive_exec.ledger import leases as leases_module
 from adaptive_exec.ledger.facts import Facts
-from adaptive_exec.ledger.folder import PLACE_VARIABLE, find_folder, folder_paths
 from adaptive_exec.ledger.leases import (
     LEDGER_RECORD_BYTES,
     SUFFIX,
@@ -24,6 +23,7 @@ from adaptive_exec.ledger.leases import (
     read_ledger,
 )
 from adaptive_exec.ledger.record import LeaseRecord, RecordError, read_record, write_record
+from adaptive_exec.system.folder import PLACE_VARIABLE, find_folder, folder_paths
 from adaptive_exec.system.private import NotOursError, check_folder
 from tests.core.world import make_host
 from tests.system.spaces import CONTAINER, end, start

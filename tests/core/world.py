@@ -86,6 +86,7 @@ class World:
         self.is_wrecked = False
         self.is_unrecorded = False
         self.is_shown_by_hand = False
+        self.believed: list[int] = []
         self.told: list[Reason] = []
         self.is_trading = False
         self.is_timing = False
@@ -392,6 +393,8 @@ class World:
                     assert decision.reason.fact("error")
             case ins.ReadHost():
                 self.reads += 1
+            case ins.BelieveLimit():
+                self.believed.append(order.bytes)
             case ins.TimeWorkers():
                 assert not self.is_timing
                 self.is_timing = True

@@ -12,8 +12,8 @@ from adaptive_exec.config import Config
 from adaptive_exec.core.instructions import Standing, TradeShare
 from adaptive_exec.core.sharing.share import Claim
 from adaptive_exec.core.snapshot import HostSnapshot
-from adaptive_exec.ledger.folder import PLACE_VARIABLE
 from adaptive_exec.ledger.leases import Ledger
+from adaptive_exec.system.folder import PLACE_VARIABLE
 from tests.core.world import make_host
 from tests.e2e.shell import run
 

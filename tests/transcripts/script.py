@@ -195,6 +195,8 @@ def write(order: ins.Instruction, at: float) -> str:
             return f"FinishBatch batch={order.batch}"
         case ins.ReadHost():
             return "ReadHost"
+        case ins.BelieveLimit():
+            return f"BelieveLimit bytes={order.bytes}"
         case ins.TimeWorkers():
             return "TimeWorkers"
         case ins.TradeShare():
