@@ -6,8 +6,10 @@ but its caller: a line in the log, an exception, a wait.
 
 import gc
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from numbers import Real
 from typing import Final
@@ -18,6 +20,7 @@ from adaptive_exec.core.reason import Decision, Reason, because
 from adaptive_exec.core.report import describe
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.errors import MemoryPressureError
+from adaptive_exec.host.reading import OpenFiles
 from adaptive_exec.host.survey import take_snapshot
 from adaptive_exec.log import LOGGER, as_event
 
@@ -65,6 +68,9 @@ class MemoryGuard:
         self._config_limit_bytes: int | None = None
         self._said_at = float("-inf")
         self._held_back = 0
+        self._files = OpenFiles()
+        self._pid = os.getpid()
+        weakref.finalize(self, self._files.close).atexit = False
 
     def check(self, where: str = "") -> None:
         """Look at memory: log a warning when it gets tight, raise before it is gone.
@@ -77,13 +83,13 @@ class MemoryGuard:
                 after a collection of garbage.
         """
         with self._turn:
-            host = self._look()
+            host = self._read()
             verdict = self._judge(host, 0)
             if verdict.pressure == "critical":
                 # An exception's traceback keeps the locals of the loop it ended in a circle (seen
                 # with pruned Optuna trials); so collect, and look again before raising.
                 gc.collect()
-                host = self._look()
+                host = self._read()
                 verdict = self._judge(host, 0)
             old, self._verdict = self._verdict, verdict
             if verdict.pressure == "warn":
@@ -112,7 +118,7 @@ class MemoryGuard:
         is_first = True
         while True:
             with self._turn:
-                host = self._look()
+                host = self._read()
                 needed = parse_size("task_memory", task_memory, limit_bytes=host.limit_bytes)
                 verdict = self._judge(host, needed)
             waited = time.monotonic() - began
@@ -132,6 +138,14 @@ class MemoryGuard:
                 gc.collect()
                 is_first = False
             time.sleep(min(verdict.look_again_seconds, max(0.0, patience - waited)))
+
+    def _read(self) -> HostSnapshot:
+        """Look at the host; while memory is short nothing is opened, which may call the killer."""
+        if self._pid != os.getpid():  # in a forked child they tell of its parent
+            self._files.close()
+            self._pid = os.getpid()
+        with self._files:
+            return self._look()
 
     def _judge(self, host: HostSnapshot, needed_bytes: int) -> Verdict:
         """Ask the governor what it would say with so many bytes less."""

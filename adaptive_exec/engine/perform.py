@@ -47,7 +47,7 @@ from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.trace import Trace
 from adaptive_exec.engine import lanes as lane
 from adaptive_exec.engine.delivery import Delivery
-from adaptive_exec.engine.ports import Calls, Wheel, give_up
+from adaptive_exec.engine.ports import Calls, Step, Wheel, give_up
 from adaptive_exec.engine.telling import Telling
 from adaptive_exec.engine.trades import Sharing
 from adaptive_exec.levels.base import (
@@ -92,7 +92,7 @@ class Performer:
         delivery: Delivery,
         sharing: Sharing,
         telling: Telling,
-        believe_limit: Callable[[int], Callable[[], None]] | None = None,
+        believe_limit: Callable[[int], Step] | None = None,
     ) -> None:
         self.runners: dict[str, Runner] = {}
         self._wheel = wheel

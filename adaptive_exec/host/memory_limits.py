@@ -180,12 +180,16 @@ def read_hidden(group: ControlGroup, limit_bytes: int) -> FoundLimit:
     return FoundLimit((limit,), (Limit("memory", room, source),))
 
 
-def read_most(groups: Sequence[ControlGroup]) -> int | None:
-    """Read the most that the topmost visible group has ever used, None where nothing tells."""
+def find_most(groups: Sequence[ControlGroup]) -> str:
+    """Find the file that tells the most that the topmost visible group has ever used.
+
+    Returns:
+        Its path; `""` where there is none, as with v2 before Linux 5.19.
+    """
     if not groups:
-        return None
-    top = groups[-1]
-    return read_number(f"{top.folder}/{_LAYOUTS[top.version].most}")
+        return ""
+    path = f"{groups[-1].folder}/{_LAYOUTS[groups[-1].version].most}"
+    return path if os.path.exists(path) else ""
 
 
 def _reclaimable(group: ControlGroup, layout: _Layout) -> int:

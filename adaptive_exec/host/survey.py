@@ -18,15 +18,15 @@ from adaptive_exec.host.killing import read_wide_kill
 from adaptive_exec.host.memory_elsewhere import read_elsewhere
 from adaptive_exec.host.memory_limits import (
     FoundLimit,
+    find_most,
     read_hidden,
     read_memory,
-    read_most,
     read_oom_kills,
     read_stall_percent,
 )
 from adaptive_exec.host.own_limits import OwnLimits, OwnProcess
 from adaptive_exec.host.process_limits import read_processes
-from adaptive_exec.host.reading import join, read_file
+from adaptive_exec.host.reading import join, read_file, read_number
 from adaptive_exec.host.swap import read_swap, read_throttles
 
 
@@ -70,6 +70,7 @@ class HostProbe:
         self._domains: tuple[Groups, Domains] | None = None
         self._wide_kill: tuple[Groups, str] | None = None
         self._learned: tuple[Groups, Learned | None] | None = None
+        self._most: tuple[Groups, str] | None = None
         self._last: HostSnapshot | None = None
 
     def take(self, now: float | None = None) -> HostSnapshot:
@@ -124,7 +125,7 @@ class HostProbe:
             wide_kill=self._read_wide_kill(groups),
             swap_bytes=read_swap(meminfo, groups.memory),
             throttles=read_throttles(groups.memory),
-            most_bytes=read_most(groups.memory),
+            most_bytes=self._read_most(groups),
         )
 
     def _read_own(self, now: float) -> OwnLimits:
@@ -140,6 +141,12 @@ class HostProbe:
         learned = Learned(groups.memory[-1].identity(), limit_bytes)
         self._learned = groups, learned
         return partial(keep_limit, learned)
+
+    def _read_most(self, groups: Groups) -> int | None:
+        known = self._most
+        if known is None or known[0] is not groups:
+            known = self._most = groups, find_most(groups.memory)
+        return read_number(known[1]) if known[1] else None
 
     def _read_hidden(self, groups: Groups) -> FoundLimit:
         known = self._learned

@@ -41,7 +41,7 @@ def test_what_had_been_used_is_taken_for_the_limit():
 
     assert world.believed == [HIDDEN_BYTES]
     assert len(revealed(world)) == 1
-    assert world.reads == reads + 1
+    assert world.reads > reads
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from adaptive_exec.config import Config
+from adaptive_exec.config import GIB, Config
 from adaptive_exec.core.reason import Code
 from adaptive_exec.core.sharing.share import Claim
 from tests.core.world import World, make_host
@@ -130,4 +130,17 @@ def test_alone_nobody_looks_at_processor_times():
     go_on(world, 3.0)
 
     orders = [type(order).__name__ for _, orders in world.history[history:] for order in orders]
+    assert "TimeWorkers" not in orders
+
+
+def test_while_memory_is_short_nobody_looks_at_processor_times():
+    world = begin()
+    world.host = make_host(cores=2, available=GIB)
+    world.sample(GIB)
+    history = len(world.history)
+
+    go_on(world, 3.0)
+
+    orders = [type(order).__name__ for _, orders in world.history[history:] for order in orders]
+    assert "ReadHost" in orders
     assert "TimeWorkers" not in orders

@@ -1,5 +1,6 @@
 """Who takes many snapshots opens the kernel's files once, and sees what is new all the same."""
 
+import gc
 import os
 import sys
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from adaptive_exec import MemoryGuard
 from adaptive_exec.host.reading import READ_BYTES, OpenFiles, read_file
 from adaptive_exec.host.survey import HostProbe
 from adaptive_exec.system import files
@@ -126,6 +128,36 @@ def test_a_file_longer_than_one_reading_is_read_whole(tmp_path, kept):
     with kept:
         assert len(read_file("/proc/self/smaps")) > len(plain) / 2 > READ_BYTES
         assert read_file(str(tmp_path / "none")) is None
+
+
+def test_the_second_look_of_a_guard_opens_nothing_and_its_files_go_with_it(opens):
+    before = descriptors()
+    guard = MemoryGuard("2MiB", "1MiB")
+    guard.check()
+    assert opens()
+    guard.check()
+    assert opens() == []
+    assert len(descriptors()) > len(before)
+    del guard
+    gc.collect()
+    assert descriptors() <= before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_guard_in_a_forked_child_reads_with_files_of_its_own():
+    guard = MemoryGuard("2MiB", "1MiB")
+    guard.check()
+    pid = os.fork()
+    if not pid:
+        is_right = False
+        try:
+            guard.check()
+            own = [one._file for one in guard._files._files.values() if "/proc/self/" in one._path]
+            found = {str(Path(f"/proc/self/fd/{file}").readlink().parent) for file in own}
+            is_right = found == {f"/proc/{os.getpid()}"}
+        finally:
+            os._exit(not is_right)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 def take(item):

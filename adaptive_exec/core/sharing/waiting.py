@@ -54,6 +54,8 @@ def _is_held_up(state: State, roster: Roster) -> bool:
     """Say whether only the share of the cores keeps work from going on, or did until one waited."""
     if roster.seats is None or not roster.busy or roster.seats >= roster.goal:
         return False
+    if state.memory.verdict.pressure != "normal":
+        return False  # nothing is sent beside it then, and to look opens files
     return roster.waiting > 0 or (roster.size >= roster.seats and wants_more(state, roster))
 
 
