@@ -12,7 +12,6 @@ import pytest
 
 from adaptive_exec.core.instructions import Standing, TradeShare
 from adaptive_exec.core.sharing.share import Claim
-from adaptive_exec.ledger import folder as folder_module
 from adaptive_exec.ledger import leases as leases_module
 from adaptive_exec.ledger.facts import Facts
 from adaptive_exec.ledger.leases import (
@@ -23,6 +22,7 @@ from adaptive_exec.ledger.leases import (
     read_ledger,
 )
 from adaptive_exec.ledger.record import LeaseRecord, RecordError, read_record, write_record
+from adaptive_exec.system import folder as folder_module
 from adaptive_exec.system.folder import PLACE_VARIABLE, find_folder, folder_paths
 from adaptive_exec.system.private import NotOursError, check_folder
 from tests.core.world import make_host

@@ -66,4 +66,7 @@ readings: when
     idle        the last worker goes at critical that keeps WORTH_A_START_BYTES
     waits       ROOM_SECONDS for room, ROOM_AGAIN_SECONDS after one in vain; SETTLE_SECONDS after a
                 kill; TRIM_SECONDS between collections of garbage
+revealed: what a kill shows of a limit that cannot be seen
+    limit       the most that was used, B, up to BELOW_SHARE of the known one; after another kill
+                below it LOWER_SHARE of it; once in SETTLED_SECONDS
 """
