@@ -239,15 +239,13 @@ class SharedPiece:
     It goes with the last that refers to it: this object, a message under way, a mapping.
 
     Attributes:
-        number: By which receivers know it.
         descriptor: The open file.
         size: Bytes of it.
     """
 
-    __slots__ = ("descriptor", "number", "size")
+    __slots__ = ("descriptor", "size")
 
     def __init__(self, descriptor: int, size: int) -> None:
-        self.number = next(_numbers)
         self.descriptor = descriptor
         self.size = size
         _shared.add(descriptor)
@@ -260,6 +258,11 @@ class SharedPiece:
         if self.descriptor in _shared:  # else a forked child has closed it
             _shared.discard(self.descriptor)
             os.close(self.descriptor)
+
+
+def next_number() -> int:
+    """Return a number by which a receiver is to know a piece."""
+    return next(_numbers)
 
 
 def share(parts: "Sequence[tuple[int, Buffer]]", size: int) -> SharedPiece | None:

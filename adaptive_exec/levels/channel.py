@@ -8,7 +8,7 @@ from then on all does. Knows frames about pieces; leaves all others to its user,
 from collections import deque
 from time import monotonic
 
-from adaptive_exec.levels.arena import FROM_BYTES, Arena, Receipts
+from adaptive_exec.levels.arena import FROM_BYTES, Arena, Receipts, next_number
 from adaptive_exec.levels.frames import (
     COVERED_BYTES,
     FROM_PARENT,
@@ -84,8 +84,10 @@ class Channel:
     ) -> None:
         """Add a frame whose body and buffers, of these lengths, many receivers share."""
         if self._is_beside:
-            self._lent[piece.number] = piece
-            self._outgoing.put_beside(frame_beside(self._stamp, head, lengths, piece), piece)
+            number = next_number()  # it may come twice: each has an end of its own
+            self._lent[number] = piece
+            frame = frame_beside(self._stamp, head, lengths, (number, piece.size))
+            self._outgoing.put_beside(frame, piece)
             return
         content = piece.read()
         body, *buffers = (content[at : at + size] for at, size in lay_out(lengths))
@@ -171,7 +173,8 @@ class Channel:
         if taken is None:
             return False
         check = self._stamp.check(packed.pieces)
-        frame = frame_beside(self._stamp, head, lengths, taken, check=check)
+        place = taken.number, taken.size
+        frame = frame_beside(self._stamp, head, lengths, place, check=check)
         self._outgoing.put_beside(frame, taken)
         return True
 

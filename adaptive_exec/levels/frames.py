@@ -217,13 +217,13 @@ def frame_beside(
     stamp: Stamp,
     head: "tuple[Any, ...]",
     lengths: "Sequence[int]",
-    piece: "Piece | SharedPiece",
+    piece: tuple[int, int],
     *,
     check: int = UNCHECKED,
 ) -> bytes:
-    """Write a frame whose body and buffers, of these lengths, are in a piece."""
+    """Write a frame whose body and buffers, of these lengths, are in a piece: number and bytes."""
     rest = b"".join(map(_LENGTH.pack, lengths[1:])) + marshal.dumps(head)
-    place = _PLACE.pack(piece.number, piece.size, check)
+    place = _PLACE.pack(*piece, check)
     return _write_front(stamp, rest, place, (len(lengths) - 1 | _IN_PIECE, lengths[0])) + place
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from adaptive_exec.levels.arena import IDLE_SECONDS, SharedPiece, share
 from adaptive_exec.levels.frames import lay_out
+from adaptive_exec.levels.laid import Laid, lay, places_of
 from adaptive_exec.program.code import names_in
 from adaptive_exec.program.names import SHARED_FROM_BYTES, Content, Parcel, Program
 from adaptive_exec.program.places import PLACES
@@ -49,30 +50,27 @@ class PackedFunction:
     """A function as it travels to processes; it is freed with the last that refers to it.
 
     Attributes:
-        body: Its pickle; empty where it lies in shared memory.
-        piece: That memory, None where there is none.
-        lengths: Bytes of the pickle and of each buffer in it.
+        body: Its pickle; empty where that lies in shared memory.
+        laid: What lies there, None where nothing does.
         number: A number that is the same for the same function in every run.
         names: What it needs of this program's own modules.
         objects: Which of these it refers to itself.
     """
 
-    __slots__ = ("body", "lengths", "names", "number", "objects", "piece")
+    __slots__ = ("__weakref__", "body", "laid", "names", "number", "objects", "piece")
 
     def __init__(
-        self,
-        number: int,
-        body: bytes,
-        needs: Parcel,
-        piece: SharedPiece | None = None,
-        lengths: tuple[int, ...] = (),
+        self, number: int, body: bytes, needs: Parcel, laid: Laid | None = None
     ) -> None:
         self.number = number
         self.body = body
         self.names = needs.names
         self.objects = needs.objects
-        self.piece = piece
-        self.lengths = lengths
+        self.laid = laid
+        self.piece: SharedPiece | None = None
+        if laid is not None:
+            laid.note_user(self)
+            self.piece = laid.piece
 
     @property
     def is_large(self) -> bool:
@@ -82,7 +80,7 @@ class PackedFunction:
     @property
     def size(self) -> int:
         """Bytes of it and of all that it needs."""
-        own = sum(self.lengths) or len(self.body)
+        own = len(self.body) + (0 if self.laid is None else sum(self.laid.lengths))
         return own + sum(entry.size for entry in self.names.values())
 
 
@@ -148,23 +146,12 @@ def pack_first(initializer: Callable[..., Any], arguments: tuple[Any, ...]) -> P
 
 
 def _share(packed: Parcel) -> PackedFunction | None:
-    """Copy a large function into shared memory; None where that cannot be had."""
-    content = packed.content
-    lengths = content.sizes
-    parts = _places_of(content, lay_out(lengths))
-    piece = share(parts, sum(lay_out(lengths)[-1]))
-    return None if piece is None else PackedFunction(_sample(parts), b"", packed, piece, lengths)
-
-
-def _places_of(content: Content, places: list[tuple[int, int]]) -> list[tuple[int, Buffer]]:
-    """Say where each part of a content lies."""
-    parts: list[tuple[int, Buffer]] = []
-    at = places[0][0]
-    for part in content.pieces:
-        parts.append((at, part))
-        at += len(part)
-    buffers = zip(places[1:], content.buffers, strict=True)
-    return parts + [(start, buffer) for (start, _), buffer in buffers]
+    """Lay a large function into shared memory, or find it there; None where that cannot be had."""
+    laid = lay(packed.content)
+    if laid is None:
+        return None
+    sample = _sample(places_of(packed.content, lay_out(packed.content.sizes)))
+    return PackedFunction(sample, laid[1], packed, laid[0])
 
 
 def _lay_together(
@@ -179,7 +166,7 @@ def _lay_together(
     for content in contents:
         own = places[at : at + len(content.sizes)]
         at += len(own)
-        parts += _places_of(content, own)
+        parts += places_of(content, own)
         starts.append([start for start, _ in own])
     piece = share(parts, sum(places[-1]))
     return None if piece is None else (piece, lengths, starts)
@@ -356,7 +343,7 @@ class _Held:
     def is_like(self, packed: PackedFunction) -> bool:
         """Say whether another is the same, but for names, which travel by themselves."""
         held = self.packed
-        if packed.piece is not None or held.piece is not None or packed.body != held.body:
+        if packed.piece is not held.piece or packed.body != held.body:
             return False
         return all(packed.names.get(key) is held.names.get(key) for key in held.objects)
 

@@ -113,13 +113,13 @@ def put_settings(member: Member, settings: Settings) -> None:
 
 def put_function(member: Member, number: int, packed: PackedFunction) -> None:
     """Give a worker a function, with the next word that it gets."""
-    piece = packed.piece
-    member.functions[number] = piece is not None
-    head = (FUNCTION, number, list(packed.names))
-    if piece is None:
-        member.channel.put(head, Packed.of_bytes(packed.body))
+    member.functions[number] = packed.laid is not None
+    needed = list(packed.names)
+    if packed.laid is None or packed.piece is None:
+        member.channel.put((FUNCTION, number, needed, b""), Packed.of_bytes(packed.body))
     else:
-        member.channel.put_shared(head, packed.lengths, piece)
+        head = (FUNCTION, number, needed, packed.body)
+        member.channel.put_shared(head, packed.laid.lengths, packed.piece)
 
 
 def look_at_offspring(member: Member, now: float) -> bool:

@@ -376,7 +376,8 @@ class ProcessRunner:
             assert work.packed is not None, "only portable batches come to processes"
             functions.append(work.packed)
         needs = [one for one in (*(one.names for one in functions), names) if one]
-        member.names.tell(member.channel, needs)
+        laid = [one.laid for one in functions if one.laid is not None]
+        member.names.tell(member.channel, needs, laid)
         for number in member.uses - member.functions.keys():
             put_function(member, number, self._shelf.packed(number))
             self._clear_shelf()
@@ -498,6 +499,7 @@ class ProcessRunner:
         for member in self._members.values():
             if member.names.has_leaving:
                 again = now + IDLE_SECONDS
+                member.names.pass_by(now)
                 if member.order is None:
                     member.names.rest(now)
                 if member.names.tell_gone(member.channel):

@@ -202,14 +202,15 @@ class Worker:
             relay.note_handlers()
 
     def _load(self, frame: Frame) -> None:
-        number = frame.head[1]
-        if len(frame.body) + sum(map(len, frame.buffers)) >= LARGE_BYTES:
+        _, number, needed, beside = frame.head
+        pickle = beside or frame.body
+        if len(pickle) + sum(map(len, frame.buffers)) >= LARGE_BYTES:
             self._large.add(number)
         relay.mute()
         try:
-            HERE.check(frame.head[2])
+            HERE.check(needed)
             self._functions[number] = load_afresh(
-                lambda: self._program.load(lambda: loads(frame.body, buffers=frame.buffers))
+                lambda: self._program.load(lambda: loads(pickle, buffers=frame.buffers))
             )
         except BaseException as error:  # noqa: BLE001  # the user's modules run here and may raise anything
             self._unloaded[number] = describe_traceback(error)[-TEXT_CHARACTERS_MAX:]

@@ -190,11 +190,11 @@ class Entry:
         descriptor = self.group.memory.descriptor
         at = self.at[0]
         for piece in content.pieces:
-            if not _lies_at(descriptor, at, piece):
+            if not lies_at(descriptor, at, piece):
                 return False
             at += len(piece)
         return all(
-            _lies_at(descriptor, start, buffer)
+            lies_at(descriptor, start, buffer)
             for start, buffer in zip(self.at[1:], content.buffers, strict=True)
         )
 
@@ -206,7 +206,7 @@ def _are_equal(left: Buffer, right: Buffer) -> bool:
     return bytearray(left) == right
 
 
-def _lies_at(descriptor: int, at: int, part: Buffer) -> bool:
+def lies_at(descriptor: int, at: int, part: Buffer) -> bool:
     """Say whether a file has these bytes there."""
     view = memoryview(part).cast("B")
     held = bytearray(min(COMPARED_BYTES, view.nbytes))

@@ -41,7 +41,7 @@ def test_a_large_function_arrives_also_without_a_descriptor_for_it(left):
         frames += pair.right.read()[0]
     (frame,) = frames
     assert frame.head[1] == 7
-    assert loads(frame.body, buffers=frame.buffers)(0) == array.sum()
+    assert loads(frame.head[3], buffers=frame.buffers)(0) == array.sum()
     assert descriptors() == before
 
     del frame, frames, packed

@@ -1,0 +1,147 @@
+"""What functions carry is laid down once for a loop of maps, as long as it is the same."""
+
+import os
+
+import numpy as np
+import pytest
+
+from adaptive_exec import adaptive_executor
+from adaptive_exec.levels import laid, told
+from adaptive_exec.levels.functions import pack_function
+from tests.levels import work
+from tests.levels.test_what_leaves import eventually, shared_files
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def much_time(monkeypatch):
+    """Between two maps no moment is too long."""
+    monkeypatch.setattr(told, "IDLE_SECONDS", 600)
+
+
+@pytest.fixture(autouse=True)
+def count(monkeypatch):
+    counted = []
+    share = laid.share
+
+    def share_and_count(parts, size):
+        counted.append(size)
+        return share(parts, size)
+
+    monkeypatch.setattr(laid, "share", share_and_count)
+    return counted
+
+
+def add(array, number):
+    return lambda one: int(array[-1]) + number * one
+
+
+def write(array):
+    def write_and_say(_):
+        before = int(array[0])
+        array[0] = 99
+        return before
+
+    return write_and_say
+
+
+def test_functions_over_one_array_find_it_where_it_lies(count):
+    array = np.zeros(4 * MEGABYTE, np.uint8)
+    first, second = pack_function(add(array, 1)), pack_function(add(array, 2))
+    assert first.piece is second.piece is not None
+    assert first.body != second.body
+    assert len(count) == 1
+
+
+@pytest.mark.parametrize("place", [0, 2 * MEGABYTE + 1, -1], ids=["first", "inner", "last"])
+def test_a_single_other_byte_is_other_content(place, count):
+    array = np.zeros(4 * MEGABYTE, np.uint8)
+    first = pack_function(add(array, 1))
+    array[place] = 1
+    second = pack_function(add(array, 1))
+    assert first.piece is not second.piece
+    assert len(count) == 2
+
+
+def test_a_long_pickle_lies_with_the_rest(count):
+    text = [str(number) for number in range(300_000)]
+    first, second = (pack_function(lambda: text[0]) for _ in range(2))
+    assert first.piece is second.piece is not None
+    assert len(count) == 1
+
+
+def test_what_nobody_carries_any_more_makes_room_for_what_takes_its_place():
+    array = np.zeros(4 * MEGABYTE, np.uint8)
+    function = pack_function(add(array, 1))
+    held = function.laid  # as a worker's place at the table does
+    assert shared_files() == 1
+    array[0] = 1
+    other = pack_function(add(array, 1))
+    assert shared_files() == 2, "both are carried"
+    del function
+    array[0] = 2
+    assert pack_function(add(array, 1)).piece is not other.piece
+    assert held.piece is None
+    assert shared_files() == 1
+
+
+def test_of_what_nobody_carries_so_much_stays_as_an_arena_has(monkeypatch):
+    monkeypatch.setattr(laid, "ARENA_BYTES_MAX", 10 * MEGABYTE)
+    held = []
+    for size in (2, 3, 4, 5):
+        held.append(pack_function(add(np.zeros(size * MEGABYTE, np.uint8), 1)).laid)
+    assert [one.piece is not None for one in held] == [False, False, True, True]
+
+
+def test_a_child_of_the_caller_lays_down_its_own():
+    array = np.zeros(4 * MEGABYTE, np.uint8)
+    function = pack_function(add(array, 1))
+    pid = os.fork()
+    if pid == 0:
+        own = pack_function(add(array, 1))
+        os._exit(own.piece is function.piece or shared_files() != 1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_loop_of_maps_lays_down_once_what_stays_the_same(count):
+    array = np.zeros(4 * MEGABYTE, np.uint8)
+    with adaptive_executor(levels="process", max_workers=2) as executor:
+        for number in range(6):
+            made = list(executor.map(add(array, number), range(8)))
+            assert made == [number * one for one in range(8)]
+            assert sum(executor.map(work.same, range(8))) == 28  # others need nothing of it
+        assert len(count) == 1
+
+
+def test_a_loop_of_calls_lays_down_once_what_stays_the_same(count):
+    array = np.zeros(4 * MEGABYTE, np.uint8)
+    with adaptive_executor(levels="process", max_workers=2) as executor:
+        for number in range(6):
+            assert executor.submit(add(array, number), 1).result(60) == number
+        assert len(count) == 1
+
+
+def test_an_array_that_is_changed_in_place_arrives_as_it_is():
+    array = np.zeros(4 * MEGABYTE, np.uint8)
+    with adaptive_executor(levels="process", max_workers=2) as executor:
+        for number in range(6):
+            array[-1] = number // 2
+            assert set(executor.map(add(array, 0), range(8))) == {number // 2}
+            assert executor.submit(add(array, 0), 0).result(60) == number // 2
+
+
+def test_what_tasks_write_into_it_the_next_map_does_not_find():
+    array = np.zeros(4 * MEGABYTE, np.uint8)
+    with adaptive_executor(levels="process", max_workers=1) as executor:
+        for _ in range(3):
+            assert list(executor.map(write(array), range(4))) == [0, 99, 99, 99]
+    assert array[0] == 0
+
+
+def test_nothing_of_it_is_left_when_its_executor_ends():
+    array = np.zeros(4 * MEGABYTE, np.uint8)
+    with adaptive_executor(levels="process", max_workers=2) as executor:
+        assert sum(executor.map(add(array, 1), range(8))) == 28
+    assert eventually(lambda: shared_files() == 0)
+    assert not laid._all()
