@@ -141,7 +141,8 @@ class Config(_Settings):
         on_event: Called with each decision, a dictionary.
         relay: Have what tasks print and log, and their warnings, come through the caller's streams,
             loggers and filters; else workers write to the raw descriptors.
-        capture: Keep what each task prints and logs in its `Outcome` as well; of processes.
+        capture: Keep what each task prints and logs in its `Outcome` and in the journal as well; of
+            processes.
         reuse: Keep the workers for the next executor.
         cluster: An executor of an existing cluster.
 

@@ -275,9 +275,12 @@ class AdaptiveExecutor(Executor):
         calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=False, detailed=True)
         return ResultIterator(calls, timeout, partial(make_outcomes, captured=calls.captured))
 
-    def _make_captured(self, *, keeps: bool) -> Captured | None:
+    def _make_captured(self, *, is_taken: bool) -> Captured | None:
         """Return where what tasks say is kept, None where nobody asks for it."""
-        return Captured(CAPTURED_CHARACTERS_MAX) if keeps and self._config.capture else None
+        has_place = is_taken or self._journal is not None
+        if not (self._config.capture and has_place):
+            return None
+        return Captured(CAPTURED_CHARACTERS_MAX, is_taken=is_taken)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # as in the base class
         """Take no more work; finish what was taken on and free every resource.
@@ -458,7 +461,11 @@ class AdaptiveExecutor(Executor):
             self._preload[_SUBMITS] = packed
 
     def _open_records(
-        self, batch: int, style: int, function: Callable[..., Any] | None = None
+        self,
+        batch: int,
+        style: int,
+        function: Callable[..., Any] | None = None,
+        captured: Captured | None = None,
     ) -> "Records | None":
         """Open the journal's side of a batch."""
         if self._journal is None or self._journal.trouble:
@@ -467,7 +474,8 @@ class AdaptiveExecutor(Executor):
         from adaptive_exec.records import Records
 
         section = Section(self._journal)
-        records = Records(section, batch, style, self._config.key, self._driver.post)
+        key, post = self._config.key, self._driver.post
+        records = Records(section, batch, style, key, post, captured)
         if function is not None:
             records.know(function)
         return records
@@ -495,7 +503,8 @@ class AdaptiveExecutor(Executor):
         with self._opening:
             self._show_progress(total)
         batch = next(self._batches)
-        records = self._open_records(batch, style, fn)
+        captured = self._make_captured(is_taken=detailed)
+        records = self._open_records(batch, style, fn, captured)
         is_detailed = detailed or records is not None
         is_announced = length is not None and self._is_told_of_few()
         if not self._has_begun:
@@ -521,7 +530,7 @@ class AdaptiveExecutor(Executor):
             is_easy=is_easy,
             in_order=in_order,
             records=records,
-            captured=self._make_captured(keeps=is_detailed),
+            captured=captured,
             kind=kind,
             sizer=sizer,
         )

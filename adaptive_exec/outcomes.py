@@ -31,7 +31,8 @@ class Outcome(NamedTuple):
         peak_bytes: Growth of its worker's memory while it ran; None where unknown.
         level: Where it ran; `""` when nowhere.
         is_recalled: True when it came from the journal and was not run now.
-        stdout: What it printed, with `capture` and where it ran in a process; else None.
+        stdout: What it printed, with `capture` and where it ran in a process, now or, out of the
+            journal, when it ran; else None.
         stderr: What it wrote to standard error, in the same way.
         log: Its log records that the caller's levels let pass, in the same way.
     """

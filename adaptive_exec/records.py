@@ -25,6 +25,7 @@ from adaptive_exec.journal.rows import Ended, FoundRow
 from adaptive_exec.journal.section import Admitted, Section
 from adaptive_exec.levels.base import FULL, ONE, Block, Failure, Results, Unportable
 from adaptive_exec.outcomes import make_error
+from adaptive_exec.program.captured import Captured
 
 _NO_KEY = bytes(KEY_BYTES)
 _LASTING = frozenset({Code.POISON, Code.TASK_OVERDUE, Code.RETRIES_SPENT})
@@ -40,6 +41,7 @@ class Records:
         style: ONE, STAR or FULL.
         key: The user's function from a task to what its key is made of, None for all arguments.
         post: Where events go.
+        captured: What its tasks say is written with their outcomes; None to leave it out.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Records:
         style: int,
         key: Callable[..., Any] | None,
         post: Callable[[Event], None],
+        captured: Captured | None = None,
     ) -> None:
+        self._captured = captured
         self._section = section
         self._batch = batch
         self._post = post
@@ -147,6 +151,11 @@ class Records:
     def take_found(self, start: int, stop: int) -> list[Block]:
         """Return what the journal knows of tasks, as blocks of one level and attempt each."""
         found = [(index, self._found.pop(index)) for index in range(start, stop)]
+        if self._captured is not None:
+            for index, row in found:
+                said = self._section.book.read_said(row.place)
+                if said is not None:
+                    self._captured.put(index, said)
         blocks = []
         for (level, attempt), span in groupby(found, lambda one: (one[1].level, one[1].attempt)):
             those = list(span)
@@ -168,7 +177,8 @@ class Records:
                 None if value.__class__ is Unportable else key
                 for key, value in zip(keys, values, strict=True)
             ]
-        ended = Ended(keys, values, failures, block.results.details)
+        said = self._said(range(block.start, block.start + len(values)))
+        ended = Ended(keys, values, failures, block.results.details, said)
         self._section.record(
             function, ended, level=block.level, worker=worker, attempt=block.attempt
         )
@@ -179,8 +189,12 @@ class Records:
             return
         executions = reason.fact("executions")
         attempt = executions if isinstance(executions, int) else 0
-        ended = Ended([self._keys.get(index)], [None], {0: make_error(index, reason)}, None)
+        error, said = make_error(index, reason), self._said(range(index, index + 1))
+        ended = Ended([self._keys.get(index)], [None], {0: error}, None, said)
         self._section.record(function, ended, level="", worker=0, attempt=attempt)
+
+    def _said(self, tasks: range) -> list[bytes] | None:
+        return None if self._captured is None else [self._captured.pack(index) for index in tasks]
 
     def release(self, start: int, stop: int) -> None:
         """Let go of what belongs to tasks that are delivered."""

@@ -175,9 +175,11 @@ def _values(block: Block) -> list[Any]:
 
 
 def _outcome(block: Block, offset: int, captured: Captured | None) -> Outcome:
-    said: Any = (None, None, None)
-    if captured is not None and not block.is_recalled:
-        said = captured.take(block.start + offset)
+    said: Any = None
+    if captured is not None:
+        take = captured.take_recalled if block.is_recalled else captured.take
+        said = take(block.start + offset)
+    stdout, stderr, log = said or (None, None, None)
     value = block.results.values[offset]
     details = block.results.details
     wall, cpu, peak = details[offset] if details else (None, None, None)
@@ -192,7 +194,7 @@ def _outcome(block: Block, offset: int, captured: Captured | None) -> Outcome:
         peak_bytes=peak,
         level=block.level,
         is_recalled=block.is_recalled,
-        stdout=said[0],
-        stderr=said[1],
-        log=said[2],
+        stdout=stdout,
+        stderr=stderr,
+        log=log,
     )

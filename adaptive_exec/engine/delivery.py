@@ -35,6 +35,7 @@ class Delivery:
     Attributes:
         orders: Level, attempt and worker of each chunk that was sent and is not over.
         results: What came of it and is not handed over.
+        has_chains: Whether steps of one lane put some into another, and those into the first.
     """
 
     def __init__(self, hands: Hands, journal: RecordBook | None, folders: TaskFolders) -> None:
@@ -49,6 +50,7 @@ class Delivery:
         self._recorded: set[int] = set()
         self._foldered: set[int] = set()
         self._is_tending = False
+        self.has_chains = False
 
     def enter(self, batch: int) -> None:
         """Know a batch whose outcomes are recorded."""
@@ -173,7 +175,7 @@ class Delivery:
         """Ask for more; where the journal is looked into for each, apart from this thread."""
         calls = self._hands.batches[order.batch]
         if order.batch in self._recorded:
-            self._record_apart(calls, partial(calls.ask, order.count))
+            self._record(calls, partial(calls.ask, order.count))
         else:
             self._contain(calls, partial(calls.ask, order.count))
 
@@ -202,7 +204,17 @@ class Delivery:
             finish()
 
     def _record_apart(self, calls: Calls, step: Step) -> None:
-        """Have a step run that waits for a disk; what it raises ends its batch alone."""
+        """Have a step run that waits for a disk; what it raises ends its batch alone.
+
+        Where what tasks say is kept it is written with what became of them, so it comes first.
+        """
+        if calls.captured is None:
+            self._record(calls, step)
+        else:
+            self.has_chains = True
+            self._hands.apart(lane.SAY, partial(self._record, calls, step))
+
+    def _record(self, calls: Calls, step: Step) -> None:
         self._hands.apart(lane.RECORD, partial(self._record_step, calls, step))
 
     def _record_step(self, calls: Calls, step: Step) -> None:
@@ -245,7 +257,11 @@ class Delivery:
     def close(self) -> None:
         """Close the journal and remove what folders are left."""
         if self._has_journal or self.folders.is_used:
-            self._hands.apart(lane.RECORD, self._close_files)
+            close = partial(self._hands.apart, lane.RECORD, self._close_files)
+            if self.has_chains:
+                self._hands.apart(lane.SAY, close)
+            else:
+                close()
 
     def _close_files(self) -> None:
         with contextlib.suppress(Exception):  # a crash may have left anything behind

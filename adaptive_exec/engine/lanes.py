@@ -155,7 +155,7 @@ class Lanes:
         return all(lane.is_idle for lane in self._all)
 
     def settle(self, seconds: float, *names: str) -> bool:
-        """Wait until what was put into lanes until now is done.
+        """Wait until what was put into lanes until now is done, and what that has put into others.
 
         Args:
             seconds: The longest wait.
@@ -168,7 +168,8 @@ class Lanes:
             return True
         deadline = time.monotonic() + seconds
         chosen = [lane for name in names for lane in self._lanes[name]] if names else self._all
-        return all(self._settle(lane, deadline) for lane in chosen)
+        # twice: what is said may be recorded then, and delivered behind what is said by then
+        return all(self._settle(lane, deadline) for lane in (*chosen, *chosen))
 
     def _settle(self, lane: _Lane, deadline: float) -> bool:
         if lane.is_idle:

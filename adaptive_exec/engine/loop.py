@@ -593,10 +593,14 @@ class Driver:
         self._inbox.clear()
         self.finished.set()
         self.attention.ring()
-        self.lanes.when_done(self._leave)
+        self.lanes.when_done(self._leave_behind_chains if self.delivery.has_chains else self._leave)
         if self._thread is None:
             self.waiter.close()
         self.waiter.wake()
+
+    def _leave_behind_chains(self) -> None:
+        """What was said is behind us: what was recorded after it follows, and its delivery."""
+        self.lanes.when_done(partial(self.lanes.when_done, self._leave))
 
     def _leave(self) -> None:
         """Nothing is left to be done, by the driver or beside it."""

@@ -170,6 +170,14 @@ class Book:
         freed = [index for index, fate in zip(indices, fates, strict=True) if fate == RUN]
         return {indices[offset]: known for offset, known in found.items()}, freed
 
+    def read_said(self, place: tuple[int, int]) -> bytes | None:
+        """Return what a task of this place has said, packed; None where that was not kept."""
+        found: list[bytes | None] = [None]
+        with self._lock:
+            if not self.trouble:
+                self._try(lambda: found.append(self._store.read_said(*place)))
+        return found[-1]
+
     def lack(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return keys with None in the place of those whose result is known."""
         with self._lock:
@@ -336,4 +344,5 @@ class Book:
 
 
 def _size_of(row: StoredRow) -> int:
-    return len(row.body) + sum(memoryview(part.body).nbytes for _, part in row.outlying)
+    outlying = sum(memoryview(part.body).nbytes for _, part in row.outlying)
+    return len(row.body) + outlying + sum(len(said) for _, said in row.said or ())

@@ -15,7 +15,9 @@ from adaptive_exec.journal.keys import KEY_BYTES
 from adaptive_exec.journal.lives import Lives
 from adaptive_exec.journal.rows import prepare, read_found
 from adaptive_exec.journal.store import DONE, FAILED, UNKEPT, Store
+from adaptive_exec.program.captured import unpack_said
 
+_UNSAID = (None, None, None)
 _WORDS = {DONE: "done", FAILED: "failed", UNKEPT: "not kept"}
 
 
@@ -36,6 +38,9 @@ class ContentEntry:
         level: Where it ran.
         worker: Which worker there.
         at: Unix seconds at which it was written.
+        stdout: What it printed, where that was kept (`capture`); else None.
+        stderr: What it wrote to standard error, in the same way.
+        log: The messages of its log records, one in a line, in the same way.
     """
 
     key: str
@@ -50,6 +55,9 @@ class ContentEntry:
     level: str
     worker: int
     at: float
+    stdout: str | None = None
+    stderr: str | None = None
+    log: str | None = None
 
 
 @dataclass(slots=True)
@@ -160,12 +168,23 @@ class Contents:
             if last[key] != number:
                 continue
             *detail, cause = prepared[3][offset]
-            value = None
-            if with_values and mark == DONE:
-                value = self._read(prepared, number, offset)
+            value, said = None, _UNSAID
+            if with_values:
+                value = self._read(prepared, number, offset) if mark == DONE else None
+                said = self._read_said(number, offset)
             name = functions.get(function, "")
-            common = (*detail, attempt, level, worker, at)
+            common = (*detail, attempt, level, worker, at, *said)
             yield ContentEntry(key.hex(), name, _WORDS[mark], value, cause, *common)
+
+    def _read_said(self, number: int, offset: int) -> tuple[str | None, str | None, str | None]:
+        packed = self._store.read_said(number, offset)
+        if packed is None:
+            return _UNSAID
+        try:
+            out, err, records = unpack_said(packed)
+            return out, err, "\n".join(record.getMessage() for record in records)
+        except Exception:  # noqa: BLE001  # a message's own formatting may raise anything
+            return _UNSAID
 
     def _read(self, prepared: tuple[Any, ...], number: int, offset: int) -> Any:
         try:

@@ -39,6 +39,7 @@ class FoundRow:
         level: Where it ran.
         attempt: The how-manieth execution it was.
         size_bytes: Bytes of its value as stored.
+        place: The number of its row, and its place there.
     """
 
     value: Any
@@ -47,6 +48,7 @@ class FoundRow:
     level: str
     attempt: int
     size_bytes: int
+    place: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,14 @@ class Ended:
         values: The value of each.
         failures: The exceptions of those that failed, by offset.
         details: What each took, None where nobody asked.
+        said: What each has said, packed; None where that is not kept.
     """
 
     keys: Sequence[bytes | None]
     values: Sequence[Any]
     failures: Mapping[int, BaseException]
     details: Sequence[Detail] | None
+    said: Sequence[bytes] | None = None
 
 
 def write_rows(place: RowPlace, ended: Ended, hand_over: Callable[[StoredRow], None]) -> None:
@@ -93,19 +97,26 @@ def write_rows(place: RowPlace, ended: Ended, hand_over: Callable[[StoredRow], N
     """
     keys, values, failures = ended.keys, ended.values, ended.failures
     details = [_UNKNOWN] * len(keys) if ended.details is None else ended.details
-    if not failures and None not in keys and PLAIN.issuperset(map(type, values)):
+    is_short = ended.said is None or sum(map(len, ended.said)) < ROW_BYTES_MAX
+    if not failures and None not in keys and PLAIN.issuperset(map(type, values)) and is_short:
         row = _plain_row(place, keys, values, details)
         if row is not None:
+            row.said = None if ended.said is None else _spoken(ended.said)
             hand_over(row)
             return
-    writer = _RowWriter(place, hand_over)
+    writer = _RowWriter(place, hand_over, keeps_said=ended.said is not None)
     for offset, key in enumerate(keys):
         if key is not None:
-            writer.add(key, values[offset], failures.get(offset), details[offset])
+            said = b"" if ended.said is None else ended.said[offset]
+            writer.add(key, values[offset], failures.get(offset), details[offset], said)
     writer.flush()
 
 
 _UNKNOWN: Detail = (None, None, None)
+
+
+def _spoken(said: Sequence[bytes]) -> list[tuple[int, bytes]]:
+    return [(offset, packed) for offset, packed in enumerate(said) if packed]
 
 
 def _plain_row(
@@ -124,12 +135,17 @@ def _plain_row(
 class _RowWriter:
     """Gathers the bytes of neighbours into rows."""
 
-    def __init__(self, place: RowPlace, hand_over: Callable[[StoredRow], None]) -> None:
+    def __init__(
+        self, place: RowPlace, hand_over: Callable[[StoredRow], None], *, keeps_said: bool
+    ) -> None:
         self._place = place
         self._hand_over = hand_over
+        self._keeps_said = keeps_said
         self._begin()
 
-    def add(self, key: bytes, value: Any, error: BaseException | None, detail: Detail) -> None:
+    def add(
+        self, key: bytes, value: Any, error: BaseException | None, detail: Detail, said: bytes
+    ) -> None:
         """Add a task's outcome; a value that cannot be stored is marked as such."""
         mark, cause = (DONE, None) if error is None else (FAILED, _cause_of(error))
         try:
@@ -138,12 +154,13 @@ class _RowWriter:
             mark, cause = UNKEPT, f"{type(refusal).__name__}: {failure_text(refusal)}"
             piece = pack_value(None)
         self._outlying += [(len(self._marks), part) for part in parts_of(piece.outlying)]
+        self._said.append(said)
         self._keys.append(key)
         self._marks.append(mark)
         self._facts.append((*detail, cause))
         self._lengths.append(-1 if piece.body is None else len(piece.body))
         self._pieces.append(piece.body or b"")
-        self._bytes += len(piece.body or b"")
+        self._bytes += len(piece.body or b"") + len(said)
         if self._bytes >= ROW_BYTES_MAX:
             self.flush()
 
@@ -153,10 +170,12 @@ class _RowWriter:
             return
         facts, lengths = marshal.dumps(self._facts), marshal.dumps(self._lengths)
         blobs = (b"".join(self._keys), bytes(self._marks), facts, lengths, b"".join(self._pieces))
-        self._hand_over(StoredRow(*_head(self._place), *blobs, self._outlying))
+        said = _spoken(self._said) if self._keeps_said else None
+        self._hand_over(StoredRow(*_head(self._place), *blobs, self._outlying, said))
         self._begin()
 
     def _begin(self) -> None:
+        self._said: list[bytes] = []
         self._keys: list[bytes] = []
         self._marks = bytearray()
         self._facts: list[tuple[Any, ...]] = []
@@ -193,14 +212,16 @@ def read_found(store: Store, row: tuple[Any, ...], number: int, offset: int) -> 
         Exception: Whatever unpickling raises: it runs the user's code.
     """
     level, attempt, marks, facts, spans, body, body_bytes = row
-    detail = facts[offset][:3]
+    detail, place = facts[offset][:3], (number, offset)
     if spans is None:
-        return FoundRow(body[offset], None, detail, level, attempt, body_bytes // len(marks))
+        size = body_bytes // len(marks)
+        return FoundRow(body[offset], None, detail, level, attempt, size, place)
     at, length = spans[offset]
     parts = store.read_outlying(number, offset)
     outlying = join_parts(parts) if parts else []
     piece = None if length < 0 else body[at : at + length]
     size = max(0, length) + sum(map(len, outlying))
     if marks[offset] == FAILED:
-        return FoundRow(None, unpack_failure(piece, outlying), detail, level, attempt, size)
-    return FoundRow(unpack_value(piece, outlying), None, detail, level, attempt, size)
+        error = unpack_failure(piece, outlying)
+        return FoundRow(None, error, detail, level, attempt, size, place)
+    return FoundRow(unpack_value(piece, outlying), None, detail, level, attempt, size, place)

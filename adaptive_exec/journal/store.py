@@ -47,6 +47,14 @@ _ACCUSED: Final = """
 CREATE TABLE IF NOT EXISTS accused (key BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID
 """
 """Tasks that ran when their program was killed, and how often; made when there is one."""
+_SAID: Final = """
+CREATE TABLE IF NOT EXISTS said (row INTEGER NOT NULL, task INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (row, task)) WITHOUT ROWID
+"""
+"""What tasks of a row have said, where that was kept; those that are not there were silent. Made
+when there is some."""
+_KEPT: Final = -1
+"""Stands in the place of a task: what those of this row have said was kept."""
 _FROM_FORMAT_1: Final = (
     "ALTER TABLE runs RENAME COLUMN host TO machine",
     "ALTER TABLE runs RENAME COLUMN seen TO beat",
@@ -70,6 +78,7 @@ class StoredRow:
             `body` is one pickle of all values.
         body: The pickles.
         outlying: Parts that lie out of line, each with the place of its task in the row.
+        said: What tasks have said, each with its place in the row; None where that is not kept.
     """
 
     function: int
@@ -82,6 +91,7 @@ class StoredRow:
     lengths: bytes | None
     body: bytes
     outlying: list[tuple[int, Part]] = field(default_factory=list)
+    said: list[tuple[int, bytes]] | None = None
 
 
 class Store:
@@ -276,8 +286,7 @@ class Store:
 
     def accused(self) -> dict[bytes, int]:
         """Return the tasks that ran when their program was killed, and how often that was."""
-        name = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'accused'"
-        if self._base.execute(name).fetchone() is None:
+        if not self._has_table("accused"):
             return {}
         return dict(self._base.execute("SELECT key, times FROM accused"))
 
@@ -315,6 +324,12 @@ class Store:
                         for task, part in row.outlying
                     ],
                 )
+            if row.said is not None:
+                self._base.execute(_SAID)
+                self._base.executemany(
+                    "INSERT INTO said VALUES (?, ?, ?)",
+                    [(number, task, body) for task, body in ((_KEPT, b""), *row.said)],
+                )
 
     def keys_after(self, number: int, *, of_others: bool) -> Iterator[tuple[int, bytes, bytes]]:
         """Yield id, keys and marks of the rows that came after one."""
@@ -340,6 +355,21 @@ class Store:
             "ORDER BY place, part",
             (row, task),
         ).fetchall()
+
+    def read_said(self, row: int, task: int) -> bytes | None:
+        """Return what a task has said, packed; None where that was not kept."""
+        if not self._has_table("said"):
+            return None
+        found = dict(
+            self._base.execute(
+                "SELECT task, body FROM said WHERE row = ? AND task IN (?, ?)", (row, _KEPT, task)
+            )
+        )
+        return found.get(task, b"") if found else None
+
+    def _has_table(self, name: str) -> bool:
+        known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+        return self._base.execute(known, (name,)).fetchone() is not None
 
     # the end
 

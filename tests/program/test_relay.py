@@ -18,6 +18,7 @@ import warnings
 import pytest
 
 from adaptive_exec import adaptive_executor
+from adaptive_exec.journal.contents import Contents
 
 START = [pytest.param(None, id="zygote"), pytest.param("loky", id="loky", marks=pytest.mark.slow)]
 LOG = logging.getLogger("tests.program.relay")
@@ -328,6 +329,85 @@ def test_what_each_task_says_is_kept_in_its_outcome_where_that_is_asked_for(star
     said = [[record.getMessage() for record in one.log] for one in outcomes]
     assert said == [[f"log {number}"] for number in range(6)]
     assert sorted(out.getvalue().split()) == sorted("".join(one.stdout for one in outcomes).split())
+
+
+def speak_and_log(number):
+    if number == 0:
+        return number
+    print("out", number)
+    print("err", number, file=sys.stderr)
+    LOG.warning("log %d", number)
+    if number == 4:
+        message = "four"
+        raise ValueError(message)
+    return number
+
+
+SAID = [
+    ("", "", [])
+    if number == 0
+    else (f"out {number}\n", f"err {number}\n", [f"log {number}"])
+    for number in range(6)
+]
+
+
+def read_said(outcomes):
+    return [
+        (one.stdout, one.stderr, [record.getMessage() for record in one.log])
+        for one in sorted(outcomes, key=lambda one: one.index)
+    ]
+
+
+@pytest.mark.parametrize("way", ["outcomes", "map"])
+@pytest.mark.parametrize("chunksize", [1, 6])
+def test_what_each_task_says_is_kept_in_the_journal_where_that_is_asked_for(
+    start, tmp_path, way, chunksize
+):
+    path = tmp_path / "journal"
+    with hear(), make(start=start, capture=True, journal=path) as executor:
+        if way == "outcomes":
+            first = list(executor.outcomes(speak_and_log, range(6), chunksize=chunksize))
+            assert read_said(first) == SAID
+        else:
+            results = executor.map(speak_and_log, range(6), chunksize=chunksize)
+            assert [next(results) for _ in range(4)] == [0, 1, 2, 3]
+            with pytest.raises(ValueError, match="four"):
+                next(results)
+            assert list(results) == [5]
+
+    with hear() as (out, _), make(start=start, capture=True, journal=path) as executor:
+        again = list(executor.outcomes(speak_and_log, range(6), chunksize=chunksize))
+    assert all(one.is_recalled for one in again)
+    assert read_said(again) == SAID
+    assert out.getvalue() == "", "it was said when it ran"
+
+    with make(start=start, journal=path) as executor:
+        again = list(executor.outcomes(speak_and_log, range(6)))
+    assert {(one.stdout, one.stderr, one.log) for one in again} == {(None, None, None)}
+
+    contents = Contents(path)
+    entries = {one.stdout: one for one in contents.entries(with_values=True)}
+    contents.close()
+    assert entries["out 4\n"].status == "failed"
+    assert (entries["out 5\n"].stderr, entries["out 5\n"].log) == ("err 5\n", "log 5")
+
+
+def test_of_what_was_journaled_without_it_nobody_knows_what_it_said(start, tmp_path):
+    path = tmp_path / "journal"
+    with hear(), make(start=start, journal=path) as executor:
+        assert list(executor.map(speak_and_log, range(3))) == [0, 1, 2]
+    with hear(), make(start=start, capture=True, journal=path) as executor:
+        outcomes = sorted(executor.outcomes(speak_and_log, [*range(3), 5]))
+    assert [one.stdout for one in outcomes] == [None, None, None, "out 5\n"]
+
+
+def test_what_many_tasks_say_does_not_pile_up_where_only_the_journal_wants_it(start, tmp_path):
+    path = tmp_path / "journal"
+    with hear(), make(start=start, capture=True, journal=path) as executor:
+        results = executor.map(speak_and_log, [5] * 100, chunksize=10)
+        assert sum(results) == 500
+        captured = results._owner.calls.captured
+        assert not (captured._texts or captured._records or captured._counts)
 
 
 def test_what_tasks_say_is_not_kept_where_nobody_asks(start):
