@@ -40,6 +40,7 @@ from adaptive_exec.levels.unsendable import explain_function, explain_item
 from adaptive_exec.measures import Sizer
 from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.contexts import caller_context
+from adaptive_exec.program.inherited import NOTHING, Inherited
 from adaptive_exec.program.seeds import Stream
 from adaptive_exec.program.settings import Surroundings, read_settings
 from adaptive_exec.program.shares import Shared, hold
@@ -124,7 +125,8 @@ class AdaptiveExecutor(Executor):
         self._config = make_config(settings)
         self._preload: dict[int, PackedFunction] = {}
         self._journal = _open_journal(self._config)
-        runners = _runners(self._config, self._preload)
+        self._inherited = Inherited()
+        runners = _runners(self._config, self._preload, self._inherited)
         self._told = self._config.task_memory
         self._says_sizes = callable(self._told) or self._config.size is not None
         if callable(self._told):  # who decides is told of each task
@@ -413,12 +415,40 @@ class AdaptiveExecutor(Executor):
                 self._submits.sizer = self._sizer_of_all(1)
         return self._submits
 
+    def _begin(
+        self,
+        shape: BatchShape,
+        batch: int,
+        function: Callable[..., Any],
+        packed: PackedFunction | None,
+        refusal: UnsendableError | None,
+    ) -> tuple[PackedFunction | None, UnsendableError | None]:
+        """Fork this process for workers, if it is to have some, also for what only a fork brings.
+
+        Args:
+            shape: What is known of the first batch but whether it can travel.
+            batch: Its id.
+            function: What it calls.
+            packed: The same as it travels.
+            refusal: Why it does not.
+
+        Returns:
+            How it travels now, or why it does not.
+        """
+        wanted = Inherited(takes_all=True)
+        hoped = packed if refusal is None else pack_function(function, wanted)
+        shape = shape._replace(portable=hoped is not None)
+        self._take_snapshot(shape, batch, function, hoped, wanted)
+        is_there = wanted.objects.keys() <= self._inherited.objects.keys()
+        return (hoped, None) if hoped is not None and is_there else (packed, refusal)
+
     def _take_snapshot(
         self,
         shape: BatchShape,
         batch: int,
         function: Callable[..., Any] | None = None,
         packed: PackedFunction | None = None,
+        wanted: Inherited = NOTHING,
     ) -> None:
         """Fork this process for workers, before the first batch begins, if it is to have some.
 
@@ -427,6 +457,7 @@ class AdaptiveExecutor(Executor):
             batch: Its id.
             function: What it calls; None where that differs from task to task.
             packed: The same as it travels.
+            wanted: What it needs that only a fork brings.
         """
         with self._opening:
             if self._has_begun:
@@ -440,7 +471,8 @@ class AdaptiveExecutor(Executor):
             calls = {} if packed is None else {batch: (function, packed)}
             room_bytes = host.available_bytes
             self._driver.prepare(
-                ISOLATED, lambda runner: runner.take_snapshot(plan.workers, room_bytes, calls)
+                ISOLATED,
+                lambda runner: runner.take_snapshot(plan.workers, room_bytes, calls, wanted),
             )
 
     def _next_stream(self) -> Stream | None:
@@ -475,10 +507,17 @@ class AdaptiveExecutor(Executor):
 
         section = Section(self._journal)
         key, post = self._config.key, self._driver.post
-        records = Records(section, batch, style, key, post, captured)
+        records = Records(section, batch, style, key, post, captured=captured)
         if function is not None:
             records.know(function)
         return records
+
+    def _open_books(
+        self, batch: int, style: int, function: Callable[..., Any], *, is_taken: bool
+    ) -> "tuple[Records | None, Captured | None]":
+        """Open a map's side of the journal, and what keeps what its tasks say."""
+        captured = self._make_captured(is_taken=is_taken)
+        return self._open_records(batch, style, function, captured), captured
 
     def _open_map(
         self,
@@ -494,22 +533,21 @@ class AdaptiveExecutor(Executor):
         _check_sizes(chunksize, buffersize)
         source, is_easy = _make_source(iterables)
         style = ONE if len(iterables) == 1 else STAR
-        packed, refusal = _pack(fn, self._config)
+        packed, refusal = _pack(fn, self._config, self._inherited)
         length = _count_input(iterables)
         self._driver.gate.check()
         total = self._hint if length is None else length
-        settings = read_settings() if packed is not None else None
-        caller = Surroundings(settings, caller_context())
+        settings = None if packed is None and refusal is None else read_settings()
         with self._opening:
             self._show_progress(total)
         batch = next(self._batches)
-        captured = self._make_captured(is_taken=detailed)
-        records = self._open_records(batch, style, fn, captured)
+        records, captured = self._open_books(batch, style, fn, is_taken=detailed)
         is_detailed = detailed or records is not None
         is_announced = length is not None and self._is_told_of_few()
         if not self._has_begun:
-            shape = BatchShape(total, packed is not None, is_announced)
-            self._take_snapshot(shape, batch, fn, packed)
+            shape = BatchShape(total, announced=is_announced)
+            packed, refusal = self._begin(shape, batch, fn, packed, refusal)
+        caller = Surroundings(settings if packed is not None else None, caller_context())
         work = Work(
             batch,
             style,
@@ -724,18 +762,20 @@ def _count_input(iterables: tuple[Iterable[Any], ...]) -> int | None:
 
 
 def _pack(
-    fn: Callable[..., Any], config: Config
+    fn: Callable[..., Any], config: Config, born: Inherited
 ) -> tuple[PackedFunction | None, UnsendableError | None]:
     """Pack a function for processes, or say why it cannot be."""
     if ISOLATED not in config.ladder:
         return None, None
     try:
-        return pack_or_raise(fn), None
+        return pack_or_raise(fn, born), None
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
         return None, explain_function(fn, error)
 
 
-def _runners(config: Config, preload: dict[int, PackedFunction]) -> dict[str, Any]:
+def _runners(
+    config: Config, preload: dict[int, PackedFunction], inherited: Inherited
+) -> dict[str, Any]:
     first = (config.initializer, config.initargs)
     return {
         "sequential": lambda driver: SequentialRunner(driver, *first),
@@ -745,18 +785,25 @@ def _runners(config: Config, preload: dict[int, PackedFunction]) -> dict[str, An
             inner_threads=config.inner_threads,
             cores=driver.snapshot_host().usable_cores,
         ),
-        "process": lambda driver: _process_runner(driver, config, preload),
+        "process": lambda driver: _process_runner(driver, config, preload, inherited),
     }
 
 
-def _process_runner(driver: Driver, config: Config, preload: dict[int, PackedFunction]) -> Any:
+def _process_runner(
+    driver: Driver, config: Config, preload: dict[int, PackedFunction], inherited: Inherited
+) -> Any:
     from adaptive_exec.levels.process import (
         ProcessRunner,  # hosts without sockets have no such level
     )
 
     cores = driver.snapshot_host().usable_cores
     return ProcessRunner(
-        driver, driver.waiter, config, cores, lambda: _find_preloads(driver, preload)
+        driver,
+        driver.waiter,
+        config,
+        cores,
+        lambda: _find_preloads(driver, preload),
+        inherited=inherited,
     )
 
 

@@ -51,6 +51,7 @@ class Records:
         style: int,
         key: Callable[..., Any] | None,
         post: Callable[[Event], None],
+        *,
         captured: Captured | None = None,
     ) -> None:
         self._captured = captured

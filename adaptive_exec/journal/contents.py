@@ -168,10 +168,9 @@ class Contents:
             if last[key] != number:
                 continue
             *detail, cause = prepared[3][offset]
-            value, said = None, _UNSAID
-            if with_values:
-                value = self._read(prepared, number, offset) if mark == DONE else None
-                said = self._read_said(number, offset)
+            is_read = with_values and mark == DONE
+            value = self._read(prepared, number, offset) if is_read else None
+            said = self._read_said(number, offset) if with_values else _UNSAID
             name = functions.get(function, "")
             common = (*detail, attempt, level, worker, at, *said)
             yield ContentEntry(key.hex(), name, _WORDS[mark], value, cause, *common)

@@ -27,6 +27,7 @@ from adaptive_exec.levels.tasks import is_from_signal
 from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.wire import ERROR, PLAIN, SKIPPED, Packed, Unpacker, are_plain
 from adaptive_exec.program.c_pickle import Unpickler, loads
+from adaptive_exec.program.inherited import NOTHING, Inherited
 from adaptive_exec.program.names import Entry
 from adaptive_exec.program.places import PLACES
 from adaptive_exec.program.spaces import Key
@@ -47,13 +48,14 @@ Shorten = Callable[[Any, int], object]
 
 
 def pack_items(
-    order: ChunkOrder, shorten: Shorten
+    order: ChunkOrder, shorten: Shorten, born: Inherited = NOTHING
 ) -> tuple[Packed, dict[int, Failure], dict[Key, Entry]]:
     """Pack the arguments of a chunk's tasks.
 
     Args:
         order: The chunk.
         shorten: Returns what travels in the place of a submitted call's function.
+        born: What workers have from a fork.
 
     Returns:
         The arguments; by index the tasks whose arguments cannot be packed; the names that the
@@ -64,7 +66,7 @@ def pack_items(
         return Packed.of_plain(items if isinstance(items, range) else list(items)), {}, {}
     PLACES.look()
     names: dict[Key, Entry] = {}
-    packed = Packed(partial(_gather, names))
+    packed = Packed(partial(_gather, names, born))
     refused: dict[int, Failure] = {}
     for index, item in enumerate(order.items, order.start):
         try:
@@ -75,9 +77,9 @@ def pack_items(
     return packed, refused, names
 
 
-def _gather(names: dict[Key, Entry], keys: tuple[Key, ...]) -> None:
+def _gather(names: dict[Key, Entry], born: Inherited, keys: tuple[Key, ...]) -> None:
     if not names.keys() >= set(keys):
-        names.update(PROGRAM.gather(keys))
+        names.update(PROGRAM.gather(keys, born))
 
 
 def is_harmless(order: ChunkOrder, is_ready: Callable[[Any, int], bool]) -> bool:

@@ -21,6 +21,7 @@ from adaptive_exec.levels.arena import IDLE_SECONDS, SharedPiece, share
 from adaptive_exec.levels.frames import lay_out
 from adaptive_exec.levels.laid import Laid, lay, places_of
 from adaptive_exec.program.code import names_in
+from adaptive_exec.program.inherited import NOTHING, Inherited
 from adaptive_exec.program.names import SHARED_FROM_BYTES, Content, Parcel, Program
 from adaptive_exec.program.places import PLACES
 
@@ -59,9 +60,7 @@ class PackedFunction:
 
     __slots__ = ("__weakref__", "body", "laid", "names", "number", "objects", "piece")
 
-    def __init__(
-        self, number: int, body: bytes, needs: Parcel, laid: Laid | None = None
-    ) -> None:
+    def __init__(self, number: int, body: bytes, needs: Parcel, laid: Laid | None = None) -> None:
         self.number = number
         self.body = body
         self.names = needs.names
@@ -84,31 +83,35 @@ class PackedFunction:
         return own + sum(entry.size for entry in self.names.values())
 
 
-def pack_function(function: Callable[..., Any]) -> PackedFunction | None:
+def pack_function(function: Callable[..., Any], born: Inherited = NOTHING) -> PackedFunction | None:
     """Pack a function for processes, None when it cannot be."""
     try:
-        return pack_or_raise(function)
+        return pack_or_raise(function, born)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
         return None
 
 
-def pack_or_raise(function: Callable[..., Any]) -> PackedFunction:
+def pack_or_raise(function: Callable[..., Any], born: Inherited = NOTHING) -> PackedFunction:
     """Pack a function for processes.
 
     By reference where workers can import it, by name what has one in `__main__`, else by value.
     What it holds is copied here and now: what becomes of it later does not show.
 
+    Args:
+        function: The function.
+        born: What workers have from a fork.
+
     Raises:
         Exception: Whatever its own pickling, or that of what it needs, raises.
     """
-    packed = PROGRAM.pack(function)
+    packed = PROGRAM.pack(function, born=born)
     if sum(packed.content.sizes) >= SHARED_FROM_BYTES:
         shared = _share(packed)
         if shared is not None:
             name_burden(function, shared)
             return shared
     if packed.content.buffers:
-        packed = PROGRAM.pack(function, in_band=True)
+        packed = PROGRAM.pack(function, in_band=True, born=born)
     body = b"".join(packed.content.pieces)
     made = PackedFunction(binascii.crc32(body), body, packed)
     name_burden(function, made)
@@ -189,9 +192,13 @@ class Shelf:
 
     What a function holds may change from one call to the next, so for a later call it is looked at
     anew. They have numbers below 0, where no batch's function has its own.
+
+    Args:
+        born: What workers have from a fork.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, born: Inherited = NOTHING) -> None:
+        self._born = born
         self._held: dict[int, _Held] = {}  # the newest last
         self._latest: dict[tuple[int, ...], _Held] = {}
         self._packing = threading.Lock()
@@ -255,7 +262,7 @@ class Shelf:
     def _pack(
         self, uses: set[int], parts: list[Any], count: int, function: Callable[..., Any]
     ) -> int | None:
-        packed = pack_function(function)
+        packed = pack_function(function, self._born)
         if packed is None:
             return None
         marks = _marks_of(parts)

@@ -1,4 +1,4 @@
-"""What large functions carry, laid into memory for all workers, and found again while it is the same.
+"""What large functions carry, laid into memory for all workers, and found again while it is alike.
 
 A loop of maps makes its function anew each time, mostly over the same arrays. These are compared
 with what was laid, byte for byte, which takes a third of the time of laying them, and a small

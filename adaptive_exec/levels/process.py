@@ -80,7 +80,8 @@ from adaptive_exec.levels.worker import LINK_LOST
 from adaptive_exec.levels.zygote import Origin, ZygoteStarter
 from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.hashes import choose_hash_seed
-from adaptive_exec.program.kept import Kept, find_all_kept
+from adaptive_exec.program.inherited import NOTHING, Inherited
+from adaptive_exec.program.kept import Kept, find_all_kept, find_inherited
 from adaptive_exec.program.last_words import read_stack
 from adaptive_exec.program.names import Entry
 from adaptive_exec.program.settings import Settings, newest_settings
@@ -120,6 +121,7 @@ class ProcessRunner:
         config: Uses start, initializer, initargs, inner_threads, max_workers.
         cores: Usable cores, for the share of inner threads.
         preload: Says which packed functions, by batch, a zygote is to load before it forks.
+        inherited: What workers have from a fork, for those who pack; kept up here.
     """
 
     def __init__(
@@ -129,7 +131,10 @@ class ProcessRunner:
         config: Config,
         cores: int,
         preload: Callable[[], Mapping[int, PackedFunction]],
+        *,
+        inherited: Inherited | None = None,
     ) -> None:
+        self._inherited = Inherited() if inherited is None else inherited
         self._outlet = outlet
         self._waiter = waiter
         self._config = config
@@ -148,7 +153,7 @@ class ProcessRunner:
         self._early_deaths, self._has_left_a_way = 0, False
         self._is_closing = self._is_forking = False
         self._arena = Arena(ARENA_BYTES_MAX)
-        self._shelf = Shelf()
+        self._shelf = Shelf(self._inherited)
         self._born_with: Settings | None = None
         self._bell = -1
         self._relayed: Relayed | None = None
@@ -160,6 +165,7 @@ class ProcessRunner:
         workers: int,
         room_bytes: int,
         functions: Mapping[int, tuple[Callable[..., Any], PackedFunction]],
+        wanted: Inherited = NOTHING,
     ) -> None:
         """Fork the caller for its workers where that is safe, or was asked for.
 
@@ -169,6 +175,7 @@ class ProcessRunner:
             workers: How many there may be.
             room_bytes: Memory that they may have.
             functions: What tasks call, by batch, and the same as it travels.
+            wanted: What they need that is to be had by a fork only.
         """
         if self._starter is not None or self._ways[0] != ZYGOTE:
             return
@@ -176,7 +183,9 @@ class ProcessRunner:
         obstacle = find_obstacle(workers, room_bytes, self._waiter.descriptors() | inherited)
         first = self._pack_first_if_it_can()
         kept = find_all_kept()
-        if obstacle is not None and not self._may_overrule(obstacle, first, kept):
+        objects = find_inherited() | wanted.objects
+        is_needed = bool(kept or objects)
+        if obstacle is not None and not self._may_overrule(obstacle, first, is_needed=is_needed):
             self._say_way(ZYGOTE, obstacle.text)
             return
         packed = [first, *(one for _, one in functions.values())]
@@ -185,6 +194,7 @@ class ProcessRunner:
             self._first_call(),
             {number: function for number, (function, _) in functions.items()},
             inherited,
+            objects,
             may_have_threads=obstacle is not None,
         )
         self._ways.insert(0, SNAPSHOT)
@@ -196,16 +206,17 @@ class ProcessRunner:
             self._say_way(ZYGOTE, f"the fork failed ({type(error).__name__}: {error})")
         else:
             self._carried = kept
+            self._inherited.objects.update(objects)
             why = "" if obstacle is None else f"asked for, although {obstacle.text}"
             self._say_way(SNAPSHOT, why)
 
     def _may_overrule(
-        self, obstacle: Obstacle, first: PackedFunction | None, kept: frozenset[Kept]
+        self, obstacle: Obstacle, first: PackedFunction | None, *, is_needed: bool
     ) -> bool:
         """Say whether the caller is forked all the same: asked for, or there is no other way."""
         if obstacle.is_firm or self._config.start == "snapshot":
             return not obstacle.is_firm
-        is_needed = bool(kept) or (first is None and self._config.initializer is not None)
+        is_needed = is_needed or (first is None and self._config.initializer is not None)
         return obstacle.is_parked and is_needed
 
     def _say_way(self, way: str, why: str) -> None:
@@ -349,12 +360,12 @@ class ProcessRunner:
     def _pack_apart(self, member: Member, order: ChunkOrder) -> None:
         """Pack what runs the user's code, in a thread that may be held up; the driver sends it."""
         before = time.perf_counter()
-        packed = pack_items(order, self._shortener(member.uses, order.work))
+        packed = pack_items(order, self._shortener(member.uses, order.work), self._inherited)
         send = partial(self._send_packed, order, packed, before=before)
         self._outlet.in_turn(partial(self._guard, member, send))
 
     def _pack_here(self, order: ChunkOrder, member: Member, *, before: float) -> None:
-        packed = pack_items(order, self._shortener(member.uses, order.work))
+        packed = pack_items(order, self._shortener(member.uses, order.work), self._inherited)
         self._send_packed(order, packed, member, before=before)
 
     def _send_packed(
@@ -1122,6 +1133,7 @@ class ProcessRunner:
     def _open_starter(self, workers: int) -> Starter:
         if self._ways[0] == SNAPSHOT:
             self._ways.pop(0)  # the caller has threads by now, and has changed
+        self._inherited.objects.clear()
         first = self._pack_initializer()
         is_bare = self._ways[0] != ZYGOTE
         functions = {} if is_bare else self._preload()

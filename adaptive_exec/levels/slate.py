@@ -26,6 +26,9 @@ RING_BYTES = 128 * 1024
 CUT_SECONDS = 0.002
 """Seconds after which one process sees for sure what the other has written; it takes less than a
 microsecond."""
+_NO_CALL = (1, 38)
+"""EPERM, ENOSYS: what a call gives that a sandbox or an older kernel has not."""
+_MEMORY_FOLDERS = ("/dev/shm", "/run/shm", "/tmp")  # noqa: S108  # the file never has a name
 _RUNNING, _SINCE, _FILLED, _CUT, _WALL, _WALL_BASE, _HIT = 0, 1, 2, 4, 10, 11, 12
 _OFFSPRING, _SEEN_AT = 13, 14
 
@@ -176,15 +179,37 @@ class Slate:
 def make_memory_file(size: int) -> int:
     """Make an anonymous memory file; return its descriptor.
 
+    Where the system has no such call, or a sandbox refuses it, a file in memory that has no name.
+
     Raises:
-        OSError: There is no memory, no descriptor, or no such call on this system.
+        OSError: There is no memory, no descriptor, or no such file on this system.
     """
-    if not hasattr(os, "memfd_create"):
-        raise OSError(38, "memfd_create is not implemented")
-    descriptor = os.memfd_create("adaptive-exec", os.MFD_CLOEXEC)
+    descriptor = -1
     try:
-        os.ftruncate(descriptor, size)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("adaptive-exec", os.MFD_CLOEXEC)
+            os.ftruncate(descriptor, size)
+            return descriptor
+    except OSError as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        if error.errno not in _NO_CALL:
+            raise
+    return _make_nameless_file(size)
+
+
+def _make_nameless_file(size: int) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_TMPFILE", 0)
+    is_known = bool(flags & getattr(os, "O_DIRECTORY", 0))  # a part of the flag, Linux's alone
+    for folder in _MEMORY_FOLDERS if is_known else ():
+        descriptor = -1
+        try:
+            descriptor = os.open(folder, flags, 0o600)
+            if size:  # all of it: who touches a page that a full disk refuses would die
+                os.posix_fallocate(descriptor, 0, size)
+        except OSError:
+            if descriptor >= 0:
+                os.close(descriptor)
+            continue
+        return descriptor
+    raise OSError(38, "memfd_create is not implemented")

@@ -38,19 +38,14 @@ class ToldNames:
         self._versions = {**versions, **self._versions}
 
     def tell(
-        self,
-        channel: Channel,
-        needs: Sequence[Mapping[Key, Entry]],
-        laid: Sequence[Laid] = (),
+        self, channel: Channel, needs: Sequence[Mapping[Key, Entry]], laid: Sequence[Laid] = ()
     ) -> None:
         """Put what it lacks of these into its channel.
 
         They are held, as is what its functions carry, for a moment beyond its last task that needs
         them: in a loop of several maps the next but one may.
         """
-        if not _are_same(laid, self._laid) or (
-            self._leaving and not _are_same(needs, self._needs)
-        ):
+        if not _are_same(laid, self._laid) or (self._leaving and not _are_same(needs, self._needs)):
             self._leave_behind()
         self._needs, self._laid, self._held_until = needs, laid, None
         for names in needs:

@@ -423,12 +423,14 @@ class Origin(NamedTuple):
         first: The initializer with its arguments, None for none.
         functions: Functions of batches, by id.
         kept: Descriptors that it keeps as they are.
+        inherited: Objects that are sent to it by their numbers.
         may_have_threads: True where other threads were looked at and are put up with.
     """
 
     first: tuple[Any, tuple[Any, ...]] | None
     functions: dict[int, Any]
     kept: set[int]
+    inherited: dict[int, Any]
     may_have_threads: bool
 
 
@@ -439,6 +441,7 @@ def _live_on(
     PROGRAM.begin_anew()
     settings["versions"] = versions
     settings["kept"] = origin.kept
+    settings["inherited"] = origin.inherited
     settings["family"]["tools"] = None  # they are here
     main_of_snapshot(control.detach(), settings, origin.first, origin.functions)
 

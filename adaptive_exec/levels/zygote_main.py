@@ -226,7 +226,7 @@ class Zygote:
         if util is not None:
             util._run_after_forkers()  # noqa: SLF001  # as each process that it forks
         self._program.begin_here(loads(settings.pop("program")))
-        HERE.begin_here(settings.pop("versions"))
+        HERE.begin_here(settings.pop("versions"), settings.pop("inherited"))
         limit_here(settings["inner_threads"])
         for name in settings["capped"]:
             os.environ[name] = str(settings["inner_threads"])

@@ -8,10 +8,8 @@ import marshal
 from collections.abc import Sequence
 from logging import LogRecord
 
-
 from adaptive_exec.program.voice import unpack_record
 from adaptive_exec.program.words import ERR, ERR_BYTES, OUT, OUT_BYTES, RECORD
-
 
 Said = tuple[str, str, tuple[LogRecord, ...]]
 """What a task wrote to its standard output, to its standard error, and its log records."""

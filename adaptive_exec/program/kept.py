@@ -8,15 +8,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from adaptive_exec.program.inherited import HEAP, HOMES, comes_by_fork
 from adaptive_exec.program.modules import ITEMS_MAX, NAMES_MAX, own_modules
 
-_HOMES = frozenset({
-    "multiprocessing.synchronize", "multiprocessing.sharedctypes", "multiprocessing.queues",
-    "multiprocessing.connection",
-})  # fmt: skip
 _PROXIES = "multiprocessing.managers"
-_HEAP = "multiprocessing.heap"
-_MAKERS = _HOMES | {_PROXIES, _HEAP}
+_MAKERS = HOMES | {_PROXIES, HEAP}
 """Modules one of which is loaded where there is any."""
 
 
@@ -49,15 +45,28 @@ def find_kept(module: str, space: dict[str, Any]) -> list[Kept]:
         module: Its name.
         space: Its namespace.
     """
+    return [Kept(path, type(value).__qualname__, id(value)) for path, value in _find(module, space)]
+
+
+def find_inherited() -> dict[int, Any]:
+    """Return what workers have of `__main__` and the user's modules when they are forked now.
+
+    By their numbers in memory.
+    """
+    if _MAKERS.isdisjoint(sys.modules):
+        return {}
+    main = sys.modules.get("__main__")
+    modules = [*own_modules(), *([] if main is None else [("__main__", main)])]
+    found = (value for name, module in modules for _, value in _find(name, vars(module)))
+    return {id(value): value for value in found if comes_by_fork(value, type(value))}
+
+
+def _find(module: str, space: dict[str, Any]) -> list[tuple[str, Any]]:
     if _MAKERS.isdisjoint(sys.modules):
         return []
     names = [(f"{module}.{name}", value) for name, value in list(space.items())[:NAMES_MAX]]
     inner = [part for path, value in names for part in _parts(module, path, value)]
-    return [
-        Kept(path, type(value).__qualname__, id(value))
-        for path, value in (*names, *inner)
-        if _is_kept(value, type(value))
-    ]
+    return [(path, value) for path, value in (*names, *inner) if _is_kept(value, type(value))]
 
 
 def _parts(module: str, path: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -76,11 +85,6 @@ def _parts(module: str, path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_kept(value: Any, kind: type) -> bool:
-    home = kind.__module__
-    if home in _HOMES:
-        return True
-    if home == _PROXIES:  # of a server that was started here; one that was joined is another's
+    if kind.__module__ == _PROXIES:  # of a server started here; one that was joined is another's
         return getattr(getattr(value, "_manager", None), "_process", None) is not None
-    if type(kind).__module__ == "_ctypes":
-        return type(getattr(value, "_wrapper", None)).__module__ == _HEAP
-    return False
+    return comes_by_fork(value, kind)

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from adaptive_exec.program.code import names_in
+from adaptive_exec.program.inherited import NOTHING, Inherited
 from adaptive_exec.program.pickling import BUFFER_BYTES, Notes, dump, keeper
 from adaptive_exec.program.places import PLACES
 from adaptive_exec.program.shares import Shared
@@ -258,20 +259,21 @@ class Program:
         self._alive = WeakValueDictionary()
         self._lock = threading.RLock()  # another thread may have had it
 
-    def pack(self, value: object, *, in_band: bool = False) -> Parcel:
+    def pack(self, value: object, *, in_band: bool = False, born: Inherited = NOTHING) -> Parcel:
         """Pickle a function, or what it is part of, with all names that it needs.
 
         Args:
             value: It.
             in_band: Have no buffers beside the pickle.
+            born: What workers have from a fork.
 
         Raises:
             Exception: Whatever the pickling of one of them raises.
         """
         is_mine = self._lock.acquire(timeout=PATIENCE_SECONDS)
         try:
-            session = _Session()
-            notes = Notes(None, session.known)
+            session = _Session(born)
+            notes = Notes(None, session.known, born=born)
             content = _dump(value, notes, in_band=in_band)
             objects = tuple(notes.objects)
             needed = (*objects, *notes.looked_up)
@@ -280,15 +282,19 @@ class Program:
             if is_mine:
                 self._lock.release()
 
-    def gather(self, keys: Iterable[Key]) -> dict[Key, Entry]:
+    def gather(self, keys: Iterable[Key], born: Inherited = NOTHING) -> dict[Key, Entry]:
         """Return these names, and all that they need, as they are now.
+
+        Args:
+            keys: The names.
+            born: What workers have from a fork.
 
         Raises:
             Exception: Whatever the pickling of one of them raises.
         """
         is_mine = self._lock.acquire(timeout=PATIENCE_SECONDS)
         try:
-            return self._gather(_Session(), keys)
+            return self._gather(_Session(born), keys)
         finally:
             if is_mine:
                 self._lock.release()
@@ -299,7 +305,7 @@ class Program:
         Raises:
             Exception: Whatever the pickling of it raises.
         """
-        session = _Session()
+        session = _Session(NOTHING)
         number = next(_versions)
         notes = Notes(None, session.known)
         content = _dump(value, notes)
@@ -464,7 +470,8 @@ class _Session:
         pursued: Names of which all that they need was looked at.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, born: Inherited) -> None:
+        self._born = born
         self.done: dict[Key, Entry] = {}
         self.fresh: list[Entry] = []
         self.active: dict[Key, None] = {}
@@ -488,11 +495,11 @@ class _Session:
         return notes, content, notes.has_identities
 
     def _dump(self, key: Key, value: object, *, by_identity: bool) -> tuple[Notes, Content]:
-        notes = Notes(key, self.known, value)
+        notes = Notes(key, self.known, value, born=self._born)
         content = _dump(value, notes, by_identity=by_identity)
         circular = [one for one in notes.objects if one in self.active and _is_data(one)]
         if circular:  # two objects that refer to each other: one has a copy of the other
-            notes = Notes(key, self.known.without(circular), value)
+            notes = Notes(key, self.known.without(circular), value, born=self._born)
             content = _dump(value, notes, by_identity=by_identity)
         return notes, content
 

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from io import TextIOWrapper
 from types import CellType, FunctionType, ModuleType
 
-from adaptive_exec.program import odd, spaces, variables
+from adaptive_exec.program import inherited, odd, spaces, variables
 from adaptive_exec.program.c_pickle import Pickler
 from adaptive_exec.program.classes import without_hooks
 from adaptive_exec.program.code import all_names_in, marshalled, names_in, submodules, words_in
@@ -63,6 +63,7 @@ class Notes:
         known: Names of objects, by id: these objects are meant wherever they are met.
         root: The value of that name.
         is_received: In a worker, says whether the caller knows an object by a name.
+        born: What the other side has from a fork.
 
     Attributes:
         objects: Names whose values must be there when it is unpickled.
@@ -77,7 +78,9 @@ class Notes:
         known: "Known | None" = None,
         root: object = None,
         is_received: "Callable[[Key, object], bool] | None" = None,
+        born: inherited.Inherited = inherited.NOTHING,
     ) -> None:
+        self._born = born
         self.objects: dict[Key, None] = {}
         self.looked_up: dict[Key, None] = {}
         self.wished: dict[Key, None] = {}
@@ -89,7 +92,7 @@ class Notes:
         self._spaces: dict[str, _Space] = {}
         self._own_spaces: dict[int, _OwnSpace] = {}
 
-    def reduce(  # noqa: C901, PLR0911  # one for each kind
+    def reduce(  # noqa: C901, PLR0911, PLR0912  # one for each kind
         self, value: "Any", *, by_value: "Callable[[Any], Any] | None"
     ) -> "Any":
         """Say how an object is pickled, as `reducer_override` does.
@@ -112,11 +115,22 @@ class Notes:
         key = self._known.get(id(value))
         if key is not None and key != self._owner:
             return self._refer(key, key[1])
+        if kind.__module__ in inherited.HOMES or type(kind).__module__ == "_ctypes":
+            return self._reduce_born(value, kind)
         if kind.__module__ in odd.MODULES:
             reduced = odd.reduce(value, kind)
             if reduced is not None:
                 return self._named_if_owner(value, *reduced)
         return self._reduce_named(value, kind, by_value)
+
+    def _reduce_born(self, value: object, kind: type) -> "Any":
+        """Send what workers have from a fork by its number; else it is as its own pickling says."""
+        if not inherited.comes_by_fork(value, kind):
+            return NotImplemented
+        if self._born.has(value):
+            return spaces.born, (id(value),)
+        inherited.refuse(value, kind)
+        return NotImplemented
 
     def _named_if_owner(
         self, value: object, make: "Any", arguments: "Any", *state: "Any"

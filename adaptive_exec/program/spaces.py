@@ -44,13 +44,16 @@ class Spaces:
         self._received: dict[Key, Any] = {}
         self._pending: dict[Key, Callable[[], Any]] = {}
         self._born: dict[Key, Any] = {}
+        self.inherited: dict[int, Any] = {}
 
-    def begin_here(self, versions: "dict[Key, int]") -> None:
+    def begin_here(self, versions: "dict[Key, int]", inherited: "dict[int, Any]") -> None:
         """Be a worker that was forked from the caller: all of its names are here (worker).
 
         Args:
             versions: Those that the caller has sent somebody, as they are now.
+            inherited: What it sends by its number, since it is here.
         """
+        self.inherited = inherited
         self.is_worker = True
         PLACES.look()
         self._born = {
@@ -287,6 +290,21 @@ def find(module: str, path: str) -> "Any":
     for attribute in rest:
         found = getattr(found, attribute)
     return found
+
+
+def born(number: int) -> "Any":
+    """Return what this process has from the fork of its program.
+
+    Raises:
+        LookupError: It was not forked from that.
+    """
+    if number not in HERE.inherited:
+        message = (
+            "an object of multiprocessing is not here, got a worker that was not forked from its "
+            "program; have the server of a multiprocessing.Manager hold it"
+        )
+        raise LookupError(message)
+    return HERE.inherited[number]
 
 
 def named(module: str, name: str, make: "Callable[..., Any]", *arguments: object) -> "Any":

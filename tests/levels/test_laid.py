@@ -88,9 +88,8 @@ def test_what_nobody_carries_any_more_makes_room_for_what_takes_its_place():
 
 def test_of_what_nobody_carries_so_much_stays_as_an_arena_has(monkeypatch):
     monkeypatch.setattr(laid, "ARENA_BYTES_MAX", 10 * MEGABYTE)
-    held = []
-    for size in (2, 3, 4, 5):
-        held.append(pack_function(add(np.zeros(size * MEGABYTE, np.uint8), 1)).laid)
+    arrays = [np.zeros(size * MEGABYTE, np.uint8) for size in (2, 3, 4, 5)]
+    held = [pack_function(add(array, 1)).laid for array in arrays]
     assert [one.piece is not None for one in held] == [False, False, True, True]
 
 

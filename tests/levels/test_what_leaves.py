@@ -126,7 +126,7 @@ def test_a_worker_lets_go_of_a_function_whose_map_is_over(level):
         assert eventually(
             lambda: all(own_bytes(one) < before[one.pid] + NOISE for one in workers())
         ), [own_bytes(one) - before[one.pid] for one in workers()]
-        assert shared_files() == 0
+        assert eventually(lambda: shared_files() == 0)
 
 
 def test_workers_let_go_of_functions_that_call_each_other():

@@ -111,6 +111,72 @@ def test_what_takes_its_place_after_the_fork_is_said_to_be_another(tmp_path):
     assert found == [0, 42, "snapshot", ["mine.COUNT (Synchronized)"]]
 
 
+OF_MAIN = """
+import multiprocessing, sys
+from multiprocessing.sharedctypes import RawArray
+from adaptive_exec import adaptive_executor
+from adaptive_exec.errors import UnsendableError
+
+class Tally:
+    def __init__(self):
+        self.count = multiprocessing.Value("i", 0)
+
+def task(number):
+    with LOCK:
+        COUNT.value += 1
+        RAW[0] += 1
+    with TALLY.count.get_lock():
+        TALLY.count.value += 1
+    QUEUE.put(number)
+    return number
+
+def other(number):
+    with LATER:
+        return number
+
+if __name__ == "__main__":
+    LOCK, COUNT, TALLY = multiprocessing.Lock(), multiprocessing.Value("i", 0), Tally()
+    QUEUE, RAW = multiprocessing.Queue(), RawArray("i", 1)
+    inner = multiprocessing.Value("i", 0)
+
+    def closure(number):
+        with inner.get_lock():
+            inner.value += 1
+        return number
+
+    with adaptive_executor(max_workers=2, share_host=False) as pool:
+        assert [*pool.map({first}, range(20))] == [*range(20)]
+        assert [*pool.map(task, range(20))] == [*range(20)]
+        assert pool.submit(task, 7).result(60) == 7
+        assert [*pool.map(abs, [*range(9)])] == [*range(9)]
+        took = sorted(QUEUE.get(timeout=60) for _ in range(COUNT.value))
+        LATER = multiprocessing.Lock()
+        try:
+            [*pool.map(other, range(9))]
+        except UnsendableError as error:
+            print(error.path)
+        ways = [one.new for one in pool.report.decisions if one.reason.code == "starter_chosen"]
+    print(COUNT.value, RAW[0], TALLY.count.value, inner.value, len(took), ways)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "counts"),
+    [("task", "41 41 41 0 41"), ("abs", "21 21 21 0 21"), ("closure", "21 21 21 20 21")],
+)
+def test_what_a_script_shares_is_its_own_in_workers_that_are_forked_from_it(
+    first, counts, tmp_path
+):
+    (tmp_path / "script.py").write_text(OF_MAIN.replace("{first}", first))
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [
+        "other.__globals__['LATER']", f"{counts} ['snapshot']",
+    ], done.stderr  # fmt: skip
+
+
 SCRIPT = """
 import multiprocessing, sys
 from adaptive_exec import adaptive_executor

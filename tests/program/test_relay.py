@@ -344,9 +344,7 @@ def speak_and_log(number):
 
 
 SAID = [
-    ("", "", [])
-    if number == 0
-    else (f"out {number}\n", f"err {number}\n", [f"log {number}"])
+    ("", "", []) if number == 0 else (f"out {number}\n", f"err {number}\n", [f"log {number}"])
     for number in range(6)
 ]
 
@@ -358,8 +356,7 @@ def read_said(outcomes):
     ]
 
 
-@pytest.mark.parametrize("way", ["outcomes", "map"])
-@pytest.mark.parametrize("chunksize", [1, 6])
+@pytest.mark.parametrize(("way", "chunksize"), [("outcomes", 1), ("map", 6)])
 def test_what_each_task_says_is_kept_in_the_journal_where_that_is_asked_for(
     start, tmp_path, way, chunksize
 ):
@@ -407,7 +404,7 @@ def test_what_many_tasks_say_does_not_pile_up_where_only_the_journal_wants_it(st
         results = executor.map(speak_and_log, [5] * 100, chunksize=10)
         assert sum(results) == 500
         captured = results._owner.calls.captured
-        assert not (captured._texts or captured._records or captured._counts)
+        assert (captured._texts, captured._records, captured._counts) == ({}, {}, {})
 
 
 def test_what_tasks_say_is_not_kept_where_nobody_asks(start):
