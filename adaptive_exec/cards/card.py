@@ -4,13 +4,14 @@ A card describes a batch: where its tasks come from, the function, the columns o
 settings of the run. Cards know nothing of levels or workers.
 """
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Final
+
+from adaptive_exec.cards.nearest import nearest
 
 DEFAULT_CARD: Final = "stdlib"
 """Name of the card that runs when none is named; every Python machine has its input."""
@@ -58,7 +59,7 @@ def find_card(name: str) -> Card:
         ValueError: There is no such card; the message names the nearest one.
     """
     if name not in _CARDS:
-        message = f"unknown card, got {name!r}; {_nearest(name, list(_CARDS))}"
+        message = f"unknown card, got {name!r}; {nearest(name, list(_CARDS))}"
         raise ValueError(message)
     card = load_object(_CARDS[name])
     assert isinstance(card, Card)
@@ -110,7 +111,7 @@ def load_object(reference: str) -> object:
     found: object = _load_module(module_name, reference)
     for name in path.split("."):
         if not hasattr(found, name):
-            near = _nearest(name, [other for other in dir(found) if not other.startswith("_")])
+            near = nearest(name, [other for other in dir(found) if not other.startswith("_")])
             message = f"{module_name} has no {path!r}, got {reference!r}; {near}"
             raise ValueError(message)
         found = getattr(found, name)
@@ -127,10 +128,3 @@ def _load_module(module_name: str, reference: str) -> ModuleType:
             f"start from the folder that holds it ({Path.cwd()} is searched) or install it"
         )
         raise ValueError(message) from error
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    if not near:
-        return "nothing is there to choose from"
-    return f"did you mean {near[0]!r}? known are {', '.join(known[:20])}"

@@ -1,4 +1,4 @@
-"""Writing rows to a file that is either whole or not there: CSV, and Parquet where pyarrow is.
+"""Writing rows to a file that is either whole or not there: CSV, JSON lines, Parquet with pyarrow.
 
 Rows come from a spool, in the order of the tasks, so the bytes are the same at every level and
 number of workers. A file is written beside its place and moved there at the end; moving is what
@@ -8,6 +8,7 @@ makes it visible.
 import csv
 import importlib.util
 import itertools
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +21,15 @@ from adaptive_exec.cards.spool import Spool
 
 PARQUET_GROUP_ROWS: Final = 10_000
 """Rows of one group of a Parquet file: what is held in memory while writing."""
-SUFFIXES: Final = (".csv", ".parquet", ".pq")
+SUFFIXES: Final = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq")
+PARQUET_SUFFIXES: Final = (".parquet", ".pq")
 
 
 def check_output(path: Path, *, force: bool) -> None:
     """Refuse a place that cannot be written, before any work.
 
     Args:
-        path: Where the rows shall go; `.csv`, `.parquet` or `.pq`.
+        path: Where the rows shall go; its suffix is one of `SUFFIXES`.
         force: Replace a file that is there.
 
     Raises:
@@ -36,7 +38,7 @@ def check_output(path: Path, *, force: bool) -> None:
     if path.suffix.lower() not in SUFFIXES:
         message = f"output must end in {', '.join(SUFFIXES)}, got {str(path)!r}; rename it"
         raise ValueError(message)
-    if path.suffix.lower() != ".csv" and not can_write_parquet():
+    if path.suffix.lower() in PARQUET_SUFFIXES and not can_write_parquet():
         message = (
             f"Parquet needs pyarrow, got output {str(path)!r}; install adaptive-exec[tables], "
             "or write .csv"
@@ -72,10 +74,13 @@ def write_table(spool: Spool, path: Path, columns: Sequence[str]) -> None:
     Raises:
         OSError: The disk refused; nothing is left behind.
     """
-    if path.suffix.lower() == ".csv":
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
         write_csv(spool.rows(), path, columns)
-    else:
+    elif suffix in PARQUET_SUFFIXES:
         write_parquet(spool, path, columns)
+    else:
+        write_json_lines(spool.rows(), path, columns)
 
 
 def write_csv(
@@ -97,6 +102,21 @@ def write_csv(
             writer.writerow([row.get(column) for column in columns])
             if end is not None and time.monotonic() > end:
                 break
+        _sync(file)
+
+
+def write_json_lines(rows: Iterator[Row], path: Path, columns: Sequence[str]) -> None:
+    """Write rows as JSON lines; a row has the columns that it has, in the order of all.
+
+    Args:
+        rows: The rows, in order.
+        path: The file, replaced when all is written.
+        columns: The columns, in order.
+    """
+    with _replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        for row in rows:
+            one = {column: row[column] for column in columns if column in row}
+            file.write(json.dumps(one, ensure_ascii=False) + "\n")
         _sync(file)
 
 

@@ -15,6 +15,11 @@ from adaptive_exec.cards.sample import Numbered, SampleChoice, choose
 from adaptive_exec.cards.tables import open_table
 
 
+def keep_none(_task: object) -> Row:
+    """Keep nothing of the input."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardBatch:
     """Tasks, the function, and how a row is made of an outcome.
@@ -29,6 +34,7 @@ class CardBatch:
         key: The column that holds a task's label.
         columns: The columns, where they are known beforehand; the last one is the error.
         settings: Settings of the executor that the batch brings along.
+        kept: Returns what a row has of the input, by the task.
     """
 
     name: str
@@ -40,6 +46,7 @@ class CardBatch:
     key: str
     columns: tuple[str, ...] | None
     settings: Mapping[str, object]
+    kept: Callable[[object], Row] = keep_none
 
 
 def batch_of_card(card: Card, choice: SampleChoice) -> CardBatch:
@@ -66,7 +73,7 @@ def batch_of_card(card: Card, choice: SampleChoice) -> CardBatch:
         tasks=tasks,
         total=total,
         label=lambda _, task: str(name_of(task)),
-        loaded=f"{len(found)} {card.unit} from {source}{_limited(choice, total)}",
+        loaded=f"{len(found)} {card.unit} from {source}{limited(choice, total)}",
         key=card.columns[0],
         columns=card.columns,
         settings=card.settings,
@@ -106,14 +113,15 @@ def batch_of_table(
         tasks=tasks,
         total=total,
         label=lambda place, _: str(place),
-        loaded=f"{many} records ({table.form}) from {path}{_limited(choice, total)}",
+        loaded=f"{many} records ({table.form}) from {path}{limited(choice, total)}",
         key="index",
         columns=None,
         settings={},
     )
 
 
-def _limited(choice: SampleChoice, total: int | None) -> str:
+def limited(choice: SampleChoice, total: int | None) -> str:
+    """Say to what a choice limits a batch; begins with a comma, or is empty."""
     if choice.count is None:
         return ""
     if choice.is_sample:

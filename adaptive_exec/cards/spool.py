@@ -71,12 +71,21 @@ class Spool:
     def rows(self) -> Iterator[Row]:
         """Yield the rows that are there, in the order of the tasks."""
         for number in range(self._length):
-            self._index.seek(number * _ENTRY.size)
-            (entry,) = _ENTRY.unpack(self._index.read(_ENTRY.size))
-            if entry:
-                self._rows.seek(entry - 1)
-                row: Row = pickle.load(self._rows)
+            row = self.row(number)
+            if row is not None:
                 yield row
+
+    def row(self, number: int) -> Row | None:
+        """Return one task's row, None where there is none."""
+        if number >= self._length:
+            return None
+        self._index.seek(number * _ENTRY.size)
+        (entry,) = _ENTRY.unpack(self._index.read(_ENTRY.size))
+        if not entry:
+            return None
+        self._rows.seek(entry - 1)
+        row: Row = pickle.load(self._rows)
+        return row
 
     @property
     def columns(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reading the user's table, lazily: CSV, JSON lines, Parquet, or a list of lines.
+"""Reading the user's table, lazily: CSV, TSV, JSON lines, Parquet, or a list of lines.
 
 The parent reads records and no more; turning a record into the function's argument is left to the
 worker, so a bad record is the error of its own task and not the end of the run. What can be known
@@ -6,15 +6,24 @@ beforehand (a missing file, a missing column, an unknown form) is refused before
 """
 
 import csv
-import difflib
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from adaptive_exec.cards.cells import unchanged
+from adaptive_exec.cards.nearest import nearest
+from adaptive_exec.cards.packed import (
+    can_unpack,
+    inner_suffix,
+    open_bytes,
+    open_seekable,
+    open_text,
+)
 
 COUNT_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of a file up to which its records are counted before the run: about a second of reading."""
@@ -25,6 +34,7 @@ PARQUET_ROWS: Final = 1024
 """Rows of a Parquet file read at once."""
 FORMS: Final = {
     ".csv": "CSV",
+    ".tsv": "TSV",
     ".jsonl": "JSON lines",
     ".ndjson": "JSON lines",
     ".parquet": "Parquet",
@@ -34,8 +44,9 @@ FORMS: Final = {
 REFUSED: Final = {
     ".json": "JSON lines (.jsonl)",
     ".xlsx": "CSV",
-    ".tsv": "CSV",
-    ".gz": "uncompressed",
+    ".zip": ".gz",
+    ".bz2": ".gz",
+    ".xz": ".gz",
 }
 """Suffixes that look like a table but are none of the forms, and what to write instead."""
 
@@ -46,10 +57,11 @@ class Table:
 
     Attributes:
         path: The file.
-        form: `"CSV"`, `"JSON lines"`, `"Parquet"` or `"lines"`.
+        form: `"CSV"`, `"TSV"`, `"JSON lines"`, `"Parquet"` or `"lines"`.
         records: Opens the file and yields its records.
         decode: Turns a record into the function's argument, in the worker.
         count: How many records there are; None where counting would take long.
+        names: Its columns; empty where it has none, or is JSON lines of something else.
     """
 
     path: Path
@@ -57,15 +69,20 @@ class Table:
     records: Callable[[], Iterator[object]]
     decode: Callable[[object], object]
     count: int | None
+    names: tuple[str, ...] = ()
 
 
-def open_table(path: Path, column: str | None) -> Table:
+def open_table(
+    path: Path, column: str | None, *, columns: Sequence[str] | None = None, form: str | None = None
+) -> Table:
     """Check a table and say how to read it.
 
     Args:
-        path: The file; its suffix tells the form.
+        path: The file; its suffix tells the form, the one before it where it is `.gz` or `.zst`.
         column: The column whose cell is the function's argument; None passes the whole record as a
             dictionary.
+        columns: Columns that must be there, and the only ones that are read of Parquet.
+        form: The form, whatever the suffix says.
 
     Returns:
         The table.
@@ -81,16 +98,26 @@ def open_table(path: Path, column: str | None) -> Table:
             "text file"
         )
         raise ValueError(message)
-    if path.suffix.lower() in REFUSED:
+    suffix = inner_suffix(path)
+    if form is None and suffix in REFUSED:
         message = (
-            f"input has no form that is read, got {str(path)!r}; write it as "
-            f"{REFUSED[path.suffix.lower()]}"
+            f"input has no form that is read, got {str(path)!r}; write it as {REFUSED[suffix]}"
         )
         raise ValueError(message)
-    form = FORMS.get(path.suffix.lower(), "lines")
+    if not can_unpack(path):
+        message = (
+            f"input needs a library to be unpacked, got {str(path)!r}; install zstandard, or "
+            "write it as .gz"
+        )
+        raise ValueError(message)
+    form = form or FORMS.get(suffix, "lines")
     try:
-        return _OPENERS[form](path, column)
-    except (OSError, UnicodeError, csv.Error) as error:
+        table = _OPENERS[form](path, column, columns)
+        for name in columns or ():
+            if table.names or form != "JSON lines" or table.count != 0:
+                _place(name, list(table.names), path)
+        return table
+    except (OSError, EOFError, zlib.error, UnicodeError, csv.Error) as error:
         message = (
             f"input cannot be read as {form}, got {str(path)!r} ({error}); mend it, or give another"
         )
@@ -154,17 +181,20 @@ def decode_line(record: object) -> object:
     return record.decode()
 
 
-def _open_csv(path: Path, column: str | None) -> Table:
+def _open_csv(
+    path: Path, column: str | None, _columns: Sequence[str] | None, *, form: str = "CSV"
+) -> Table:
     csv.field_size_limit(FIELD_BYTES_MAX)
+    delimiter = "," if form == "CSV" else "\t"
 
     def records() -> Iterator[list[str]]:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.reader(file)
+        with open_text(path) as file:
+            reader = csv.reader(file, delimiter=delimiter)
             next(reader, None)
             yield from (record for record in reader if record)
 
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        header = tuple(next(csv.reader(file), ()))
+    with open_text(path) as file:
+        header = tuple(next(csv.reader(file, delimiter=delimiter), ()))
     for name in header:
         name.encode()  # raises where the header is not UTF-8
     if not header:
@@ -178,14 +208,15 @@ def _open_csv(path: Path, column: str | None) -> Table:
         message = f"input has a column twice, got {twice!r} in {str(path)!r}; rename one of them"
         raise ValueError(message)
     place = None if column is None else _place(column, list(header), path)
-    return Table(path, "CSV", records, DecodeCsv(header, place), _count(path, records))
+    return Table(path, form, records, DecodeCsv(header, place), _count(path, records), header)
 
 
-def _open_json(path: Path, column: str | None) -> Table:
+def _open_json(path: Path, column: str | None, _columns: Sequence[str] | None) -> Table:
     def records() -> Iterator[bytes]:
         return _lines(path)
 
     first = next(records(), None)
+    names: tuple[str, ...] = ()
     if first is not None:
         try:
             value = json.loads(first)
@@ -195,12 +226,14 @@ def _open_json(path: Path, column: str | None) -> Table:
                 "object per line"
             )
             raise ValueError(message) from error
+        names = tuple(value) if isinstance(value, dict) else ()
         if column is not None:
-            _place(column, list(value) if isinstance(value, dict) else [], path)
-    return Table(path, "JSON lines", records, DecodeJson(column), _count(path, records))
+            _place(column, list(names), path)
+    return Table(path, "JSON lines", records, DecodeJson(column), _count(path, records), names)
 
 
-def _open_lines(path: Path, column: str | None) -> Table:
+def _open_lines(path: Path, column: str | None, columns: Sequence[str] | None) -> Table:
+    column = column or next(iter(columns or ()), None)
     if column is not None:
         message = (
             f"a list of lines has no columns, got column {column!r} for {str(path)!r}; leave "
@@ -214,7 +247,7 @@ def _open_lines(path: Path, column: str | None) -> Table:
     return Table(path, "lines", records, decode_line, _count(path, records))
 
 
-def _open_parquet(path: Path, column: str | None) -> Table:
+def _open_parquet(path: Path, column: str | None, columns: Sequence[str] | None) -> Table:
     if importlib.util.find_spec("pyarrow") is None:
         message = (
             f"Parquet needs pyarrow, got {str(path)!r}; install adaptive-exec[tables], or give CSV"
@@ -223,23 +256,28 @@ def _open_parquet(path: Path, column: str | None) -> Table:
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:  # the footer only: columns and the number of rows
+        with open_seekable(path) as source, parquet.ParquetFile(source) as file:
+            # The footer only: columns and the number of rows.
             names, count = list(file.schema_arrow.names), int(file.metadata.num_rows)
     except ValueError as error:  # pyarrow's ArrowInvalid
         raise OSError(str(error)) from error
-    wanted = None if column is None else [names[_place(column, names, path)]]
+    wanted = [names[_place(name, names, path)] for name in columns or ()] or None
+    if column is not None:
+        wanted = [names[_place(column, names, path)]]
 
     def records() -> Iterator[object]:
-        with parquet.ParquetFile(path) as file:
+        with open_seekable(path) as source, parquet.ParquetFile(source) as file:
             for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
                 rows = batch.to_pylist() if column is None else batch.column(0).to_pylist()
                 yield from rows
 
-    return Table(path, "Parquet", records, unchanged, count)
+    return Table(path, "Parquet", records, unchanged, count, tuple(names))
 
 
-_OPENERS: Final = {
+_Opener = Callable[[Path, str | None, Sequence[str] | None], Table]
+_OPENERS: Final[Mapping[str, _Opener]] = {
     "CSV": _open_csv,
+    "TSV": partial(_open_csv, form="TSV"),
     "JSON lines": _open_json,
     "Parquet": _open_parquet,
     "lines": _open_lines,
@@ -248,7 +286,7 @@ _OPENERS: Final = {
 
 def _lines(path: Path) -> Iterator[bytes]:
     """Yield the lines that are not blank, without their ends."""
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         for number, line in enumerate(file):
             text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
             if text.strip():
@@ -258,12 +296,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 def _place(column: str, names: list[str], path: Path) -> int:
     if column in names:
         return names.index(column)
-    near = difflib.get_close_matches(column, names, n=1, cutoff=0.0)
-    hint = (
-        f"did you mean {near[0]!r}? there are {', '.join(names[:20])}"
-        if near
-        else "it has no columns"
-    )
+    hint = nearest(column, names) if names else "it has no columns"
     message = f"input has no column, got {column!r} for {str(path)!r}; {hint}"
     raise ValueError(message)
 

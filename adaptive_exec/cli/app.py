@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from adaptive_exec.cli import exits
-from adaptive_exec.cli.options import join_resume, program
+from adaptive_exec.cli.options import join_resume, program, split_command
 from adaptive_exec.config import MEANT
 from adaptive_exec.display import note
 from adaptive_exec.errors import JournalError
@@ -45,9 +45,8 @@ def run_app(arguments: Sequence[str]) -> int:
     """
     try:
         words = join_resume(arguments)
-        code = app(
-            args=words, standalone_mode=False, prog_name="adaptive-exec", obj=tuple(words[1:])
-        )
+        own = split_command(words)[0] if words[:1] == ["run"] else words
+        code = app(args=own, standalone_mode=False, prog_name="adaptive-exec", obj=tuple(words[1:]))
         sys.stdout.flush()
     except (
         OSError
@@ -94,15 +93,20 @@ def _refuse(message: str, words: Sequence[str] = ()) -> int:
 
 
 @app.command(
-    epilog="Other commands: watch, doctor, journal, supervise, version; each has a --help."
+    options_metavar="[OPTIONS] [-- COMMAND...]",
+    epilog="Other commands: card, watch, doctor, journal, supervise, version; each has a --help.",
 )
 def run(
     context: typer.Context,
     *,
-    card: Annotated[str | None, typer.Argument(help="Name of the card; default: stdlib.")] = None,
+    card: Annotated[
+        str | None, typer.Argument(help="A card file (.toml), or a name; default: stdlib.")
+    ] = None,
     count: Annotated[
         str | None,
-        typer.Option("-c", "--count", metavar="COUNT", help="Tasks; negative: a random sample."),
+        typer.Option(
+            "-c", "--count", "--n-limit", metavar="COUNT", help="Tasks; negative: a random sample."
+        ),
     ] = None,
     seed: Annotated[
         str | None, typer.Option(metavar="S", help="Same sample, same random streams.")
@@ -128,7 +132,13 @@ def run(
     ] = False,
     task_timeout: Annotated[
         str | None,
-        typer.Option("-t", "--task-timeout", metavar="TIME", help="For one task: 2.5, 10s, 1h30m."),
+        typer.Option(
+            "-t",
+            "--task-timeout",
+            "--timeout",
+            metavar="TIME",
+            help="For one task: 2.5, 10s, 1h30m.",
+        ),
     ] = None,
     timings: Annotated[
         bool, typer.Option("-T", "--timings", help="A line per task, and a summary.")
@@ -146,15 +156,37 @@ def run(
     ] = None,
     table: Annotated[
         str | None,
-        typer.Option("--input", metavar="FILE", help="CSV, JSON lines, Parquet, or lines."),
+        typer.Option("--input", metavar="FILE", help="CSV, TSV, JSON lines, Parquet, or lines."),
     ] = None,
     column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Its cell is the argument; else the record.")
     ] = None,
     output: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write .csv or .parquet here; one pass.")
+        str | None, typer.Option(metavar="FILE", help="Write .csv, .jsonl or .parquet here.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output.")] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Of a card: run.max_workers=2."),
+    ] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(metavar="N", help="Of a card: rows of a task.")
+    ] = None,
+    flush_interval: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Of a card: rows are written so often.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the commands, run none.")
+    ] = False,
+    results: Annotated[
+        str | None, typer.Option(metavar="DIR", help="All that each command prints.")
+    ] = None,
+    halt_after: Annotated[
+        str | None, typer.Option(metavar="N", help="Begin no more after so many failures.")
+    ] = None,
+    keep_order: Annotated[
+        bool, typer.Option("--keep-order", help="Print what commands print in their order.")
+    ] = False,
     runs: Annotated[str, typer.Option(metavar="DIR", help="Folder of all runs.")] = "runs",
     events: Annotated[
         str | None, typer.Option(metavar="FILE", help="Add a line of JSON per decision.")
@@ -170,7 +202,8 @@ def run(
         str | None, typer.Option(metavar="NAMES", help="Out of process,thread,sequential.")
     ] = None,
     max_workers: Annotated[
-        str | None, typer.Option(metavar="N", help="Most workers at once.")
+        str | None,
+        typer.Option("--max-workers", "--workers", metavar="N", help="Most workers at once."),
     ] = None,
     max_in_flight: Annotated[
         str | None, typer.Option(metavar="N", help="Most chunks with workers at once.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptive_exec.cards.cells import Row, make_cell
+from adaptive_exec.cards.durations import duration
 from adaptive_exec.cards.folders import (
     FolderError,
     find_aside,
@@ -21,7 +22,6 @@ from adaptive_exec.cards.folders import (
 from adaptive_exec.cards.outputs import check_output, write_table
 from adaptive_exec.cards.spool import Spool
 from adaptive_exec.cli.exits import ALL_HAVE_VALUES, NO_OUTCOME, USAGE, say
-from adaptive_exec.cli.options import duration
 from adaptive_exec.cli.resume import CSV_NAME, JOURNAL_NAME, OUTPUT_NAMES, PARTIAL_NAME
 from adaptive_exec.display import note, size_text, time_text
 from adaptive_exec.errors import JournalError

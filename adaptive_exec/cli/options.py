@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from adaptive_exec.cards.card import DEFAULT_CARD
+from adaptive_exec.cards.card_file import card_name, is_card_file
+from adaptive_exec.cards.durations import duration, number_of
 from adaptive_exec.cards.folders import is_run_name
+from adaptive_exec.cards.prepared import folder_name
 from adaptive_exec.config import parse_size
 
 INSTANCES_MAX: Final = 256
@@ -19,17 +23,6 @@ SIZE_BYTES_MAX: Final = 2**52
 """Bytes; 4 PiB, the most that a machine can address. Source: x86-64, physical addresses."""
 COUNT_MAX: Final = 10**12
 """The largest number of tasks, workers, chunks or tries that is no slip."""
-SECONDS_MAX: Final = 1e9
-"""Seconds; 31 years, the longest time that an option takes. Source: what a wait can be told."""
-UNITS: Final = {
-    **dict.fromkeys(("s", "sec"), 1.0),
-    **dict.fromkeys(("m", "min"), 60.0),
-    "ms": 0.001,
-    "h": 3600.0,
-    "d": 86400.0,
-}
-"""Seconds in each unit of time that an option may have."""
-_PART: Final = r"(\d+\.?\d*|\.\d+)\s*(ms|min|sec|[smhd])"
 SHARED_VARIABLE: Final = "ADAPTIVE_EXEC_SHARED"
 """Environment variable that names the journal over which instances split their tasks."""
 PROGRAM_VARIABLE: Final = "ADAPTIVE_EXEC_PROGRAM"
@@ -67,6 +60,12 @@ class RunOptions:
         accepts_changed: Use its results although the function's source has changed.
         has_journal: Keep finished results in a journal.
         settings: Settings of the executor, by name.
+        changes: What of a card file is set otherwise, as `section.key=value`.
+        command: A program and its arguments, with `{column}` places; empty is none.
+        results: A folder for all that commands print.
+        halt_after: Failures after which no task is begun; None is never.
+        keeps_order: What commands print is printed in the order of the input.
+        is_dry: Commands are printed, not run.
         arguments: The command line after `run`.
     """
 
@@ -94,7 +93,24 @@ class RunOptions:
     accepts_changed: bool
     has_journal: bool
     settings: Mapping[str, object]
+    changes: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    results: Path | None = None
+    halt_after: int | None = None
+    keeps_order: bool = False
+    is_dry: bool = False
     arguments: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What its runs are called, which is the name of their folder."""
+        if self.command:
+            return Path(self.command[0]).name
+        if self.function is not None:
+            return folder_name(self.function)
+        if self.card is not None and is_card_file(self.card):
+            return card_name(Path(self.card))
+        return self.card or DEFAULT_CARD
 
 
 def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> RunOptions:
@@ -113,11 +129,15 @@ def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> Run
     """
     texts = {name: value for name, value in given.items() if isinstance(value, str)}
     flags = {name: value for name, value in given.items() if isinstance(value, bool)}
+    command = _command(arguments)
+    is_whole = (
+        command or "function" in texts or "output" in texts or is_card_file(texts.get("card"))
+    )
     options = RunOptions(
         card=texts.get("card"),
         count=whole("--count", texts.get("count")),
         seed=_seed("--seed", texts.get("seed")),
-        is_once=flags["once"] or flags["shared"] or "function" in texts or "output" in texts,
+        is_once=flags["once"] or flags["shared"] or bool(is_whole),
         is_afresh=flags["afresh"],
         has_timings=flags["timings"],
         instances=_instances(texts.get("instances")),
@@ -138,14 +158,58 @@ def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> Run
         accepts_changed=flags["accept_changed"],
         has_journal=not flags["no_journal"],
         settings=settings_from(texts, [name for name in _SWITCHES if flags[name]]),
+        changes=_changes(given.get("changes"), texts),
+        command=command,
+        results=_path(texts.get("results")),
+        halt_after=whole("--halt-after", texts.get("halt_after"), least=1),
+        keeps_order=flags["keep_order"],
+        is_dry=flags["dry_run"],
         arguments=arguments,
     )
-    _check_together(options)
+    check_together(options)
     return options
 
 
-def _check_together(options: RunOptions) -> None:
+def _command(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what follows `--`."""
+    own, command = split_command(arguments)
+    if len(own) < len(arguments) and not command:
+        message = "-- needs a command, got nothing after it; write it like -- wc -l {path}"
+        raise ValueError(message)
+    return tuple(command)
+
+
+def split_command(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a command line at `--`.
+
+    >>> split_command(["--input", "x.csv", "--", "wc", "--", "a"])
+    (['--input', 'x.csv'], ['wc', '--', 'a'])
+    """
+    at = list(words).index("--") if "--" in words else len(words)
+    return list(words[:at]), list(words[at + 1 :])
+
+
+def join_command(own: Iterable[str], command: Sequence[str]) -> list[str]:
+    """Join what `split_command` has split."""
+    return [*own, "--", *command] if command else [*own]
+
+
+def _changes(given: object, texts: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what of a card is set otherwise, also that with options of its own."""
+    named = {"batch_size": "input.batch_size", "flush_interval": "output.flush_interval"}
+    changes = [str(change) for change in given] if isinstance(given, list) else []
+    more = [f"{key}={texts[name]}" for name, key in named.items() if name in texts]
+    return (*changes, *more)
+
+
+def check_together(options: RunOptions) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        ValueError: They do; the message names both.
+    """
     _check_function(options)
+    _check_commands(options)
     if options.instances > 1 and options.output is not None:
         message = (
             f"--output would be written {options.instances} times, got {str(options.output)!r} "
@@ -157,9 +221,31 @@ def _check_together(options: RunOptions) -> None:
         raise ValueError(message)
     _check_resumed(options)
     _check_shared(options)
-    if options.is_forced and options.output is None:
+    if options.is_forced and options.output is None and not is_card_file(options.card):
         message = "--force has nothing to replace, got no --output; leave it out"
         raise ValueError(message)
+
+
+def _check_commands(options: RunOptions) -> None:
+    if options.changes and not (options.command or is_card_file(options.card)):
+        message = (
+            f"a change needs a card file, got {options.changes[0]!r}; name a card like mine.toml, "
+            "or leave it out"
+        )
+        raise ValueError(message)
+    if options.instances > 1 and str(options.table) == "-":
+        message = f"standard input is read once, got --instances {options.instances}; give a file"
+        raise ValueError(message)
+    if options.command or is_card_file(options.card):
+        return
+    for name, is_given in (
+        ("--results", options.results is not None),
+        ("--keep-order", options.keeps_order),
+        ("--dry-run", options.is_dry),
+    ):
+        if is_given:
+            message = f"{name} needs a command, got none; add -- COMMAND at the end"
+            raise ValueError(message)
 
 
 def _check_shared(options: RunOptions) -> None:
@@ -207,20 +293,25 @@ def join_resume(arguments: Sequence[str]) -> list[str]:
     ['stdlib', '--resume=20240229T120000-4711', '-o']
     """
     words: list[str] = []
-    for word in arguments:
+    own, _ = split_command(arguments)
+    for word in own:
         if words and words[-1] == "--resume=" and is_run_name(word):
             words[-1] += word
         else:
             words.append("--resume=" if word == "--resume" else word)
-    return words
+    return [*words, *arguments[len(own) :]]
 
 
 def _check_function(options: RunOptions) -> None:
+    if options.command:
+        _check_command(options)
+        return
     if options.function is None:
         for name, value in (("--input", options.table), ("--column", options.column)):
             if value is not None:
                 message = (
-                    f"{name} needs --function, got {str(value)!r}; add --function mymodule:work"
+                    f"{name} needs --function, got {str(value)!r}; add --function mymodule:work, "
+                    "or -- COMMAND"
                 )
                 raise ValueError(message)
         return
@@ -231,6 +322,19 @@ def _check_function(options: RunOptions) -> None:
         message = (
             f"a card has its own function, got card {options.card!r} and --function "
             f"{options.function!r}; leave one out"
+        )
+        raise ValueError(message)
+
+
+def _check_command(options: RunOptions) -> None:
+    for name, value in (("card", options.card), ("--function", options.function)):
+        if value is not None:
+            message = f"a command stands alone, got {name} {value!r} too; leave one of them out"
+            raise ValueError(message)
+    if options.table is None:
+        message = (
+            f"a command needs --input, got {options.command[0]!r}; add --input FILE, or "
+            "--input - for standard input"
         )
         raise ValueError(message)
 
@@ -273,40 +377,6 @@ def seconds(name: str, text: str | None) -> float | None:
     return None if text is None else duration(name, text, what="a number of seconds")
 
 
-def duration(name: str, text: str, *, what: str = "a time", needs_unit: bool = False) -> float:
-    """Read a time.
-
-    Args:
-        name: The option, for the message.
-        text: A number of seconds, or numbers with units: `90`, `60s`, `60min`, `1h30m`, `1.5d`.
-        what: What it is called in the message.
-        needs_unit: Refuse a bare number: where seconds are not what one thinks of.
-
-    Returns:
-        Seconds.
-
-    Raises:
-        ValueError: It is no time, not above 0, or beyond what can be.
-
-    >>> duration("--max-age", "60min"), duration("--max-age", "1h30m")
-    (3600.0, 5400.0)
-    """
-    number = _number(text)
-    bare = number is not None
-    parts = [] if bare else re.findall(_PART, text.strip().lower())
-    if not bare and "".join(f"{amount}{unit}" for amount, unit in parts) == re.sub(
-        r"\s", "", text.lower()
-    ):
-        number = sum(float(amount) * UNITS[unit] for amount, unit in parts)
-    if number is None or not 0 < number <= SECONDS_MAX or (bare and needs_unit):
-        how = "30d, 12h or 1h30m" if needs_unit else "2.5, 90s, 5m or 1h30m"
-        what = "a time with a unit" if needs_unit else what
-        most = f" and at most {SECONDS_MAX:.0f} s" if number and number > SECONDS_MAX else ""
-        message = f"{name} must be {what} above 0{most}, got {text!r}; write it like {name} {how}"
-        raise ValueError(message)
-    return number
-
-
 def settings_from(texts: Mapping[str, str], switches: Iterable[str]) -> dict[str, object]:
     """Read the settings of the executor that were given as text.
 
@@ -339,8 +409,9 @@ def start_again(options: RunOptions, seed: int | None) -> str:
         seed: The seed that was drawn, where one was.
     """
     added = [] if seed is None or options.seed is not None else ["--seed", str(seed)]
-    own = options.arguments[2:] if options.instance is not None else options.arguments
-    return f"{program()} {shlex.join([*own, *added])}".rstrip()
+    given = options.arguments[2:] if options.instance is not None else options.arguments
+    own, command = split_command(given)
+    return f"{program()} {shlex.join(join_command([*own, *added], command))}".rstrip()
 
 
 def resume_command(options: RunOptions, seed: int | None, run: str) -> str:
@@ -352,9 +423,11 @@ def resume_command(options: RunOptions, seed: int | None, run: str) -> str:
         run: Name of the run's folder; `""` where the output says which it is.
     """
     words = start_again(options, seed).removeprefix(program()).strip()
-    own = _without_instances(_without_afresh(shlex.split(words)))
+    given, command = split_command(shlex.split(words))
+    own = _without_instances(_without_afresh(given))
     kept = [word for word in own if word.partition("=")[0] != "--resume"]
-    return f"{program()} {shlex.join([*kept, f'--resume={run}' if run else '--resume'])}"
+    kept.append(f"--resume={run}" if run else "--resume")
+    return f"{program()} {shlex.join(join_command(kept, command))}"
 
 
 def _without_afresh(words: list[str]) -> Iterator[str]:
@@ -387,7 +460,7 @@ def _seed(name: str, text: str | None) -> int | None:
 
 def _size(name: str, text: str) -> object:
     """Read a number as a number: `70` is a percentage, as in Python; with a unit it stays text."""
-    number = _number(text)
+    number = number_of(text)
     setting = name.removeprefix("--").replace("-", "_")
     if number is not None and 1 < number < 2:  # noqa: PLR2004  # what 100 % and 200 % are as fractions
         message = (
@@ -447,10 +520,3 @@ def _instances(text: str | None) -> int:
 
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

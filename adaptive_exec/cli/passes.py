@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from adaptive_exec.cards.card import DEFAULT_CARD, find_card
+from adaptive_exec.cards.card_file import FLUSH_SECONDS, CardFile, is_card_file, read_card
+from adaptive_exec.cards.filed import batch_of_file, isolated
 from adaptive_exec.cards.folders import (
     ASIDE,
     FolderError,
@@ -30,14 +32,19 @@ from adaptive_exec.cards.outputs import can_write_parquet, check_output, write_c
 from adaptive_exec.cards.prepared import CardBatch, batch_of_card, batch_of_table
 from adaptive_exec.cards.sample import SampleChoice, draw_seed
 from adaptive_exec.cards.spool import Spool
+from adaptive_exec.cards.writers import LivePart, part_of
 from adaptive_exec.cli import exits
+from adaptive_exec.cli.carded import Printer, RowSinks, card_of_command, print_commands, with_card
 from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.log_lines import logging_to_stderr
 from adaptive_exec.cli.options import (
     PROGRAM_VARIABLE,
     SHARED_VARIABLE,
     RunOptions,
+    check_together,
+    join_command,
     program,
+    split_command,
     start_again,
 )
 from adaptive_exec.cli.resume import (
@@ -80,11 +87,13 @@ class Prepared:
         options: What was asked for.
         batch: The first pass's batch.
         seed: What its sample was drawn from.
+        card: The card file, or what stands for one; None without.
     """
 
     options: RunOptions
     batch: CardBatch
     seed: int
+    card: CardFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,8 @@ class Pass:
         tally: The counts of this one.
         report: What the executor says of it.
         is_cut_off: Whether the deadline left tasks without a begin.
+        is_halting: Whether so many have failed that no task is begun.
+        flush_seconds: How long a row may wait before it is in the output's part.
         again: The command that goes on with it, or starts it again where nothing is kept.
     """
 
@@ -128,20 +139,33 @@ class Pass:
     tally: Tally
     report: RunReport = field(default_factory=RunReport)
     is_cut_off: bool = False
+    is_halting: bool = False
+    flush_seconds: float = FLUSH_SECONDS
     again: str = ""
+
+    def tell(self, line: str) -> None:
+        """Say something of the run; where commands print, not among what they print."""
+        (note if self.options.command else say)(line)
 
     def until_cut_off(self, outcomes: Iterator[TallyLine]) -> Iterator[TallyLine]:
         """Yield outcomes to the end, or until the deadline has left nothing that runs."""
         try:
             yield from outcomes
         except CancelledError:
-            if not self.deadline.is_over:
+            if not (self.deadline.is_over or self.is_halting):
                 raise
             self.is_cut_off = True
 
     def keep_report(self, executor: AdaptiveExecutor) -> None:
         """Take over what the executor has to say at its end."""
         self.report = executor.report
+
+    @property
+    def code(self) -> int:
+        """The exit code where tasks were left without a begin, else 0."""
+        if not self.is_cut_off:
+            return 0
+        return exits.SOME_FAILED if self.is_halting else exits.DEADLINE
 
     def forget_deadline(self) -> None:
         """Leave nothing to be let finish."""
@@ -170,7 +194,12 @@ def prepare(options: RunOptions) -> Prepared:
     """
     if options.function is not None:
         sys.path.insert(0, str(Path.cwd()))  # the user's module lies where the user is
-    make_config(options.settings)
+    card = _card_of(options)
+    if card is not None:
+        options = with_card(options, card)
+        check_together(options)
+    else:
+        make_config(options.settings)
     if options.output is not None:
         check_output(options.output, force=options.is_forced)
     options = take_up(options)
@@ -178,7 +207,18 @@ def prepare(options: RunOptions) -> Prepared:
     if options.events is not None:
         _check_events(options.events)
     seed = draw_seed() if options.seed is None else options.seed
-    return Prepared(options, _make_batch(options, seed), seed)
+    batch = _make_batch(options, seed, card)
+    if card is not None:
+        make_config(isolated({**batch.settings, **options.settings}))
+    return Prepared(options, batch, seed, card)
+
+
+def _card_of(options: RunOptions) -> CardFile | None:
+    if options.command:
+        return card_of_command(options)
+    if options.card is not None and is_card_file(options.card):
+        return read_card(Path(options.card), options.changes)
+    return None
 
 
 def run_prepared(prepared: Prepared) -> int:
@@ -191,6 +231,8 @@ def run_prepared(prepared: Prepared) -> int:
         The exit code.
     """
     options = prepared.options
+    if options.is_dry:
+        return print_commands(prepared.batch)
     if options.instance is not None:
         from adaptive_exec.cli.instances import end_with_parent
 
@@ -240,10 +282,11 @@ def _run_crowd(prepared: Prepared) -> int:
         stack.callback(folder.release)
         journal = folder.path / JOURNAL_NAME
         begin(journal, about_run(options, card, prepared.seed, folder.path.name))
-        seed = () if "--seed" in options.arguments else ("--seed", str(prepared.seed))
-        code = run_instances(
-            replace(options, arguments=(*options.arguments, *seed)), {SHARED_VARIABLE: str(journal)}
-        )
+        own, command = split_command(options.arguments)
+        if "--seed" not in own:
+            own += ["--seed", str(prepared.seed)]
+        arguments = tuple(join_command(own, command))
+        code = run_instances(replace(options, arguments=arguments), {SHARED_VARIABLE: str(journal)})
         if code in {exits.ALL_HAVE_VALUES, exits.SOME_FAILED}:
             end(journal, int(code == exits.SOME_FAILED))
     return code
@@ -260,13 +303,16 @@ def _run_passes(prepared: Prepared, deadline: exits.Deadline) -> int:
     summary = Summary()
     while True:
         began = time.monotonic()
-        code = _run_pass(Pass(options, batch, seed, deadline, summary, Tally()))
+        now = Pass(options, batch, seed, deadline, summary, Tally())
+        if prepared.card is not None:
+            now.flush_seconds = prepared.card.output.flush_seconds
+        code = _run_pass(now)
         if options.is_once or deadline.is_over:
             return code
         time.sleep(max(0.0, began + PASS_SECONDS_MIN - time.monotonic()))
         options = replace(options, resumed=None)
         seed = draw_seed() if options.seed is None else options.seed
-        batch = _make_batch(options, seed)
+        batch = _make_batch(options, seed, prepared.card)
 
 
 def _run_pass(now: Pass) -> int:
@@ -285,10 +331,11 @@ def _run_pass(now: Pass) -> int:
             _say_stopped(now)
             raise
         else:
-            code = exits.DEADLINE if now.is_cut_off else 0
+            code = now.code
         now.sum_up()
         if code:
             _say_stopped(now)
+            _say_part(place, batch)
             _write_partial(place, batch, spool, seconds=None if now.is_cut_off else PARTIAL_SECONDS)
             exits.leave(code)
         try:
@@ -297,7 +344,7 @@ def _run_pass(now: Pass) -> int:
             _say_stopped(now)
             raise
         _note_end(now, place)
-        return _say_end(now.options, batch, now.tally, now.report)
+        return _say_end(now)
 
 
 def _open_place(now: Pass, stack: ExitStack) -> RunPlace:
@@ -312,7 +359,7 @@ def _open_place(now: Pass, stack: ExitStack) -> RunPlace:
     else:
         folder = reopen_folder(Path(options.resumed))
     stack.callback(folder.release)
-    say(f"run folder: {folder.path}/")
+    now.tell(f"run folder: {folder.path}/")
     journal = _open_journal(now, folder.path / JOURNAL_NAME, folder.path.name)
     names = (CSV_NAME, PARQUET_NAME) if can_write_parquet() else (CSV_NAME,)
     tables = tuple(folder.path / name for name in names)
@@ -369,10 +416,15 @@ def _journal_setting(options: RunOptions, path: Path | None) -> dict[str, Any]:
 def _work(now: Pass, spool: Spool, place: RunPlace) -> None:
     """Run the batch; every outcome becomes a row as it comes."""
     options, batch, tally = now.options, now.batch, now.tally
-    own = _journal_setting(options, place.journal)
-    settings: dict[str, Any] = {**own, **batch.settings, **options.settings}
+    settings = _settings(now, place)
     feed = Feed(batch)
     with ExitStack() as stack:
+        rows = RowSinks(spool)
+        if options.command:
+            rows.printer = Printer(spool, keeps_order=options.keeps_order)
+        if not place.is_own:
+            part = LivePart(place.tables[0], batch.key, now.flush_seconds)
+            rows.part = stack.enter_context(part)
         if options.events is not None:
             settings["on_event"] = stack.enter_context(_events_to(options.events))
         executor = adaptive_executor(tasks=batch.total, **settings)
@@ -383,14 +435,34 @@ def _work(now: Pass, spool: Spool, place: RunPlace) -> None:
         now.deadline.let_finish = partial(executor.shutdown, wait=False, cancel_futures=True)
         stack.callback(now.forget_deadline)
         for outcome in now.until_cut_off(outcomes):
-            row, label = feed.close_task(outcome.index)
-            spool.add(outcome.index, row_of(batch, row, label, outcome))
+            number, label, kept = feed.close_task(outcome.index)
             tally.add(outcome, label)
+            rows.add(outcome.index, row_of(batch, number, label, kept, outcome))
             if options.has_timings:
-                say(timing_line(batch, row, label, outcome))
+                now.tell(timing_line(batch, number, label, outcome))
             display.outcome()
+            _halt_if_due(now)
     tally.stop()
     tally.broken = feed.broken
+
+
+def _settings(now: Pass, place: RunPlace) -> dict[str, Any]:
+    options = now.options
+    own = _journal_setting(options, place.journal)
+    settings = {**own, **now.batch.settings, **options.settings}
+    is_card = options.command or is_card_file(options.card)
+    return isolated(settings) if is_card else settings
+
+
+def _halt_if_due(now: Pass) -> None:
+    """Begin no more tasks after so many failures; those that run come to their ends."""
+    most = now.options.halt_after
+    if most is None or now.tally.failed < most or now.is_halting:
+        return
+    now.is_halting = True
+    note(f"{now.batch.name}: {now.tally.failed} failed, no more are begun")
+    if now.deadline.let_finish is not None:
+        now.deadline.let_finish()
 
 
 def _closing(executor: AdaptiveExecutor) -> Callable[..., None]:
@@ -418,10 +490,17 @@ def _write(place: RunPlace, batch: CardBatch, spool: Spool, report: RunReport) -
             if path.name != PARQUET_NAME:
                 raise
             note(f"{batch.name}: Parquet was not written ({type(error).__name__}: {error})")
-    if place.is_own:
+    if not place.is_own:
+        part_of(place.tables[0]).unlink(missing_ok=True)
+    else:
         (place.folder / REPORT_NAME).write_text(
             f"{report}\n", encoding="utf-8", errors="surrogateescape"
         )
+
+
+def _say_part(place: RunPlace, batch: CardBatch) -> None:
+    if not place.is_own:
+        note(f"{batch.name}: rows so far in {part_of(place.tables[0])}")
 
 
 def _write_partial(
@@ -448,7 +527,8 @@ def _say_stopped(now: Pass) -> None:
     note(f"{now.tally.done} of {total} done; {now.again}")
 
 
-def _say_end(options: RunOptions, batch: CardBatch, tally: Tally, report: RunReport) -> int:
+def _say_end(now: Pass) -> int:
+    options, batch, tally, report, say = now.options, now.batch, now.tally, now.report, now.tell
     if tally.failed:
         note(f"{batch.name}: {tally.failed} of {tally.done} failed, the first: {tally.first_error}")
     if tally.broken is not None:
@@ -467,8 +547,10 @@ def _say_end(options: RunOptions, batch: CardBatch, tally: Tally, report: RunRep
     return tally.exit_code(batch.total)
 
 
-def _make_batch(options: RunOptions, seed: int) -> CardBatch:
+def _make_batch(options: RunOptions, seed: int, card: CardFile | None) -> CardBatch:
     choice = SampleChoice(options.count, seed)
+    if card is not None:
+        return batch_of_file(card, choice, results=None if options.is_dry else options.results)
     if options.function is not None:
         assert options.table is not None
         return batch_of_table(options.function, options.table, options.column, choice)

@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from adaptive_exec.cards.card import DEFAULT_CARD
 from adaptive_exec.cards.folders import ASIDE, find_folders
-from adaptive_exec.cards.prepared import folder_name
 from adaptive_exec.cli.options import RunOptions, resume_command, whole
 from adaptive_exec.errors import JournalError
 from adaptive_exec.journal.about import About, read_about
@@ -108,9 +106,7 @@ def unfinished_run(runs: Path, card: str) -> tuple[Path, About] | None:
 
 def _find_folder(options: RunOptions) -> Path:
     assert options.resumed is not None, "asked only where a run is to be gone on with"
-    card = options.card or DEFAULT_CARD
-    if options.function is not None:
-        card = folder_name(options.function)
+    card = options.name
     if options.resumed:
         named = Path(options.resumed)
         place = options.runs / card

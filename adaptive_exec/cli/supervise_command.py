@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from adaptive_exec.cards.durations import duration
 from adaptive_exec.cli.log_lines import logging_to_stderr
-from adaptive_exec.cli.options import duration, whole
+from adaptive_exec.cli.options import whole
 from adaptive_exec.config import parse_size
 from adaptive_exec.core.supervision import CopyTerms
 from adaptive_exec.host.survey import take_snapshot

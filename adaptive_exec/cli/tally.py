@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from adaptive_exec.cards.cells import Row
+from adaptive_exec.cards.commands import CommandFailedError
 from adaptive_exec.cards.prepared import CardBatch
 from adaptive_exec.cli import exits
 from adaptive_exec.errors import DriverError, InitializerError, TaskTimeoutError, WorkerLostError
@@ -54,20 +55,21 @@ class Feed:
 
     def __init__(self, batch: CardBatch) -> None:
         self._batch = batch
-        self._open: dict[int, tuple[int, str]] = {}
+        self._open: dict[int, tuple[int, str, Row]] = {}
         self.broken: Exception | None = None
 
     def __iter__(self) -> Iterator[object]:
         """Yield the tasks, lazily."""
         try:
             for number, (place, task) in enumerate(self._batch.tasks()):
-                self._open[number] = (place, self._batch.label(place, task))
+                kept = self._batch.kept(task)
+                self._open[number] = (place, self._batch.label(place, task), kept)
                 yield task
         except Exception as error:  # noqa: BLE001  # a reader of a damaged file may raise anything
             self.broken = error
 
-    def close_task(self, number: int) -> tuple[int, str]:
-        """Forget an open task; return its place in the input and its label."""
+    def close_task(self, number: int) -> tuple[int, str, Row]:
+        """Forget an open task; return its place in the input, its label, and what is kept of it."""
         return self._open.pop(number)
 
 
@@ -131,23 +133,26 @@ def timing_line(batch: CardBatch, place: int, label: str, outcome: TallyLine) ->
     return line if outcome.error is None else f"{line} - {error_text(outcome.error)}"
 
 
-def row_of(batch: CardBatch, place: int, label: str, outcome: TallyLine) -> Row:
+def row_of(batch: CardBatch, place: int, label: str, kept: Row, outcome: TallyLine) -> Row:
     """Return the row of an outcome.
 
     Args:
         batch: Its batch.
         place: Place of the task in the input.
         label: Label of the task.
+        kept: What its row has of the input.
         outcome: Its outcome.
 
     Returns:
         The function's row, with the batch's key in front; or the key and the error.
     """
     key = place if batch.columns is None else label
+    if isinstance(outcome.error, CommandFailedError):
+        kept = {**kept, **outcome.error.row}
     if outcome.error is not None:
-        return {batch.key: key, "error": error_text(outcome.error)}
+        return {batch.key: key, **kept, "error": error_text(outcome.error)}
     assert isinstance(outcome.value, dict)
-    return {batch.key: key, **outcome.value}
+    return {batch.key: key, **kept, **outcome.value}
 
 
 def error_text(error: BaseException) -> str:
