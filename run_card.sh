@@ -3,7 +3,7 @@
 #
 #   bash run_card.sh -o -c -3      one pass over a random sample of three tasks of the default card
 #   bash run_card.sh --help        all options
-#   bash run_card.sh watch         also doctor, journal, supervise, version: the other commands
+#   bash run_card.sh watch         also card, doctor, journal, supervise, version: the other commands
 #
 # The first start sets up .venv beside this script, unless a Python that has all it needs is there: $PYTHON, the
 # active virtual environment, .venv, python3. PYTHON=python3.12 names the interpreter to try first,
@@ -173,7 +173,7 @@ fi
 export ADAPTIVE_EXEC_PROGRAM="bash run_card.sh"
 # -P: neither the current folder nor the script's hides a module; the clone's own code runs, installed or not.
 case ${1:-} in
-    watch | doctor | journal | supervise | version) ;;
+    card | watch | doctor | journal | supervise | version) ;;
     --version) set -- version ;;
     *) set -- run "$@" ;;
 esac

@@ -90,12 +90,14 @@ class OutputPart:
         file: The table; None is the folder of the run.
         keep: Columns of the input that stand in the row, too; True is all that are read.
         is_replaced: A file that is there is replaced.
+        unique: Columns that make a row's key; of rows with one key the first is written.
         flush_seconds: How long a row may wait before it is in the file's part.
     """
 
     file: str | None = None
     keep: bool | tuple[str, ...] = False
     is_replaced: bool = False
+    unique: tuple[str, ...] = ()
     flush_seconds: float = FLUSH_SECONDS
 
 
@@ -424,7 +426,13 @@ _SECTIONS: Final[Mapping[str, Mapping[str, _Reader]]] = {
         "where": _text,
         "batch_size": _count,
     },
-    "output": {"file": _text, "keep": _keep, "replace": _flag, "flush_interval": _seconds},
+    "output": {
+        "file": _text,
+        "keep": _keep,
+        "replace": _flag,
+        "unique": _texts,
+        "flush_interval": _seconds,
+    },
     "run": dict.fromkeys(sorted(Config._fields), _setting),
     "sweep": {},
 }

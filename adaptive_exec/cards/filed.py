@@ -17,6 +17,7 @@ from adaptive_exec.cards.commands import CommandTask, with_places
 from adaptive_exec.cards.inputs import OpenInput, open_input
 from adaptive_exec.cards.nearest import nearest
 from adaptive_exec.cards.prepared import CardBatch, keep_none, limited
+from adaptive_exec.cards.row_batches import RowsTask
 from adaptive_exec.cards.sample import SampleChoice, choose
 from adaptive_exec.specs import ISOLATED, LEVELS
 
@@ -82,9 +83,18 @@ def batch_of_file(
         ValueError: The function, the input, a column or a place is not there.
         TypeError: The function cannot be called.
     """
-    opened = open_input(card, lambda reference: load_reference(card.folder, reference))
     choice = _choice(card, choice)
-    total, tasks = choose(choice, opened.count, opened.records)
+    has_batches = card.input.batch_size is not None
+    if has_batches and choice.is_sample:
+        message = f"a sample is of single records, got {choice.count} with batches; give a limit"
+        raise ValueError(message)
+    opened = open_input(
+        card,
+        lambda reference: load_reference(card.folder, reference),
+        limit=choice.count if has_batches else None,
+    )
+    of_tasks = SampleChoice() if has_batches else choice
+    total, tasks = choose(of_tasks, opened.count, opened.records)
     is_numbered = bool(card.task.command) and results is not None
     kept = _keeper(card, opened)
     return CardBatch(
@@ -93,10 +103,11 @@ def batch_of_file(
         tasks=_numbered(tasks) if is_numbered else tasks,
         total=total,
         label=lambda place, _: str(place),
-        loaded=f"{opened.said}{limited(choice, total)}",
+        loaded=f"{opened.said}{limited(choice, choice.count if has_batches else total)}",
         key="index",
         columns=None,
         settings=settings_of(card),
+        unique=card.output.unique,
         kept=(lambda task: kept(task[1])) if is_numbered else kept,  # type: ignore[index]  # numbered
     )
 
@@ -154,8 +165,16 @@ def isolated(settings: Mapping[str, object]) -> dict[str, object]:
     return {**settings, "isolate": True} if is_free and "isolate" not in settings else {**settings}
 
 
-def _function(card: CardFile, opened: OpenInput, results: Path | None) -> Callable[[object], Row]:
+def _function(
+    card: CardFile, opened: OpenInput, results: Path | None
+) -> Callable[[object], Row | list[Row]]:
     task = card.task
+    if opened.are_batches and (task.command or task.has_keywords):
+        message = (
+            f"batches of rows are DataFrames, got {card.input.batch_size} with a command or "
+            "keywords; leave input.batch_size out"
+        )
+        raise ValueError(message)
     if task.command:
         arguments = with_places(task.command, opened.names)
         folder = str(card.folder.absolute())
@@ -167,6 +186,8 @@ def _function(card: CardFile, opened: OpenInput, results: Path | None) -> Callab
     if task.has_keywords and opened.names is None:
         message = "task.keywords needs columns, got an input without; leave it out"
         raise ValueError(message)
+    if opened.are_batches:
+        return RowsTask(function, opened.decode)
     return RowTask(KeywordCall(function) if task.has_keywords else function, opened.decode)
 
 
@@ -189,6 +210,9 @@ def _numbered(tasks: Callable[[], Any]) -> Callable[[], Any]:
 
 def _keeper(card: CardFile, opened: OpenInput) -> Callable[[object], Row]:
     keep = card.output.keep
+    if opened.are_batches and keep:
+        message = f"output.keep is for single records, got {keep!r} with batches; leave it out"
+        raise ValueError(message)
     if isinstance(keep, tuple):
         known = opened.names or ("input",)
         for name in keep:

@@ -9,10 +9,11 @@ import ast
 import builtins
 import functools
 import glob
+import importlib.util
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final
@@ -20,7 +21,14 @@ from typing import Any, Final
 from adaptive_exec.cards.card_file import CardFile, InputPart, SweepPart
 from adaptive_exec.cards.cells import unchanged
 from adaptive_exec.cards.nearest import nearest
-from adaptive_exec.cards.tables import Table, decode_line, open_table
+from adaptive_exec.cards.row_batches import (
+    DecodeRecords,
+    count_batches,
+    decode_arrow,
+    grouped,
+    read_arrow,
+)
+from adaptive_exec.cards.tables import Table, decode_line, is_parquet, open_table
 
 STANDARD_INPUT: Final = "-"
 """The file's name that means standard input."""
@@ -49,6 +57,7 @@ class OpenInput:
         count: How many there are; None where it is not known.
         said: What it is, for people.
         names: Columns of a record; None where records have none.
+        are_batches: Whether a task is a DataFrame of several records.
     """
 
     records: Callable[[], Iterator[object]]
@@ -56,14 +65,18 @@ class OpenInput:
     count: int | None
     said: str
     names: tuple[str, ...] | None = None
+    are_batches: bool = False
 
 
-def open_input(card: CardFile, load: Callable[[str], Any]) -> OpenInput:
+def open_input(
+    card: CardFile, load: Callable[[str], Any], *, limit: int | None = None
+) -> OpenInput:
     """Check where a card's tasks come from.
 
     Args:
         card: The card.
         load: Imports what a reference names.
+        limit: Rows at most where tasks are batches of them; None is all.
 
     Returns:
         The input; points of the axes outside, where there are any.
@@ -72,6 +85,8 @@ def open_input(card: CardFile, load: Callable[[str], Any]) -> OpenInput:
         ValueError: Something is not there, or says what cannot be.
     """
     opened = _open_source(card, load)
+    if card.input.batch_size is not None:
+        opened = _in_batches(card, opened, card.input.batch_size, limit)
     if not card.sweep.axes:
         return opened
     return _over(card.sweep, opened)
@@ -179,6 +194,43 @@ def _open_records(card: CardFile, part: InputPart) -> OpenInput:
     names_left = None if part.column is not None else chosen
     said = f"{said}; {loaded}" + (f", where {test}" if test else "")
     return OpenInput(records=records, decode=take_record, count=count, said=said, names=names_left)
+
+
+def _in_batches(card: CardFile, opened: OpenInput, size: int, limit: int | None) -> OpenInput:
+    """Return an input whose tasks are DataFrames."""
+    part = card.input
+    if card.sweep.axes or part.column is not None or opened.names is None or part.sample:
+        message = (
+            f"input.batch_size needs a table, and neither column, sample nor [sweep], got {size}; "
+            "leave it out"
+        )
+        raise ValueError(message)
+    for library in ("pandas", "pyarrow"):
+        if importlib.util.find_spec(library) is None:
+            message = f"batches need {library}, got {size}; install adaptive-exec[tables]"
+            raise ValueError(message)
+    assert part.file is not None
+    path = card.folder / part.file
+    rows = count_batches(opened.count, size, limit)
+    said = f"{opened.said}, in batches of {size}"
+    if part.where is None and is_parquet(path, part.form):
+        columns = part.columns or None
+        return replace(
+            opened,
+            records=lambda: read_arrow(path, columns, size, limit),
+            decode=decode_arrow,
+            count=rows,
+            said=said,
+            are_batches=True,
+        )
+    return replace(
+        opened,
+        records=lambda: grouped(opened.records, size, limit),
+        decode=DecodeRecords(opened.decode),
+        count=rows,
+        said=said,
+        are_batches=True,
+    )
 
 
 def _open_standard_input(part: InputPart) -> OpenInput:

@@ -26,7 +26,7 @@ class CardBatch:
 
     Attributes:
         name: For people, and for the folder of its runs.
-        function: Runs in the workers, on one task, and returns a row.
+        function: Runs in the workers, on one task, and returns a row, or rows.
         tasks: Yields the chosen tasks, each with its place in the input; may be called again.
         total: How many there are; None where it is not known.
         label: Names a task, by its place and itself.
@@ -34,11 +34,12 @@ class CardBatch:
         key: The column that holds a task's label.
         columns: The columns, where they are known beforehand; the last one is the error.
         settings: Settings of the executor that the batch brings along.
+        unique: Columns that make a row's key; of rows with one key the first is written.
         kept: Returns what a row has of the input, by the task.
     """
 
     name: str
-    function: Callable[[object], Row]
+    function: Callable[[object], Row | list[Row]]
     tasks: Callable[[], Iterator[Numbered]]
     total: int | None
     label: Callable[[int, object], str]
@@ -46,6 +47,7 @@ class CardBatch:
     key: str
     columns: tuple[str, ...] | None
     settings: Mapping[str, object]
+    unique: tuple[str, ...] = ()
     kept: Callable[[object], Row] = keep_none
 
 

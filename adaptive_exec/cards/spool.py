@@ -8,12 +8,13 @@ which the tasks, by number, show them first, so they do not depend on which task
 import pickle
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
 from adaptive_exec.cards.cells import Cell, Row
+from adaptive_exec.cards.distinct import distinct
 
 _ENTRY: Final = struct.Struct("<q")
 """One entry of the index: where the row begins, plus one; zero where there is no row."""
@@ -26,9 +27,11 @@ class Spool:
 
     Args:
         folder: An existing folder on the disk that the result will be on.
+        unique: Columns that make a row's key; of rows with one key the first is read back.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, unique: Sequence[str] = ()) -> None:
+        self._unique = unique
         self._rows: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by close()
         self._index: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by close()
         self._end = 0
@@ -52,14 +55,15 @@ class Spool:
         self._rows.close()
         self._index.close()
 
-    def add(self, number: int, row: Row) -> None:
-        """Keep a row.
+    def add(self, number: int, row: Row | list[Row]) -> None:
+        """Keep a row, or the rows of one task.
 
         Args:
             number: Position of the task in the batch, from 0.
-            row: Its cells.
+            row: Its cells, or those of each.
         """
-        self._learn(number, row)
+        for one in row if isinstance(row, list) else [row]:
+            self._learn(number, one)
         record = pickle.dumps(row, protocol=pickle.HIGHEST_PROTOCOL)
         self._rows.seek(self._end)
         self._rows.write(record)
@@ -70,13 +74,18 @@ class Spool:
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows that are there, in the order of the tasks."""
-        for number in range(self._length):
-            row = self.row(number)
-            if row is not None:
-                yield row
+        return distinct(self._all_rows(), self._unique) if self._unique else self._all_rows()
 
-    def row(self, number: int) -> Row | None:
-        """Return one task's row, None where there is none."""
+    def _all_rows(self) -> Iterator[Row]:
+        for number in range(self._length):
+            found = self.rows_of(number)
+            if isinstance(found, list):
+                yield from found
+            elif found is not None:
+                yield found
+
+    def rows_of(self, number: int) -> Row | list[Row] | None:
+        """Return one task's row or rows, None where there is none."""
         if number >= self._length:
             return None
         self._index.seek(number * _ENTRY.size)
@@ -84,8 +93,8 @@ class Spool:
         if not entry:
             return None
         self._rows.seek(entry - 1)
-        row: Row = pickle.load(self._rows)
-        return row
+        found: Row | list[Row] = pickle.load(self._rows)
+        return found
 
     @property
     def columns(self) -> list[str]:

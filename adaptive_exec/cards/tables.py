@@ -124,6 +124,11 @@ def open_table(
         raise ValueError(message) from error
 
 
+def is_parquet(path: Path, form: str | None) -> bool:
+    """Tell whether a file is read as Parquet: by its form, else by its suffix."""
+    return (form or FORMS.get(inner_suffix(path))) == "Parquet"
+
+
 @dataclass(frozen=True, slots=True)
 class DecodeCsv:
     """Makes a dictionary, or one cell, of a CSV record.
@@ -267,7 +272,10 @@ def _open_parquet(path: Path, column: str | None, columns: Sequence[str] | None)
 
     def records() -> Iterator[object]:
         with open_seekable(path) as source, parquet.ParquetFile(source) as file:
-            for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
+            # Without threads: they would stand in the way of a snapshot of this process.
+            for batch in file.iter_batches(
+                batch_size=PARQUET_ROWS, columns=wanted, use_threads=False
+            ):
                 rows = batch.to_pylist() if column is None else batch.column(0).to_pylist()
                 yield from rows
 

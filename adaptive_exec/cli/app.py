@@ -367,6 +367,27 @@ def journal(
 
 
 @app.command()
+def card(
+    *,
+    action: Annotated[str, typer.Argument(metavar="check|new|list", help="What to do.")],
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="A card file.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Check with this: run.max_workers=2."),
+    ] = None,
+    runs: Annotated[str, typer.Option(metavar="DIR", help="Folder of all runs.")] = "runs",
+    force: Annotated[bool, typer.Option("--force", help="Replace a card that is there.")] = False,
+) -> int:
+    """Check a card file without running it, write a new one, or list those at hand."""
+    from adaptive_exec.cli.card_command import run_card_command
+
+    try:
+        return run_card_command(action, file, changes or [], runs=Path(runs), force=force)
+    except (ValueError, TypeError, JournalError) as error:
+        return _refuse(str(error))
+
+
+@app.command()
 def watch(
     *,
     once: Annotated[bool, typer.Option("--once", help="One look, then the end.")] = False,

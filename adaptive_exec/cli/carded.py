@@ -80,8 +80,8 @@ class Printer:
             self._next += 1
 
     def _print(self, number: int) -> bool:
-        row = self._spool.row(number)
-        if row is None:
+        row = self._spool.rows_of(number)
+        if not isinstance(row, dict):
             return False
         out, err = (str(row.get(name) or "") for name in ("stdout", "stderr"))
         if out:
@@ -105,11 +105,12 @@ class RowSinks:
     part: LivePart | None = None
     printer: Printer | None = None
 
-    def add(self, number: int, row: Row) -> None:
-        """Take a row."""
+    def add(self, number: int, row: Row | list[Row]) -> None:
+        """Take a task's row or rows."""
         self.spool.add(number, row)
         if self.part is not None:
-            self.part.add(row)
+            for one in row if isinstance(row, list) else [row]:
+                self.part.add(one)
         if self.printer is not None:
             self.printer.print_task(number)
 

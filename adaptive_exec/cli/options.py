@@ -105,7 +105,7 @@ class RunOptions:
     def name(self) -> str:
         """What its runs are called, which is the name of their folder."""
         if self.command:
-            return Path(self.command[0]).name
+            return Path(self.command[0]).name.strip(".") or "command"
         if self.function is not None:
             return folder_name(self.function)
         if self.card is not None and is_card_file(self.card):

@@ -319,7 +319,7 @@ def _run_pass(now: Pass) -> int:
     batch = now.batch
     with ExitStack() as stack:
         place = _open_place(now, stack)
-        spool = stack.enter_context(Spool(place.folder))
+        spool = stack.enter_context(Spool(place.folder, batch.unique))
         note(f"{batch.name}: loaded {batch.loaded}")
         try:
             _work(now, spool, place)

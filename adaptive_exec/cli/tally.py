@@ -133,7 +133,9 @@ def timing_line(batch: CardBatch, place: int, label: str, outcome: TallyLine) ->
     return line if outcome.error is None else f"{line} - {error_text(outcome.error)}"
 
 
-def row_of(batch: CardBatch, place: int, label: str, kept: Row, outcome: TallyLine) -> Row:
+def row_of(
+    batch: CardBatch, place: int, label: str, kept: Row, outcome: TallyLine
+) -> Row | list[Row]:
     """Return the row of an outcome.
 
     Args:
@@ -151,6 +153,8 @@ def row_of(batch: CardBatch, place: int, label: str, kept: Row, outcome: TallyLi
         kept = {**kept, **outcome.error.row}
     if outcome.error is not None:
         return {batch.key: key, **kept, "error": error_text(outcome.error)}
+    if isinstance(outcome.value, list):
+        return [{batch.key: key, **row} for row in outcome.value]
     assert isinstance(outcome.value, dict)
     return {batch.key: key, **kept, **outcome.value}
 

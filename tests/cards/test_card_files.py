@@ -123,7 +123,7 @@ def test_an_expression_that_fails_is_the_error_of_its_own_task(folder: Path):
 
 
 def test_an_expression_reaches_nothing_but_columns_and_a_few_functions(folder: Path):
-    with pytest.raises(ValueError, match="input.where has no column, got '__import__'"):
+    with pytest.raises(ValueError, match=r"input.where has no column, got '__import__'"):
         made(folder, f"{TABLE}where = \"__import__('os')\"\n")
 
 
@@ -185,7 +185,7 @@ def test_cards_run_isolated_unless_they_say_otherwise():
 def test_a_file_whose_name_is_another_module_is_refused(folder: Path):
     (folder / "json.py").write_text("def loads(text):\n    return 0\n")
 
-    with pytest.raises(ValueError, match="another module has that name, got 'json.py:loads'"):
+    with pytest.raises(ValueError, match=r"another module has that name, got 'json.py:loads'"):
         load_reference(folder, "json.py:loads")
 
 
@@ -197,9 +197,11 @@ def test_a_function_may_be_named_with_a_dot_or_a_colon(reference: str, folder: P
 def test_places_are_filled_and_doubled_braces_stay():
     assert fill(["a{x}b", "{{x}}", "{print $1}"], {"x": None}) == ["ab", "{x}", "{print $1}"]
     assert with_places(["wc", "-l"], None) == ("wc", "-l", "{}")
-    with pytest.raises(ValueError, match="place for no column, got {nam}; did you mean 'name'"):
+    with pytest.raises(ValueError, match=r"place for no column, got {nam}; did you mean 'name'"):
         with_places(["echo", "{nam}"], ["id", "name"])
-    with pytest.raises(ValueError, match="command has no place, got 'echo'; write a column as {id}"):
+    with pytest.raises(
+        ValueError, match=r"command has no place, got 'echo'; write a column as {id}"
+    ):
         with_places(["echo"], ["id"])
 
 

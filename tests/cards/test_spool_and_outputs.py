@@ -1,5 +1,6 @@
 """Rows that come in any order are written in the order of the tasks, whole or not at all."""
 
+import json
 import random
 from pathlib import Path
 
@@ -69,6 +70,14 @@ def test_csv_has_plain_line_ends_and_empty_cells_for_none(tmp_path: Path):
 
     text = (tmp_path / "out.csv").read_bytes()
     assert text == b"a,b,c,d\n1,x,,\n,y,0.5,\n,,,\n2,,,True\n"
+
+
+def test_json_lines_have_the_cells_of_each_row_in_one_order(tmp_path: Path):
+    with spooled(tmp_path, [2, 0, 3, 1]) as spool:
+        write_table(spool, tmp_path / "out.jsonl", spool.columns)
+
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == ROWS
 
 
 def test_parquet_holds_the_same_rows_with_their_kinds(tmp_path: Path):

@@ -1,10 +1,11 @@
 """Tables are read lazily; a bad record is the error of its own task."""
 
+import gzip
 from pathlib import Path
 
 import pytest
 
-from adaptive_exec.cards import tables
+from adaptive_exec.cards import packed, tables
 from adaptive_exec.cards.tables import open_table
 
 
@@ -53,6 +54,47 @@ def test_a_parquet_file_gives_its_records_and_reads_only_the_wanted_column(tmp_p
     assert arguments(path)[2999] == {"a": 2999, "b": "x"}
 
 
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.tsv.gz", "t.jsonl.gz", "t.txt.gz", "t.CSV.GZ"])
+def test_a_packed_table_is_unpacked_on_the_way(name: str, tmp_path: Path):
+    content = {"csv": b"a,b\n1,2\n", "tsv": b"a\tb\n1\t2\n", "jsonl": b'{"a": "1", "b": "2"}\n'}
+    text = content.get(name.lower().split(".")[1], b"1\n")
+    path = write(tmp_path, name, gzip.compress(text))
+
+    found = arguments(path)
+
+    assert found == (["1"] if "txt" in name else [{"a": "1", "b": "2"}])
+
+
+@pytest.mark.parametrize("packing", ["gz", "zst"])
+def test_a_packed_parquet_file_gives_its_records(packing: str, tmp_path: Path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / f"t.parquet.{packing}"
+    plain = pa.BufferOutputStream()
+    parquet.write_table(pa.table({"a": [1, 2], "b": ["x", "y"]}), plain)
+    codec = {"gz": "gzip", "zst": "zstd"}[packing]
+    with pa.output_stream(str(path), compression=codec) as file:
+        file.write(plain.getvalue())
+
+    assert arguments(path, "a") == [1, 2]
+
+
+def test_lines_packed_as_zst_are_read_where_a_library_is_there(tmp_path: Path):
+    pa = pytest.importorskip("pyarrow")
+    with pa.output_stream(str(tmp_path / "t.jsonl.zst"), compression="zstd") as file:
+        file.write(b'{"a": 1}\n{"a": 2}\n')
+
+    assert arguments(tmp_path / "t.jsonl.zst", "a") == [1, 2]
+
+
+def test_a_packing_without_a_library_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(packed, "_zstd_library", lambda: None)
+
+    with pytest.raises(ValueError, match=r"needs a library to be unpacked, got .*t.csv.zst"):
+        open_table(write(tmp_path, "t.csv.zst", b""), None)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "column", "why"),
     [
@@ -65,6 +107,8 @@ def test_a_parquet_file_gives_its_records_and_reads_only_the_wanted_column(tmp_p
         ("t.jsonl", '{"a": 1}\n', "b", "no column, got 'b' .*did you mean 'a'"),
         ("t.jsonl", "7\n", "b", "no column, got 'b' .*it has no columns"),
         ("t.txt", "x\n", "b", "a list of lines has no columns, got column 'b'"),
+        ("t.csv.gz", b"no gzip", None, "cannot be read as CSV"),
+        ("t.zip", b"", None, "write it as .gz"),
         ("t.json", "[]", None, r"write it as JSON lines \(.jsonl\)"),
         ("t.parquet", "no parquet", None, "cannot be read as Parquet"),
     ],

@@ -4,10 +4,12 @@ import csv
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from adaptive_exec.cli import main
 from tests.e2e.shell import MAIN, WAIT_SECONDS, count_results, folders, run, start, wait_for
 
 FUNCTIONS = """
@@ -78,6 +80,7 @@ def test_what_the_command_line_says_wins_over_the_card(here: Path):
     assert "workers: 1," in done.stdout
 
 
+@pytest.mark.slow
 def test_a_card_elsewhere_finds_what_lies_beside_it(here: Path, tmp_path: Path):
     place = tmp_path / "elsewhere"
     place.mkdir()
@@ -88,6 +91,7 @@ def test_a_card_elsewhere_finds_what_lies_beside_it(here: Path, tmp_path: Path):
     assert (here / "out.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_axes_give_a_row_for_each_point_in_their_order(here: Path):
     (here / "sweep.toml").write_text(
         '[task]\nfunction = "of_card.py:area"\nkeywords = true\n'
@@ -143,6 +147,7 @@ def test_a_command_runs_for_each_row_and_prints_in_order(here: Path):
     assert (here / "all/4/stdout").read_text() == "n5\n"
 
 
+@pytest.mark.slow
 def test_lines_of_standard_input_are_tasks(here: Path):
     done = subprocess.run(
         [*MAIN, "run", "--input", "-", "--keep-order", "--", "echo", "got"],
@@ -158,13 +163,16 @@ def test_lines_of_standard_input_are_tasks(here: Path):
 
 
 def test_a_dry_run_prints_commands_for_a_shell_and_runs_none(here: Path):
-    done = run(here, "run", "--input", "t.csv", "--dry-run", "-c", "2", "--", "touch", "{name} {id}")
+    done = run(
+        here, "run", "--input", "t.csv", "--dry-run", "-c", "2", "--", "touch", "{name} {id}"
+    )
 
     assert (done.returncode, done.stdout) == (0, "touch 'n1 1'\ntouch 'n2 2'\n")
     assert not (here / "runs").exists()
     assert not (here / "n1 1").exists()
 
 
+@pytest.mark.slow
 def test_after_so_many_failures_no_command_is_begun_and_the_run_says_how_to_go_on(here: Path):
     (here / "many.txt").write_text("".join(f"{number}\n" for number in range(200)))
 
@@ -200,10 +208,19 @@ def is_running(pid: str) -> bool:
 
 MISTAKES = {
     "card of no file": (["run", "absent.toml"], "card cannot be read, got 'absent.toml'"),
-    "unknown key": (["run", "mine.toml", "--set", "run.max_worker=3"], "did you mean 'max_workers'"),
+    "unknown key": (
+        ["run", "mine.toml", "--set", "run.max_worker=3"],
+        "did you mean 'max_workers'",
+    ),
     "setting of nonsense": (["run", "mine.toml", "--set", "run.max_workers=0"], "got 0"),
-    "no such function": (["run", "mine.toml", "--set", "task.function=of_card.py:sqare"], "'square'"),
-    "place of no column": (["run", "--input", "t.csv", "--", "echo", "{nme}"], "did you mean 'name'"),
+    "no such function": (
+        ["run", "mine.toml", "--set", "task.function=of_card.py:sqare"],
+        "'square'",
+    ),
+    "place of no column": (
+        ["run", "--input", "t.csv", "--", "echo", "{nme}"],
+        "did you mean 'name'",
+    ),
     "command of nothing": (["run", "--input", "t.csv", "--"], "-- needs a command"),
     "command without input": (["run", "--", "echo"], "a command needs --input, got 'echo'"),
     "card and command": (["run", "stdlib", "--input", "t.csv", "--", "a"], "stands alone"),
@@ -214,10 +231,97 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("arguments", "why"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_refused_before_any_work(arguments: list[str], why: str, here: Path):
-    done = run(here, *arguments)
-
-    assert done.returncode == 2, done.stderr
-    assert why in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_a_mistake_is_refused_before_any_work(
+    arguments: list[str],
+    why: str,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    assert refused(arguments, here, monkeypatch, capsys).count(why) == 1
     assert not (here / "runs").exists()
+
+
+def refused(
+    arguments: list[str],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> str:
+    """Give the one line with which the command refuses, in this process."""
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    try:
+        code = main(arguments)
+    finally:
+        sys.modules.pop("of_card", None)
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_a_card_is_checked_without_running_anything(here: Path):
+    before = set(here.iterdir())
+
+    done = run(here, "card", "check", "mine.toml", "--set", "input.limit=3")
+
+    assert done.returncode == 0, done.stderr
+    assert "tasks     3" in done.stdout
+    assert "plan      process, workers=" in done.stdout
+    assert "nothing ran yet" in done.stdout
+    assert {path for path in here.iterdir() if path.name != "__pycache__"} == before
+
+
+@pytest.mark.slow
+def test_a_check_tells_what_an_earlier_run_took(here: Path):
+    run(here, "run", "mine.toml")
+
+    done = run(here, "card", "check", "mine.toml", "--set", "output.replace=true")
+
+    assert "as 5 took before" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_new_card_runs_as_it_is(here: Path):
+    made = run(here, "card", "new", "fresh.toml")
+    done = run(here, "run", "fresh.toml")
+    again = run(here, "card", "new", "fresh.toml")
+
+    assert (made.returncode, done.returncode) == (0, 0), done.stderr
+    assert [row["square"] for row in rows(here / "fresh.csv")][-1] == "81"
+    assert again.returncode == 2
+    assert "card is there, got 'fresh.toml'" in again.stderr
+
+
+def test_the_list_names_cards_and_says_which_cannot_run(here: Path):
+    (here / "bad.toml").write_text("[task]\nfunktion = 1\n")
+    (here / "pyproject.toml").write_text("[project]\n")
+
+    done = run(here, "card", "list")
+
+    assert done.returncode == 1, done.stderr
+    assert "mine.toml  of_card.py:square" in done.stdout
+    assert "bad.toml  cannot run: unknown key, got 'task.funktion'" in done.stdout
+    assert "pyproject" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["chek", "mine.toml"], "unknown action, got 'chek'; did you mean 'check'"),
+        (["check"], "card check needs a file"),
+        (["check", "absent.toml"], "card cannot be read, got 'absent.toml'"),
+        (["new", "card.txt"], "card must end in .toml, got 'card.txt'"),
+        (["list", "absent"], "folder is not there, got 'absent'"),
+    ],
+)
+def test_a_mistake_with_cards_is_one_line(
+    arguments: list[str],
+    why: str,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    assert refused(["card", *arguments], here, monkeypatch, capsys).count(why) == 1
