@@ -16,9 +16,9 @@ def test_the_files_of_the_page_run_as_it_says(tmp_path: Path):
         (tmp_path / name).write_text(text, encoding="utf-8")
     (commands,) = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
-    codes = [run(tmp_path, *shlex.split(line)[1:]).returncode for line in commands.splitlines()]
+    done = [run(tmp_path, *shlex.split(line)[1:]) for line in commands.splitlines()]
 
-    assert codes == [0, 1]
+    assert [one.returncode for one in done] == [0, 1], done[-1].stderr
     lines = (tmp_path / "fitted.csv").read_text().splitlines()
     assert lines[:3] == ["index,id,half,error", "0,1,0.25,", "1,2,0.125,"]
     assert lines[3].startswith("2,3,,ValueError: could not convert string to float: 'nothing'")
