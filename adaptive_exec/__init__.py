@@ -8,6 +8,11 @@ import importlib
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # for type checkers; at run time each name is loaded when it is first used
     from adaptive_exec.cli.watch import watch as watch
+    from adaptive_exec.clients.bars import process_map as process_map
+    from adaptive_exec.clients.bars import thread_map as thread_map
+    from adaptive_exec.clients.multiprocessing import Pool as Pool
+    from adaptive_exec.clients.standard import ProcessPoolExecutor as ProcessPoolExecutor
+    from adaptive_exec.clients.standard import ThreadPoolExecutor as ThreadPoolExecutor
     from adaptive_exec.config import Config as Config
     from adaptive_exec.config import Journal as Journal
     from adaptive_exec.core.report import RunReport as RunReport
@@ -50,16 +55,21 @@ _HOMES = {
     "MemoryPressureError": "errors",
     "Outcome": "outcomes",
     "PoisonTaskError": "errors",
+    "Pool": "clients.multiprocessing",
+    "ProcessPoolExecutor": "clients.standard",
     "Progress": "executor",
     "RunReport": "core.report",
     "TaskError": "errors",
     "TaskTimeoutError": "errors",
+    "ThreadPoolExecutor": "clients.standard",
     "UnsendableError": "errors",
     "WorkerLostError": "errors",
     "adaptive_executor": "executor",
     "current_task": "levels.current",
+    "process_map": "clients.bars",
     "register_setting": "program.settings",
     "take_snapshot": "host.survey",
+    "thread_map": "clients.bars",
     "watch": "cli.watch",
 }
 
@@ -78,16 +88,21 @@ __all__ = [
     "MemoryPressureError",
     "Outcome",
     "PoisonTaskError",
+    "Pool",
+    "ProcessPoolExecutor",
     "Progress",
     "RunReport",
     "TaskError",
     "TaskTimeoutError",
+    "ThreadPoolExecutor",
     "WorkerLostError",
     "__version__",
     "adaptive_executor",
     "current_task",
+    "process_map",
     "register_setting",
     "take_snapshot",
+    "thread_map",
     "watch",
 ]
 

@@ -8,15 +8,15 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sized
 from concurrent.futures import Executor, Future
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
 from adaptive_exec.calls import MapCalls, number_function
 from adaptive_exec.config import MIB, Config, Size, make_config
-from adaptive_exec.core.events import BatchOpened, JournalOpened
+from adaptive_exec.core.events import BatchDropped, BatchOpened, JournalOpened
 from adaptive_exec.core.plan import SMALL_BATCH_TASKS, BatchShape, make_plan
 from adaptive_exec.core.report import RunReport
 from adaptive_exec.display import Display
@@ -67,6 +67,9 @@ PRELOAD_BYTES = 65_536
 """Bytes of a submitted function, packed, that is loaded before workers are forked: it is code."""
 PROGRAM_LETTERS = 120
 """Letters of the command line that others are shown of an instance."""
+ASYNC_TASKS_PER_WORKER: Final = 4
+"""Items that `amap` has on their way for each worker. Source: own choice; the next ones are there
+when a task ends, and an input is not run away with."""
 _COPIED = (list, tuple, dict, set, frozenset)
 
 
@@ -117,6 +120,9 @@ def adaptive_executor(tasks: object = None, /, **settings: Any) -> "AdaptiveExec
 
 class AdaptiveExecutor(Executor):
     """A `concurrent.futures.Executor` whose batches always finish; see `adaptive_executor`."""
+
+    _make_future: "Callable[[], Future[Any]]" = Future
+    _expects_fork = False
 
     def __init__(self, tasks: object = None, /, **settings: Any) -> None:
         _check_not_bare(tasks)
@@ -277,6 +283,45 @@ class AdaptiveExecutor(Executor):
         calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=False, detailed=True)
         return ResultIterator(calls, timeout, partial(make_outcomes, captured=calls.captured))
 
+    def amap(
+        self,
+        fn: Callable[..., Any],
+        source: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *,
+        buffersize: int | None = None,
+    ) -> AsyncIterator[Any]:
+        """Call `fn` with each item, in parallel; for `async for`, in the order of the input.
+
+        Args:
+            fn: What to call.
+            source: Input, iterable or asynchronously so; taken as results are.
+            buffersize: Most items taken whose result was not yielded; None for 4 per worker.
+
+        Returns:
+            An asynchronous iterator. It ends at the first exception; who closes or cancels it
+            cancels what has not begun.
+
+        Raises:
+            TypeError: `fn` is not callable.
+            ValueError: `buffersize` is below 1.
+        """
+        from adaptive_exec.asynchronous import hand_out  # brings asyncio
+
+        _check_function(fn)
+        _check_sizes(None, buffersize)
+        width = buffersize or ASYNC_TASKS_PER_WORKER * self._max_workers
+        return hand_out(partial(self._submit_beside, fn), source, width)
+
+    async def _submit_beside(self, fn: Callable[..., Any], item: Any) -> "Future[Any]":
+        """Submit a call; the first one, which may start processes, beside the loop."""
+        if self._submits is not None:
+            return self.submit(fn, item)
+        import asyncio
+
+        step = partial(self.submit, fn, item)
+        return await asyncio.get_running_loop().run_in_executor(None, step)
+
     def _make_captured(self, *, is_taken: bool) -> Captured | None:
         """Return where what tasks say is kept, None where nobody asks for it."""
         has_place = is_taken or self._journal is not None
@@ -299,6 +344,16 @@ class AdaptiveExecutor(Executor):
             self._hide_progress()
             self._end_shares()
 
+    def _cancel_all_but(self, keep: int) -> None:
+        """Let nothing in any more; cancel what has not begun, but for so many submitted calls."""
+        self._driver.gate.see("shut down")
+        for batch, calls in list(self._driver.batches.items()):
+            if calls is self._submits:
+                self._submits.cancel(keep)
+            else:
+                calls.cancel()
+                self._driver.post(BatchDropped(time.monotonic(), batch))
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -310,6 +365,23 @@ class AdaptiveExecutor(Executor):
             self.kill_workers()
         else:
             self.shutdown(wait=True)
+        return False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
+        """Shut down beside the loop; after a cancellation or a Ctrl-C end at once."""
+        import asyncio  # 60 ms, which only a program that has it already asks for
+
+        is_cut = kind is not None and not issubclass(kind, Exception)
+        end = self.kill_workers if is_cut else self.shutdown
+        await asyncio.get_running_loop().run_in_executor(None, end)
         return False
 
     def kill_workers(self) -> None:
@@ -411,6 +483,7 @@ class AdaptiveExecutor(Executor):
                     self._hint,
                     self._open_records(_SUBMITS, FULL),
                     self._next_stream(),
+                    make_future=self._make_future,
                 )
                 self._submits.sizer = self._sizer_of_all(1)
         return self._submits
@@ -472,7 +545,9 @@ class AdaptiveExecutor(Executor):
             room_bytes = host.available_bytes
             self._driver.prepare(
                 ISOLATED,
-                lambda runner: runner.take_snapshot(plan.workers, room_bytes, calls, wanted),
+                lambda runner: runner.take_snapshot(
+                    plan.workers, room_bytes, calls, wanted, is_expected=self._expects_fork
+                ),
             )
 
     def _next_stream(self) -> Stream | None:
@@ -701,6 +776,8 @@ def _open_submits(
     hint: int | None,
     records: "Records | None",
     stream: Stream | None,
+    *,
+    make_future: "Callable[[], Future[Any]]",
 ) -> SubmitCalls:
     may_run_here = config.fallback is not None and config.ladder != (ISOLATED,)
     may_run_here &= not config.keeps_out
@@ -710,7 +787,9 @@ def _open_submits(
     work = Work(_SUBMITS, FULL, None, None, is_recorded, timeout, base, stream=stream)
     local = _UNPORTABLE if may_run_here else None
     sends = ISOLATED in config.ladder
-    submits = SubmitCalls(driver, work, local=local, sends=sends, records=records)
+    submits = SubmitCalls(
+        driver, work, local=local, sends=sends, records=records, make_future=make_future
+    )
     now = time.monotonic()
     opened = BatchOpened(now, _SUBMITS, hint, single=True, recorded=is_recorded)
     driver.admit(opened, submits)

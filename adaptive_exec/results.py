@@ -94,11 +94,11 @@ def _blocks(
             raise
         if block is None:
             calls.settle()
-            _raise_final(calls)
+            raise_final(calls)
             return
         count = block.results.count
         try:
-            walk = _walk(shape(block), raising=_note_failures(block) and shape is _values)
+            walk = _walk(shape(block), raising=note_failures(block) and shape is _values)
         except BaseException:  # Ctrl-C while a result was unpacked
             owner.close()
             raise
@@ -108,7 +108,7 @@ def _blocks(
         calls.taken(count)
 
 
-def _note_failures(block: Block) -> bool:
+def note_failures(block: Block) -> bool:
     """Unpack results, here in the taker's thread; say whether there are failures among them.
 
     Errors get a note of where they came from.
@@ -122,7 +122,8 @@ def _note_failures(block: Block) -> bool:
     return True
 
 
-def _raise_final(calls: MapCalls) -> None:
+def raise_final(calls: MapCalls) -> None:
+    """Raise what ended a map early, if anything did."""
     error = calls.final_error()
     try:
         if error is not None:

@@ -47,6 +47,7 @@ class SubmitCalls:
         is_overflow: True for those calls.
         sends: Whether processes may run them, so that what the program has set is read.
         records: The journal's side of it, None where nothing is recorded.
+        make_future: Makes the Future of a call.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class SubmitCalls:
         is_overflow: bool = False,
         sends: bool = False,
         records: "Records | None" = None,
+        make_future: "Callable[[], Future[Any]]" = Future,
     ) -> None:
+        self._make_future = make_future
         self.captured: Captured | None = None  # a Future has no place for what a task says
         self._records = records
         self.sizer: Sizer | None = None
@@ -84,7 +87,7 @@ class SubmitCalls:
         sizer: Sizer | None = None,
     ) -> "Future[Any]":
         """Enter a call, measured as the user says; return its Future."""
-        future: Future[Any] = Future()
+        future = self._make_future()
         settings = read_for_call(is_alone=not self._entries) if self._sends else None
         entry = _Entry(future, (function, args, kwargs), settings)
         if sizer is not None:
@@ -105,9 +108,9 @@ class SubmitCalls:
             return
         self._driver.post(InputExhausted(time.monotonic(), self.work.batch))
 
-    def cancel(self) -> None:
-        """Cancel every call that has not begun."""
-        for entry in list(self._entries.values()):
+    def cancel(self, keep: int = 0) -> None:
+        """Cancel every call that has not begun, but for so many of the first that are open."""
+        for entry in list(self._entries.values())[keep:]:
             self._driver.end_future(entry.future, entry.future.cancel)
             if entry.future.cancelled():
                 self._begin(entry)

@@ -147,8 +147,8 @@ class Lanes:
                 if not future.done():
                     future._done_callbacks = callbacks  # type: ignore[attr-defined]  # noqa: SLF001  # as above
                     callbacks = []
-        for function in callbacks:
-            self.put(CALL_BACK, partial(_call_back, function, future))
+            for function in callbacks:  # before a waiter sees the end
+                self.put(CALL_BACK, partial(_call_back, function, future))
 
     def is_idle(self) -> bool:
         """Say whether everything that was put in is done."""

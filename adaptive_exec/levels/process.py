@@ -166,6 +166,8 @@ class ProcessRunner:
         room_bytes: int,
         functions: Mapping[int, tuple[Callable[..., Any], PackedFunction]],
         wanted: Inherited = NOTHING,
+        *,
+        is_expected: bool = False,
     ) -> None:
         """Fork the caller for its workers where that is safe, or was asked for.
 
@@ -176,11 +178,13 @@ class ProcessRunner:
             room_bytes: Memory that they may have.
             functions: What tasks call, by batch, and the same as it travels.
             wanted: What they need that is to be had by a fork only.
+            is_expected: True for a caller who expects a fork, as of the standard pool.
         """
         if self._starter is not None or self._ways[0] != ZYGOTE:
             return
         inherited = set(numbers_of_multiprocessing())
-        obstacle = find_obstacle(workers, room_bytes, self._waiter.descriptors() | inherited)
+        known = self._waiter.descriptors() | inherited
+        obstacle = find_obstacle(workers, room_bytes, known, is_expected=is_expected)
         first = self._pack_first_if_it_can()
         kept = find_all_kept()
         objects = find_inherited() | wanted.objects
@@ -195,7 +199,7 @@ class ProcessRunner:
             {number: function for number, (function, _) in functions.items()},
             inherited,
             objects,
-            may_have_threads=obstacle is not None,
+            may_have_threads=is_expected or obstacle is not None,
         )
         self._ways.insert(0, SNAPSHOT)
         try:

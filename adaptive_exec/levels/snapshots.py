@@ -67,22 +67,30 @@ class Obstacle(NamedTuple):
     is_parked: bool = False
 
 
-def find_obstacle(workers: int, room_bytes: int, known: "set[int]") -> Obstacle | None:
+def find_obstacle(
+    workers: int, room_bytes: int, known: "set[int]", *, is_expected: bool = False
+) -> Obstacle | None:
     """Say what stands against a fork; None where it is safe.
 
     Args:
         workers: How many workers there may be.
         room_bytes: Memory that they may have.
         known: Descriptors that are ours, or are handed on.
+        is_expected: True for a caller who expects a fork, as of the standard pool: threads that
+            wait and open files are no obstacle then.
     """
     return (
         _platform_obstacle()
-        or _thread_obstacle()
+        or _unless(_thread_obstacle(), is_expected=is_expected)
         or _tool_obstacle()
         or _runtime_obstacle()
         or _memory_obstacle(workers, room_bytes)
-        or _descriptor_obstacle(known)
+        or (None if is_expected else _descriptor_obstacle(known))
     )
+
+
+def _unless(obstacle: Obstacle | None, *, is_expected: bool) -> Obstacle | None:
+    return None if obstacle is not None and obstacle.is_parked and is_expected else obstacle
 
 
 def _platform_obstacle() -> Obstacle | None:

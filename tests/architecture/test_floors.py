@@ -15,6 +15,7 @@ FLOORS = (
     {"engine"},
     {
         "executor",
+        "asynchronous",
         "calls",
         "measures",
         "submits",
