@@ -149,6 +149,7 @@ class AdaptiveExecutor(Executor):
             self._driver.post(_describe(self._journal))
         self._display: Display | None = None
         self._submits: SubmitCalls | None = None
+        self._opened: dict[int, SubmitCalls] = {}
         self._streams = itertools.count()
         self._batches = itertools.count(_SUBMITS + 1)
         self._shares: weakref.WeakSet[Shared[Any]] = weakref.WeakSet()
@@ -477,15 +478,19 @@ class AdaptiveExecutor(Executor):
                 self._show_progress(self._hint)
                 self._preload_for_submits(first)
                 self._take_snapshot(BatchShape(self._hint), _SUBMITS)
-                self._submits = _open_submits(
+                made = _make_submits(
                     self._driver,
                     self._config,
-                    self._hint,
                     self._open_records(_SUBMITS, FULL),
                     self._next_stream(),
                     make_future=self._make_future,
                 )
-                self._submits.sizer = self._sizer_of_all(1)
+                made.sizer = self._sizer_of_all(1)
+                # A finalizer or a signal's handler that submits may come at any line: it opens
+                # the same one, whole, and to open it once more changes nothing.
+                calls = self._opened.setdefault(_SUBMITS, made)
+                _admit_submits(self._driver, calls, self._hint)
+                self._submits = calls
         return self._submits
 
     def _begin(
@@ -770,10 +775,9 @@ def _check_sizes(chunksize: object, buffersize: object) -> None:
             raise ValueError(message)
 
 
-def _open_submits(
+def _make_submits(
     driver: Driver,
     config: Config,
-    hint: int | None,
     records: "Records | None",
     stream: Stream | None,
     *,
@@ -781,20 +785,22 @@ def _open_submits(
 ) -> SubmitCalls:
     may_run_here = config.fallback is not None and config.ladder != (ISOLATED,)
     may_run_here &= not config.keeps_out
-    is_recorded = records is not None
-    base = driver.folders.base
-    timeout = config.task_timeout
-    work = Work(_SUBMITS, FULL, None, None, is_recorded, timeout, base, stream=stream)
-    local = _UNPORTABLE if may_run_here else None
-    sends = ISOLATED in config.ladder
-    submits = SubmitCalls(
-        driver, work, local=local, sends=sends, records=records, make_future=make_future
+    timeout, base = config.task_timeout, driver.folders.base
+    work = Work(_SUBMITS, FULL, None, None, records is not None, timeout, base, stream=stream)
+    return SubmitCalls(
+        driver,
+        work,
+        local=_UNPORTABLE if may_run_here else None,
+        sends=ISOLATED in config.ladder,
+        records=records,
+        make_future=make_future,
     )
-    now = time.monotonic()
-    opened = BatchOpened(now, _SUBMITS, hint, single=True, recorded=is_recorded)
-    driver.admit(opened, submits)
+
+
+def _admit_submits(driver: Driver, submits: SubmitCalls, hint: int | None) -> None:
+    now, is_recorded = time.monotonic(), submits.work.detailed
+    driver.admit(BatchOpened(now, _SUBMITS, hint, single=True, recorded=is_recorded), submits)
     driver.pump_if_alone()
-    return submits
 
 
 def _open_journal(config: Config) -> "JournalBook | None":

@@ -95,6 +95,8 @@ class SubmitCalls:
         self.enter(entry)
         if not self._driver.is_threaded:
             self._driver.pump()
+            if not future.done():
+                self._driver.drive_on(self.work.batch)
             self._work_off(future)
         return future
 

@@ -38,10 +38,10 @@ def dispatch(state: State) -> None:
     """Send what may be sent, suspects first where their turn has come."""
     while _may_send(state):
         due = due_suspect(state) if state.suspects else None
-        if due is None:
-            if not _send_next(state):
-                return
-        elif not send_suspect(state, *due):
+        if due is None and _send_next(state):
+            continue
+        due = due or (due_suspect(state) if state.suspects else None)  # it may hold up the rest
+        if due is None or not send_suspect(state, *due):
             return
 
 

@@ -34,7 +34,9 @@ MOVES_MAX = 2
 
 
 def settle_in(state: State, event: BatchOpened) -> None:
-    """Plan a new batch and put it where it starts."""
+    """Plan a new batch and put it where it starts; one that is here already stays as it is."""
+    if event.batch in state.batches:
+        return
     reopen(state)
     if event.single:  # nobody knows how many will come, and a batch stays at its level
         event = event._replace(tasks=None)

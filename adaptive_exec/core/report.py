@@ -12,6 +12,8 @@ from adaptive_exec.core.reason import Decision, Fact
 
 MIB = 1024 * 1024
 """Bytes."""
+LINES_PRINTED: Final = 200
+"""Decisions that are printed, the newest ones. Source: own choice, a few screens."""
 HELD_BACK_SHOWN: Final = 3
 """Causes that are named of those that held a run back."""
 HELD_BACK_SHARE: Final = 0.01
@@ -138,8 +140,11 @@ class RunReport(NamedTuple):
             "decisions:",
         ]
         first = self.decisions[0].at if self.decisions else 0.0
+        if len(self.decisions) > LINES_PRINTED:
+            lines.append(f"  {len(self.decisions) - LINES_PRINTED} earlier ones in `.decisions`")
         lines += [
-            f"  {decision.at - first:9.3f} s  {describe(decision)}" for decision in self.decisions
+            f"  {decision.at - first:9.3f} s  {describe(decision)}"
+            for decision in self.decisions[-LINES_PRINTED:]
         ]
         return "\n".join(lines)
 

@@ -187,7 +187,8 @@ def due_suspect(state: State) -> tuple[Batch, int] | None:
 
 
 def _is_due(state: State, batch: Batch) -> bool:
-    return not batch.pending or state.now >= _turn_at(batch)
+    """Say whether a batch has nothing else to send: all is out, or its caller waits for this."""
+    return not batch.pending or batch.is_glutted or state.now >= _turn_at(batch)
 
 
 def _turn_at(batch: Batch) -> float:

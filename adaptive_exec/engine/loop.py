@@ -211,6 +211,33 @@ class Driver:
         if self._thread is None:
             self.pump()
 
+    def drive_on(self, batch: int) -> None:
+        """Have a thread of ours drive a batch that waits for its turn, or for another instance.
+
+        Who submits a call goes away, and may never come back to drive. Where no thread is to be
+        had, this process is alone, and the caller works.
+        """
+        while self._waits_by_itself(batch):
+            if self.is_driving:
+                self._start_thread_for(batch)
+                return
+            with hold_interrupts():  # also round the lock: who is interrupted would keep it
+                if not self._take_wheel(TICK_SECONDS):
+                    continue
+                self._start_thread_for(batch)
+                self._give_wheel()
+                return
+
+    def _start_thread_for(self, batch: int) -> None:
+        with contextlib.suppress(RuntimeError, MemoryError):
+            if self._waits_by_itself(batch):
+                self.ensure_thread(self._run.batches[batch].level)
+
+    def _waits_by_itself(self, batch: int) -> bool:
+        """Say whether nothing of a batch runs, and nobody of ours is there to go on with it."""
+        one = None if self._thread is not None or self._has_ended else self._run.batches.get(batch)
+        return one is not None and not one.out and bool(one.pending or one.line or one.aside)
+
     def is_own_thread(self) -> bool:
         """Say whether the calling thread is one that nothing of the user's may hold up."""
         ours = self._thread is threading.current_thread()

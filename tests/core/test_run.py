@@ -108,6 +108,23 @@ def test_a_slow_head_runs_although_many_later_results_are_held():
     assert any((order.start, order.attempt) == (0, 2) for order in sent(world))
 
 
+def test_a_suspect_for_which_the_caller_waits_has_its_turn_once_the_results_behind_it_are_many():
+    world = begin(cores=2)
+    world.open(tasks=None, chunk_tasks=1)
+    world.arrive(1, 400)
+    staff(world)
+    world.lose(sent(world)[0].worker, offset=0)
+    staff(world)
+    for _ in range(300):
+        for chunk in list(world.chunks):
+            world.done(chunk, result_bytes=MIB)
+
+    again = [order for order in sent(world) if order.start == 0][1:]
+    assert len(again) == 1
+    assert outcomes(world) == {"value"}
+    assert sent(world).index(again[0]) < 150  # 64 MiB of results, and what was out by then
+
+
 def test_a_suspect_has_its_turn_after_ten_seconds_of_endless_input():
     world = begin(cores=1)
     world.open(tasks=None, chunk_tasks=1)

@@ -38,6 +38,10 @@ PICK = range(1000)
 ACTIONS: dict[str, "Action"] = {}
 
 
+FEW_COMPARED = 60
+"""Tasks of which the largest is looked for, without a buffer of the caller's; usually 10,000."""
+
+
 @dataclass
 class Action:
     method: Callable[..., None]
@@ -112,7 +116,8 @@ class AnyOrder(RuleBasedStateMachine):
     )
     def open_map(self, tasks, chunk, buffer, portable, recorded, largest):
         sizes = {"chunk_tasks": chunk, "buffer_tasks": buffer}
-        sizes |= {"sized": True, "largest_first": True} if largest else {}
+        if largest:  # of which as many are asked for as may be compared, and all are walked here
+            sizes |= {"sized": True, "largest_first": True, "buffer_tasks": buffer or FEW_COMPARED}
         self.world.open(tasks=tasks, **sizes, portable=portable, recorded=recorded)
 
     @action(
