@@ -38,7 +38,7 @@ PICK = range(1000)
 ACTIONS: dict[str, "Action"] = {}
 
 
-FEW_COMPARED = 60
+FEW_COMPARED = 12
 """Tasks of which the largest is looked for, without a buffer of the caller's; usually 10,000."""
 
 
@@ -75,7 +75,7 @@ START = {
         {"tasks": None},
         {"tasks": 40, "chunk_tasks": 4},
         {"single": True},
-        {"tasks": 40, "sized": True, "largest_first": True},
+        {"tasks": FEW_COMPARED, "sized": True, "largest_first": True},
     ],
     "is_staffed": [True, True, False],
 }
