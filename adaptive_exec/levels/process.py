@@ -1137,10 +1137,12 @@ class ProcessRunner:
     def _open_starter(self, workers: int) -> Starter:
         if self._ways[0] == SNAPSHOT:
             self._ways.pop(0)  # the caller has threads by now, and has changed
+        has_lost_objects = bool(self._inherited.objects)
         self._inherited.objects.clear()
         first = self._pack_initializer()
         is_bare = self._ways[0] != ZYGOTE
-        functions = {} if is_bare else self._preload()
+        # What may need an object that went with the snapshot is to be packed anew, and refused.
+        functions = {} if is_bare or has_lost_objects else self._preload()
         names = {} if first is None else dict(first.names)
         for function in functions.values():
             names.update(function.names)

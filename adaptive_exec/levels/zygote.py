@@ -147,6 +147,7 @@ class ZygoteStarter:
         self._used_seconds = 0.0
         self._became: int | None = None
         self._ending: _Ending | None = None
+        self._room = memoryview(bytearray(MESSAGE_BYTES))  # made while there is memory for it
         self._control, theirs = make_pair(_socket.SOCK_SEQPACKET)
         try:
             family = read_family()
@@ -300,7 +301,8 @@ class ZygoteStarter:
         del bits
         while self._control.fileno() >= 0:  # else it was abandoned since the poll
             try:
-                message = self._control.recv(MESSAGE_BYTES)
+                count = self._control.recv_into(self._room)
+                message = bytes(self._room[:count])
             except BlockingIOError:
                 if self._process.returncode is None:
                     return
