@@ -213,3 +213,35 @@ def test_a_lock_that_cannot_be_sent_is_refused_with_what_to_do(start, tmp_path):
         capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.stdout.splitlines() == ["task.__globals__['LOCK'] True", "True True"], done.stderr
+
+
+LOST = """
+import multiprocessing, os, signal
+from adaptive_exec import adaptive_executor
+from adaptive_exec.errors import LevelUnavailableError, UnsendableError
+
+def task(number):
+    with LOCK:
+        return number
+
+if __name__ == "__main__":
+    LOCK = multiprocessing.Lock()
+    with adaptive_executor(max_workers=2, share_host=False) as pool:
+        assert [*pool.map(task, range(9))] == [*range(9)]
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            for child in map(int, file.read().split()):
+                os.kill(child, signal.SIGKILL)
+        try:
+            print([*pool.map(task, range(9))] == [*range(9)])
+        except (LevelUnavailableError, UnsendableError) as error:
+            print("multiprocessing" in str(error))
+"""
+
+
+def test_what_was_lost_with_a_snapshot_is_named_where_a_task_needs_it(tmp_path):
+    (tmp_path / "script.py").write_text(LOST)
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["True"], done.stderr
