@@ -159,6 +159,7 @@ def test_the_arrays_of_a_function_are_there_once_for_all_workers(level, tmp_path
 
     with executor_at(level, max_workers=3) as executor:
         before = own_bytes_of_all(executor, 3)
+        assert eventually(lambda: shared_files() == 0), "what was used before is held for a while"
         results = executor.map(sum_up, range(4), chunksize=1)
         assert next(results) == next(results) == array.sum()
 
