@@ -218,20 +218,23 @@ class Driver:
         had, this process is alone, and the caller works.
         """
         while self._waits_by_itself(batch):
-            if self.is_driving:
-                self._start_thread_for(batch)
-                return
             with hold_interrupts():  # also round the lock: who is interrupted would keep it
-                if not self._take_wheel(TICK_SECONDS):
-                    continue
-                self._start_thread_for(batch)
-                self._give_wheel()
-                return
+                if self._start_thread_for(batch):
+                    return
 
-    def _start_thread_for(self, batch: int) -> None:
-        with contextlib.suppress(RuntimeError, MemoryError):
-            if self._waits_by_itself(batch):
-                self.ensure_thread(self._run.batches[batch].level)
+    def _start_thread_for(self, batch: int) -> bool:
+        """Start our thread if a batch still needs it; return False where another thread drives."""
+        is_ours = self.is_driving
+        if not is_ours and not self._take_wheel(TICK_SECONDS):
+            return False
+        try:
+            with contextlib.suppress(RuntimeError, MemoryError):
+                if self._waits_by_itself(batch):
+                    self.ensure_thread(self._run.batches[batch].level)
+        finally:
+            if not is_ours:
+                self._give_wheel()
+        return True
 
     def _waits_by_itself(self, batch: int) -> bool:
         """Say whether nothing of a batch runs, and nobody of ours is there to go on with it."""
