@@ -28,7 +28,7 @@ class RowTask:
     function: Callable[..., object]
     decode: Callable[[object], object]
 
-    def __call__(self, task: object) -> Row:
+    def __call__(self, task: object) -> Row | list[Row]:
         """Run one task and return its row."""
         return make_row(self.function(self.decode(task)))
 

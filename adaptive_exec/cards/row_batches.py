@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
-from adaptive_exec.cards.cells import Row, make_cell, make_row
+from adaptive_exec.cards.cells import Row, RowTask, make_cell, make_row
 from adaptive_exec.cards.packed import open_seekable
 
 READ_ROWS: Final = 8192
@@ -22,16 +22,8 @@ _PANDAS: Final = b"pandas"
 
 
 @dataclass(frozen=True, slots=True)
-class RowsTask:
-    """The function of a batch of DataFrames: decode one, call the user's function, make rows.
-
-    Args:
-        function: The user's function, of one argument.
-        decode: Turns what was read into that argument.
-    """
-
-    function: Callable[..., object]
-    decode: Callable[[object], object]
+class RowsTask(RowTask):
+    """The same for a batch of DataFrames, of which the function makes many rows."""
 
     def __call__(self, task: object) -> list[Row]:
         """Run one task and return its rows."""

@@ -172,6 +172,17 @@ def test_a_dry_run_prints_commands_for_a_shell_and_runs_none(here: Path):
     assert not (here / "n1 1").exists()
 
 
+@pytest.mark.parametrize("batches", ["", "batch_size = 2"], ids=["of rows", "of frames"])
+def test_a_dry_run_of_a_card_without_a_command_says_so(batches: str, here: Path):
+    card = CARD.replace("[output]", f"{batches}\n[output]").replace("keep = true\n", "")
+    (here / "mine.toml").write_text(card)
+
+    done = run(here, "run", "mine.toml", "--dry-run")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "has a function, no commands" in done.stderr
+
+
 @pytest.mark.slow
 def test_after_so_many_failures_no_command_is_begun_and_the_run_says_how_to_go_on(here: Path):
     (here / "many.txt").write_text("".join(f"{number}\n" for number in range(200)))
