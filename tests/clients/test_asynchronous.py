@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import re
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -142,16 +139,3 @@ def test_wrong_arguments_are_refused_at_once():
             ex.amap(3, [])
         with pytest.raises(ValueError, match="buffersize"):
             ex.amap(cube, [], buffersize=0)
-
-
-@pytest.mark.slow
-def test_the_page_runs_and_is_short(tmp_path):
-    page = (Path(__file__).parents[2] / "docs/clients/asyncio.md").read_text(encoding="utf-8")
-    assert len(page.splitlines()) <= 40
-    code, said = re.findall(r"^```(?:python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    script = tmp_path / "page.py"
-    script.write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=WAIT_SECONDS, check=True
-    )
-    assert done.stdout == said

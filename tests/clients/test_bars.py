@@ -2,11 +2,7 @@
 
 import io
 import os
-import re
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -104,16 +100,3 @@ def test_the_bar_is_tqdms_where_that_is_installed():
     assert thread_map(add, range(9), file=file, miniters=1, desc="sums") == list(range(1, 10))
     assert "sums" in file.getvalue()
     assert "9/9" in file.getvalue()
-
-
-@pytest.mark.slow
-def test_the_page_runs_and_is_short(tmp_path):
-    page = (Path(__file__).parents[2] / "docs/clients/bars.md").read_text(encoding="utf-8")
-    assert len(page.splitlines()) <= 40
-    code, said = re.findall(r"^```(?:python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    script = tmp_path / "page.py"
-    script.write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=WAIT_SECONDS, check=True
-    )
-    assert done.stdout == said

@@ -3,9 +3,6 @@
 import multiprocessing
 import os
 import pickle
-import re
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -200,16 +197,3 @@ def test_terminate_ends_what_runs(tmp_path):
 def hang(path):
     Path(path).touch()
     threading.Event().wait()
-
-
-@pytest.mark.slow
-def test_the_page_runs_and_is_short(tmp_path):
-    page = (Path(__file__).parents[2] / "docs/clients/pool.md").read_text(encoding="utf-8")
-    assert len(page.splitlines()) <= 40
-    code, said = re.findall(r"^```(?:python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    script = tmp_path / "page.py"
-    script.write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=WAIT_SECONDS, check=True
-    )
-    assert done.stdout == said

@@ -4,15 +4,12 @@ import asyncio
 import concurrent.futures
 import os
 import pickle
-import re
-import subprocess
 import sys
 import threading
 from concurrent.futures import BrokenExecutor
 from concurrent.futures.process import BrokenProcessPool
 from concurrent.futures.thread import BrokenThreadPool
 from multiprocessing import get_context
-from pathlib import Path
 
 import pytest
 
@@ -25,7 +22,6 @@ from adaptive_exec import (
 )
 
 WAIT_SECONDS = 120
-PAGES = Path(__file__).parents[2] / "docs/clients"
 
 
 def cube(number):
@@ -248,16 +244,3 @@ def test_a_child_that_is_spawned_is_replaced_after_its_tasks():
 def test_broken_of_either_kind_is_a_broken_executor():
     with ThreadPoolExecutor(1, initializer=fail_first) as pool:
         assert isinstance(pool.submit(cube, 1).exception(WAIT_SECONDS), BrokenExecutor)
-
-
-@pytest.mark.slow
-def test_the_page_runs_and_is_short(tmp_path):
-    page = (PAGES / "standard.md").read_text(encoding="utf-8")
-    assert len(page.splitlines()) <= 40
-    code, said = re.findall(r"^```(?:python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    script = tmp_path / "page.py"
-    script.write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=WAIT_SECONDS, check=True
-    )
-    assert done.stdout == said
