@@ -110,7 +110,10 @@ def _become(user: int, limits: dict[str, int]) -> None:
 
 @functools.cache
 def _readable_copy() -> Path:
-    """Copy the package to where any user can read it, for as long as the tests run.
+    """Copy the package to where any user can read it, compiled as an installed one is.
+
+    Else each script under a limit of memory would compile it anew within that. It is there for as
+    long as the tests run.
 
     Not to a folder of pytest's: whoever starts pytest closes the one that holds all of them to
     other users.
@@ -124,6 +127,7 @@ def _readable_copy() -> Path:
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "adaptive_exec", home / "adaptive_exec", ignore=ignore)
     shutil.copytree(ROOT / "tests" / "faults" / "scripts", home / "scripts", ignore=ignore)
+    subprocess.run([_interpreter(), "-m", "compileall", "-q", str(home)], check=True)
     for path in [home, *home.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     return home
