@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptive_exec.levels import meter
-from adaptive_exec.levels.offspring import HOUSEHOLD, LOOK_SECONDS, Offspring
+from adaptive_exec.levels import meter, offspring
+from adaptive_exec.levels.offspring import LOOK_SECONDS, Offspring
 from adaptive_exec.levels.own_memory import SharedGrowth
 from adaptive_exec.levels.worker import Worker
 from tests.levels.ladder import ISOLATED, LEVELS, executor_at
@@ -202,11 +202,11 @@ def test_what_was_there_before_threads_had_tasks_does_not_count():
 
 def test_who_starts_workers_is_no_task():
     with growing() as growth, holder() as child:
-        HOUSEHOLD.add(child.pid)
+        offspring.HOUSEHOLD.add(child.pid)
         try:
             assert growth.parts()[0][1] < HELD_BYTES
         finally:
-            HOUSEHOLD.discard(child.pid)
+            offspring.HOUSEHOLD.discard(child.pid)
 
 
 def test_a_thread_level_that_is_closed_leaves_no_file_open():
@@ -230,7 +230,7 @@ def test_threads_are_looked_at_soon_after_they_began_and_not_while_none_runs():
 def test_no_level_keeps_the_number_of_a_worker_that_has_ended(row):
     with executor_at(row) as executor:
         assert list(executor.map(abs, range(8))) == list(range(8))
-    eventually(lambda: not HOUSEHOLD)
+    eventually(lambda: not offspring.HOUSEHOLD)
 
 
 def open_files():

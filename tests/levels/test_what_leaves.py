@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import gc
 import os
 import signal
 import time
@@ -23,6 +22,8 @@ MEGABYTE = 1 << 20
 LARGE = 40 * MEGABYTE
 NOISE = 24 * MEGABYTE
 """By how much a process may grow with what its first tasks import and leave."""
+FEW = 25
+"""Descriptors that an executor with two workers may have; 50 maps came and went."""
 
 
 class Payload:
@@ -160,8 +161,6 @@ def test_the_arrays_of_a_function_are_there_once_for_all_workers(level, tmp_path
 
     with executor_at(level, max_workers=3) as executor:
         before = own_bytes_of_all(executor, 3)
-        gc.collect()  # functions that call each other, as in the test before, go with that
-        assert eventually(lambda: shared_files() == 0), "what was used before is held for a while"
         results = executor.map(sum_up, range(4), chunksize=1)
         assert next(results) == next(results) == array.sum()
 
@@ -291,7 +290,7 @@ def test_a_loop_of_maps_leaves_nothing_in_the_workers():
             assert sum(executor.map(lambda one, to=number: one * to, range(4))) == 6 * number
         runner = executor._driver.runner("process")
         assert eventually(lambda: not any(functions_of(one) for one in runner._members.values()))
-        assert psutil.Process().num_fds() < before + 30, "50 maps came"
+        assert psutil.Process().num_fds() < before + FEW
 
 
 @pytest.mark.parametrize("level", ISOLATED)
@@ -354,7 +353,7 @@ def test_many_large_functions_of_submitted_calls_do_not_pile_up():
             held = np.full(2 * MEGABYTE, number, np.uint8)
             assert executor.submit(lambda held=held: int(held[-1])).result(60) == number
             most = max(most, shared_files())
-        assert most <= 5, "of 20; what a worker has not let go yet is there beside the newest"
+        assert most <= 2
         assert eventually(lambda: shared_files() == 0)
 
 
