@@ -99,7 +99,8 @@ def test_with_little_address_space_left_every_result_comes(way, levels, megabyte
 def test_with_isolation_asked_every_task_ends_in_a_process_or_in_a_clear_error(megabytes):
     settings = json.dumps({"isolate": True, "max_workers": 2})
     arguments = ("outcomes", settings, 40, megabytes, "nobody")
-    ran = run_unprivileged("batch.py", *arguments, limits={})
+    # Not compiled, our modules take what is left, and it is chance which line finds no memory.
+    ran = run_unprivileged("batch.py", *arguments, limits={}, is_compiled=True)
     assert ran.code == 0, ran.log
     assert ran.said["right"] or ran.said["errors"] == ["LevelUnavailableError"] * 40
     assert set(ran.said["levels"]) <= {"process"}

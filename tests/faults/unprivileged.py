@@ -48,20 +48,24 @@ class Ran:
     exit_seconds: float
 
 
-def run_unprivileged(script: str, *arguments: object, limits: dict[str, int]) -> Ran:
+def run_unprivileged(
+    script: str, *arguments: object, limits: dict[str, int], is_compiled: bool = False
+) -> Ran:
     """Run a script as another user.
 
     Args:
         script: Name of a script in `tests/faults/scripts`.
         *arguments: For the script.
         limits: Limits by the names of `resource`, without `RLIMIT_`.
+        is_compiled: Whether the package is compiled, as an installed one is; else the script does
+            that within its limits, module by module.
 
     Returns:
         What it reported.
     """
     if os.geteuid() != 0:
         pytest.skip("needs root, to become a user without processes of its own")
-    home = _readable_copy()
+    home = _readable_copy(is_compiled=is_compiled)
     user = next(_users)
     ledger = Path(tempfile.mkdtemp(prefix="ledger-", dir=home))
     os.chown(ledger, user, user)
@@ -109,11 +113,8 @@ def _become(user: int, limits: dict[str, int]) -> None:
 
 
 @functools.cache
-def _readable_copy() -> Path:
-    """Copy the package to where any user can read it, compiled as an installed one is.
-
-    Else each script under a limit of memory would compile it anew within that. It is there for as
-    long as the tests run.
+def _readable_copy(*, is_compiled: bool) -> Path:
+    """Copy the package to where any user can read it, for as long as the tests run.
 
     Not to a folder of pytest's: whoever starts pytest closes the one that holds all of them to
     other users.
@@ -127,7 +128,8 @@ def _readable_copy() -> Path:
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "adaptive_exec", home / "adaptive_exec", ignore=ignore)
     shutil.copytree(ROOT / "tests" / "faults" / "scripts", home / "scripts", ignore=ignore)
-    subprocess.run([_interpreter(), "-m", "compileall", "-q", str(home)], check=True)
+    if is_compiled:
+        subprocess.run([_interpreter(), "-m", "compileall", "-q", str(home)], check=True)
     for path in [home, *home.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     return home
