@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from adaptive_exec.core.batch import Batch
-from adaptive_exec.core.events import ChunkDone, Event
-from adaptive_exec.core.instructions import Instruction, SendChunk
 from adaptive_exec.core.roster import Roster
 from adaptive_exec.core.state import State
 
@@ -60,41 +58,37 @@ class Account:
         self._waits_for: Use = "idle"
         self._out: dict[int, float] = {}
 
-    def see(self, event: Event, instructions: Iterable[Instruction], state: State) -> None:
-        """Take in an event, what it led to, and how things stand after it."""
-        now = event.at
-        if self._at is not None and now > self._at:
-            passed = now - self._at
-            self.wall_seconds += passed
-            self.seconds["start"] += self._starting * passed
-            self.seconds[self._waits_for] += self._free * passed
-        if isinstance(event, ChunkDone):
-            self._end(event.chunk, now, event.usage.wall_seconds)
-        for one in instructions:
-            if isinstance(one, SendChunk):
-                self._out[one.chunk] = now
-        if len(self._out) != len(state.flights):
-            for chunk in self._out.keys() - state.flights.keys():
-                self.seconds["lost"] += now - self._out.pop(chunk)
-        self._stand(now, state)
+    def begin(self, chunk: int, now: float) -> None:
+        """Note a chunk that goes out."""
+        self._out[chunk] = now
 
-    def _end(self, chunk: int, now: float, wall_seconds: float) -> None:
+    def end(self, chunk: int, now: float, wall_seconds: float) -> None:
+        """Note a chunk that is through, and how long its tasks took."""
         since = self._out.pop(chunk, None)
         if since is not None:
             ran = min(max(0.0, wall_seconds), now - since)
             self.seconds["compute"] += ran
             self.seconds["transport"] += now - since - ran
 
-    def _stand(self, now: float, state: State) -> None:
-        """Note what workers do from now on, until the next event."""
+    def see(self, now: float, state: State) -> None:
+        """Count the time since the last event, and note what workers do until the next one."""
+        if self._at is not None and now > self._at:
+            passed = now - self._at
+            self.wall_seconds += passed
+            self.seconds["start"] += self._starting * passed
+            self.seconds[self._waits_for] += self._free * passed
+        if len(self._out) != len(state.flights):
+            for chunk in self._out.keys() - state.flights.keys():
+                self.seconds["lost"] += now - self._out.pop(chunk)
         self._at = now if state.flights or _is_awaited(state.batches.values()) else None
         if self._at is None:
             return
-        self._starting = self._free = 0
+        starting = free = 0
         for roster in state.levels.rosters.values():
-            self._starting += len(roster.starting)
-            self._free += len(roster.idle)
-        if self._free:
+            starting += len(roster.starting)
+            free += len(roster.idle)
+        self._starting, self._free = starting, free
+        if free:
             self._waits_for = waits_for(state)
 
 

@@ -77,7 +77,6 @@ class Trace:
             instructions: What the run ordered.
             state: How things stand after it.
         """
-        self._account.see(event, instructions, state)
         self.window = max(self.window, len(state.flights))
         if isinstance(event, WorkerReady):  # there may be more
             workers = sum(roster.size for roster in state.levels.rosters.values())
@@ -94,6 +93,7 @@ class Trace:
         for instruction in instructions:
             if isinstance(instruction, _TRACED):
                 self._see_instruction(event.at, instruction)
+        self._account.see(event.at, state)
 
     def report(self) -> RunReport:
         """Sum up."""
@@ -137,6 +137,7 @@ class Trace:
 
     def _see_done(self, event: ChunkDone) -> None:
         usage = believe(event.usage)
+        self._account.end(event.chunk, event.at, usage.wall_seconds)
         self.failed_tasks += usage.failed_tasks
         self.compute_seconds += usage.wall_seconds
         self.transport_seconds += usage.transport_seconds
@@ -147,6 +148,7 @@ class Trace:
         match instruction:
             case SendChunk():
                 self.chunks += 1
+                self._account.begin(instruction.chunk, at)
                 if instruction.level not in self.levels:
                     self.levels.append(instruction.level)
             case Deliver() | Recall() | FailTasks():

@@ -4,9 +4,10 @@ import pytest
 
 from adaptive_exec.config import Config
 from adaptive_exec.core import events as ev
-from adaptive_exec.core.account import USES, Account
+from adaptive_exec.core.account import USES
 from adaptive_exec.core.report import RunReport, explain_account
 from adaptive_exec.core.run import Run
+from adaptive_exec.core.trace import Trace
 from tests.core.feeder import Feeder
 from tests.core.world import make_host
 
@@ -50,16 +51,16 @@ def test_the_parts_are_the_whole(settings, tasks):
 
 
 class Told:
-    """A run and its account, told one event after the other."""
+    """A run and its trace, told one event after the other."""
 
     def __init__(self, **settings) -> None:
         self.run = Run(Config(share_host=False, max_workers=2, **settings), make_host())
-        self.account = Account()
+        self.trace = Trace()
         self.orders = []
 
     def tell(self, event: ev.Event) -> list:
         orders = self.run.handle(event)
-        self.account.see(event, orders, self.run.state)
+        self.trace.see(event, orders, self.run.state)
         self.orders += orders
         return orders
 
@@ -71,8 +72,12 @@ class Told:
             self.tell(ev.WorkerReady(1.0, "process", worker))
         return sorted(self.run.flights)
 
+    @property
+    def report(self) -> RunReport:
+        return self.trace.report()
+
     def spent(self) -> dict[str, float]:
-        return {use: round(seconds, 6) for use, seconds in self.account.seconds.items() if seconds}
+        return {use: round(seconds, 6) for use, seconds in self.report.worker_seconds if seconds}
 
 
 def test_what_waits_for_the_callers_iterator_is_told_from_what_waits_for_the_caller():
@@ -108,7 +113,7 @@ def test_time_without_work_does_not_count():
     told.tell(ev.ChunkDone(11.0, second, 1, ev.Usage(1, 1.0, 1.0)))
     told.tell(ev.TimerFired(20.0))
 
-    assert told.account.wall_seconds == 3.0
+    assert told.report.wall_seconds == 3.0
     assert told.spent()["compute"] == 2.0
 
 
