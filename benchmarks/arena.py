@@ -19,7 +19,7 @@ from measure import HERE, Figure, Spread, describe_host, summarise, take_turns, 
 from tasks import array_of, identity, length
 
 from adaptive_exec import adaptive_executor
-from adaptive_exec.levels import process
+from adaptive_exec.levels import process, ways
 from adaptive_exec.levels.arena import ARENA_BYTES_MAX, Arena
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.wire import CHUNK, Packed
@@ -32,7 +32,7 @@ ASKED = "8 MB in a reused piece 0.25 - 0.6 ms, in a fresh one 7 - 10 ms, through
 
 
 def open_adaptive(arena_bytes: int) -> Executor:
-    process.ARENA_BYTES_MAX = arena_bytes
+    process.ARENA_BYTES_MAX = ways.ARENA_BYTES_MAX = arena_bytes
     executor = adaptive_executor(levels="process", max_workers=1)
     executor.submit(identity, 1).result()
     return executor

@@ -8,7 +8,6 @@ not decide who runs again.
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,9 +20,6 @@ from adaptive_exec.core.events import (
     FunctionRefused,
     InitializerFailed,
     LevelClosed,
-    ObjectsCopied,
-    StarterChanged,
-    StarterChosen,
     StartRefused,
     TaskOverdue,
     TasksUnbegun,
@@ -35,7 +31,7 @@ from adaptive_exec.core.events import (
 )
 from adaptive_exec.core.lifecycle import BIRTH, LINE, STAY, LineEvent, after
 from adaptive_exec.core.quarantine import WALLED
-from adaptive_exec.core.starts import Answer, Setback, judge
+from adaptive_exec.core.starts import Setback
 from adaptive_exec.levels.arena import ARENA_BYTES_MAX, IDLE_SECONDS, Arena
 from adaptive_exec.levels.base import (
     CLOSE_SECONDS,
@@ -50,11 +46,9 @@ from adaptive_exec.levels.base import (
 )
 from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
 from adaptive_exec.levels.frames import Frame, NoMessageError, read_frames, refuse
-from adaptive_exec.levels.functions import PackedFunction, Shelf, pack_first
+from adaptive_exec.levels.functions import PackedFunction, Shelf
 from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
-from adaptive_exec.levels.interpreter import is_frozen, is_refusal
-from adaptive_exec.levels.left_open import numbers_of_multiprocessing
-from adaptive_exec.levels.loky import LokyStarter, load_context
+from adaptive_exec.levels.interpreter import is_refusal
 from adaptive_exec.levels.member import (
     Member,
     describe,
@@ -70,42 +64,25 @@ from adaptive_exec.levels.own_memory import move_wall
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.ring import Ear, Said, name_spill
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
-from adaptive_exec.levels.snapshots import Obstacle, find_obstacle
-from adaptive_exec.levels.starter import Relayed, Seat, Starter, Terms
+from adaptive_exec.levels.starter import Relayed, Seat, Starter
 from adaptive_exec.levels.task_folders import temporary_folder
-from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter
+from adaptive_exec.levels.ways import LEFT_WORK_SECONDS, LEVEL, Ways
 from adaptive_exec.levels.wire import CHUNK, END, ENDING, FORGET, HELLO, RESULTS, TRIM, Packed
 from adaptive_exec.levels.worker import LINK_LOST
-from adaptive_exec.levels.zygote import Origin, ZygoteStarter
 from adaptive_exec.program.captured import Captured
-from adaptive_exec.program.hashes import choose_hash_seed
 from adaptive_exec.program.inherited import NOTHING, Inherited
-from adaptive_exec.program.kept import Kept, find_all_kept, find_inherited
 from adaptive_exec.program.last_words import read_stack
 from adaptive_exec.program.names import Entry
-from adaptive_exec.program.settings import Settings, newest_settings
-from adaptive_exec.program.spaces import Key, main_facts
+from adaptive_exec.program.settings import newest_settings
+from adaptive_exec.program.spaces import Key
 from adaptive_exec.program.voice import utter
 
-PUBLISH_SECONDS: Final = 0.0005
-"""Seconds of finished results that a worker may hold back, so at most these are lost with it."""
-LEFT_WORK_SECONDS: Final = 60.0
-"""Seconds that what tasks have left in threads, pools and exit handlers of a worker gets, once the
-worker is to end; an interpreter waits without bound, twice START_SECONDS is enough to upload."""
 HEAR_SECONDS: Final = 0.02
 """Seconds at least between two times that what a worker's tasks say is taken, unless it is much."""
 SAID_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of a worker's that were taken and not passed on; then its tasks wait, and use a file."""
 
-LEVEL = "process"
-SNAPSHOT, ZYGOTE, BARE_ZYGOTE, LOKY = "snapshot", "zygote", "bare zygote", "loky"
-"""Ways to start workers, in the order in which they are tried; the first only at the beginning."""
-EARLY_DEATHS, FRESH_SECONDS = 2, 0.1
-"""Deaths before any result that speak against a way to start workers while others are busy, and for
-how long these may have been."""
-COPIED_TOLD = 10
-"""Objects that are named in one line, of those that are not shared with the caller."""
 LEFT_NAMES_CHARACTERS_MAX = 500
 """Characters that are said of threads which did not come to an end."""
 SINCE_AHEAD_SECONDS = 60.0
@@ -138,27 +115,23 @@ class ProcessRunner:
         self._outlet = outlet
         self._waiter = waiter
         self._config = config
-        self._cores = cores
         self._members: dict[int, Member] = {}
         self._starter: Starter | None = None
-        self._preload = preload
-        is_loky = config.start == "loky" or (config.start is None and sys.platform != "linux")
-        self._ways = [LOKY] if is_loky else [ZYGOTE, BARE_ZYGOTE, LOKY]
-        self._setback: Setback | None = None
-        self._why_changed = ""
         self._has_results = False
-        self._carried: frozenset[Kept] = frozenset()
-        self._looked_at: Settings | None = None
-        self._told: set[str] = set()
-        self._early_deaths, self._has_left_a_way = 0, False
-        self._is_closing = self._is_forking = False
+        self._is_closing = False
         self._arena = Arena(ARENA_BYTES_MAX)
         self._shelf = Shelf(self._inherited)
-        self._born_with: Settings | None = None
         self._bell = -1
-        self._relayed: Relayed | None = None
-        if is_loky and not is_frozen():
-            load_context()  # here and now: the first worker may be ordered as the interpreter ends
+        self._ways = Ways(
+            self,
+            outlet,
+            waiter,
+            config,
+            cores=cores,
+            preload=preload,
+            inherited=self._inherited,
+            open_bell=self._open_bell,
+        )
 
     def take_snapshot(
         self,
@@ -169,89 +142,20 @@ class ProcessRunner:
         *,
         is_expected: bool = False,
     ) -> None:
-        """Fork the caller for its workers where that is safe, or was asked for.
-
-        In the caller's own thread, before there is one of ours.
-
-        Args:
-            workers: How many there may be.
-            room_bytes: Memory that they may have.
-            functions: What tasks call, by batch, and the same as it travels.
-            wanted: What they need that is to be had by a fork only.
-            is_expected: True for a caller who expects a fork, as of the standard pool.
-        """
-        if self._starter is not None or self._ways[0] != ZYGOTE:
-            return
-        inherited = set(numbers_of_multiprocessing())
-        known = self._waiter.descriptors() | inherited
-        obstacle = find_obstacle(workers, room_bytes, known, is_expected=is_expected)
-        first = self._pack_first_if_it_can()
-        kept = find_all_kept()
-        objects = find_inherited() | wanted.objects
-        is_needed = bool(kept or objects)
-        if obstacle is not None and not self._may_overrule(obstacle, first, is_needed=is_needed):
-            self._say_way(ZYGOTE, obstacle.text)
-            return
-        packed = [first, *(one for _, one in functions.values())]
-        names = {key: entry for one in packed if one for key, entry in one.names.items()}
-        origin = Origin(
-            self._first_call(),
-            {number: function for number, (function, _) in functions.items()},
-            inherited,
-            objects,
-            may_have_threads=is_expected or obstacle is not None,
-        )
-        self._ways.insert(0, SNAPSHOT)
-        try:
-            self._starter = self._fork(workers, names, origin)
-        except Exception as error:  # noqa: BLE001  # by origin: all that a start raises is a refused start
-            self._ways.pop(0)
-            self._close_bell()
-            self._say_way(ZYGOTE, f"the fork failed ({type(error).__name__}: {error})")
-        else:
-            self._carried = kept
-            self._inherited.objects.update(objects)
-            why = "" if obstacle is None else f"asked for, although {obstacle.text}"
-            self._say_way(SNAPSHOT, why)
-
-    def _may_overrule(
-        self, obstacle: Obstacle, first: PackedFunction | None, *, is_needed: bool
-    ) -> bool:
-        """Say whether the caller is forked all the same: asked for, or there is no other way."""
-        if obstacle.is_firm or self._config.start == "snapshot":
-            return not obstacle.is_firm
-        is_needed = is_needed or (first is None and self._config.initializer is not None)
-        return obstacle.is_parked and is_needed
-
-    def _say_way(self, way: str, why: str) -> None:
-        self._outlet.post(StarterChosen(time.monotonic(), LEVEL, way, why))
-
-    def _fork(self, workers: int, names: Mapping[Key, Entry], origin: Origin) -> Starter:
-        known: list[tuple[Entry, list[bytes]]] = [(entry, []) for entry in names.values()]
-        terms = self._make_terms(workers, None, known)
-        self._is_forking = True  # the child is to have the bell
-        try:
-            return ZygoteStarter(self, self._waiter, {}, terms, origin=origin)
-        finally:
-            self._is_forking = False
-
-    def _first_call(self) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-        config = self._config
-        return None if config.initializer is None else (config.initializer, config.initargs)
-
-    def _pack_first_if_it_can(self) -> PackedFunction | None:
-        """Pack the initializer for what names it needs; forked, it need not travel."""
-        try:
-            return self._pack_initializer()
-        except CannotStartError:
-            return None
+        """Fork the caller for its workers where that is safe, see `Ways.take_snapshot`."""
+        if self._starter is None:
+            self._starter = self._ways.take_snapshot(
+                workers, room_bytes, functions, wanted, is_expected=is_expected
+            )
+            if self._starter is None:
+                self._close_bell()
 
     # orders
 
     def start(self, workers: Sequence[int]) -> None:
         """Start workers; each answers with WorkerReady or StartRefused."""
         self._is_closing = False
-        starter = self._starter = self._starter or self._find_starter(len(workers))
+        starter = self._starter = self._starter or self._ways.find_starter(len(workers))
         for worker in workers:
             try:
                 seat = starter.start(worker)
@@ -263,57 +167,23 @@ class ProcessRunner:
                 text = f"{type(error).__name__}: {error}"
                 self._refuse(worker, text, is_passing=is_refusal(error))
 
-    def _find_starter(self, workers: int) -> Starter:
-        """Open a starter; where one way is closed for good, the next.
-
-        Raises:
-            CannotStartError: None can be had, now or later.
-            OSError: Something was refused.
-            MemoryError: There is no memory.
-        """
-        while True:
-            try:
-                return self._open_starter(workers)
-            except CannotStartError:
-                raise
-            except Exception as error:
-                text = f"{type(error).__name__}: {error}"
-                answer = self._heed(Setback("launch", text, is_refusal(error), is_certain=True))
-                if answer == "none":
-                    raise CannotStartError(text) from error
-                if answer == "again":
-                    raise
-
-    def _heed(self, setback: Setback) -> Answer:
-        """Take in that a way of starting workers failed, and go another where that is to be."""
-        answer = judge(self._setback, setback, has_other=len(self._ways) > 1)
-        self._setback = setback
-        if answer == "other":
-            old = self._ways.pop(0)
-            if setback.skips_bare and self._ways[0] == BARE_ZYGOTE:
-                self._ways.pop(0)
-            self._setback = None
-            self._why_changed = f"; no {old}: {setback.error}"
-            now = time.monotonic()
-            self._outlet.post(StarterChanged(now, LEVEL, old, self._ways[0], setback.error))
-        return answer
-
     def _refuse(self, worker: int, error: str, *, is_passing: bool) -> None:
         """A worker cannot be had; the same twice, which will not pass, is for good."""
-        answer = self._heed(Setback("launch", error, is_passing))
-        self.on_refused(worker, error + self._why_changed, lasting=answer == "none")
+        answer = self._ways.heed(Setback("launch", error, is_passing))
+        self.on_refused(worker, error + self._ways.why_changed, lasting=answer == "none")
 
     def _settle(self, member: Member) -> None:
         """Tell a new worker what the program has set, where its initializer is to find it."""
-        member.settings = self._born_with
+        member.settings = self._ways.born_with
         if self._config.initializer is not None:
             put_settings(member, newest_settings())
             self._flush(member)
 
     def _listen(self, member: Member, seat: Seat) -> None:
         """Be there for what the worker's tasks say, from its begin."""
-        if self._relayed is not None and seat.slate is not None:
-            path = name_spill(self._relayed.folder, os.getpid(), seat.key)
+        relayed = self._ways.relayed
+        if relayed is not None and seat.slate is not None:
+            path = name_spill(relayed.folder, os.getpid(), seat.key)
             member.ear = Ear(seat.slate, seat.key, path)
 
     def send(self, order: ChunkOrder) -> None:
@@ -327,8 +197,8 @@ class ProcessRunner:
             return  # its WorkerLost is under way and brings the chunk back
         before = time.perf_counter()
         member.wanted, count = order.settings()
-        if member.wanted is not None and member.wanted is not self._looked_at:
-            self._tell_copied(member.wanted)
+        if member.wanted is not None and member.wanted is not self._ways.looked_at:
+            self._ways.tell_copied(member.wanted)
         if order.work.style == FULL and len(order.items) > 1:
             count = 1 if member.slate is None else count
             if count < len(order.items):
@@ -351,15 +221,6 @@ class ProcessRunner:
             self._guard(member, partial(self._pack_here, order, before=before))
         else:
             self._outlet.pack_apart(partial(self._pack_apart, member, order))
-
-    def _tell_copied(self, settings: Settings) -> None:
-        """Say once of each object that is to be shared that workers have another one."""
-        self._looked_at = settings
-        copied = [one for one in settings.kept - self._carried if one.path not in self._told]
-        if copied:
-            self._told.update(one.path for one in copied)
-            names = ", ".join(sorted(f"{one.path} ({one.kind})" for one in copied)[:COPIED_TOLD])
-            self._outlet.post(ObjectsCopied(time.monotonic(), LEVEL, names, self._ways[0]))
 
     def _pack_apart(self, member: Member, order: ChunkOrder) -> None:
         """Pack what runs the user's code, in a thread that may be held up; the driver sends it."""
@@ -551,7 +412,7 @@ class ProcessRunner:
 
     def let_go(self) -> None:
         """In a forked child: close the descriptors, touch nothing else."""
-        if self._bell >= 0 and not self._is_forking:
+        if self._bell >= 0 and not self._ways.is_forking:
             os.close(self._bell)
         for member in self._members.values():
             member.link.close()
@@ -608,7 +469,7 @@ class ProcessRunner:
     def _post_ready(self, member: Member) -> None:
         now = time.monotonic()
         size = self._size(member, now)
-        took = now - member.ordered_at if self._ways[0] == LOKY else 0.0  # else a zygote was new
+        took = 0.0 if self._ways.has_zygote else now - member.ordered_at  # the zygote was new
         self._outlet.post(WorkerReady(now, LEVEL, member.worker, size, took))
 
     def on_refused(self, worker: int, error: str, *, lasting: bool = False) -> None:
@@ -660,30 +521,17 @@ class ProcessRunner:
         )
 
     def _doubt_way(self, member: Member, status: int | None) -> None:
-        """Where workers die before any of them has had a result, think of how they were started.
-
-        What was loaded once and forked (a library's threads, a device, a connection) may be dead in
-        all of them: from then on each worker loads for itself. Nobody is taken away from a task
-        that has run for a while.
-        """
+        """Where workers die before any of them has had a result, think of how they were started."""
         if member.order is None or member.birth == "ordered" or not self._config.retries:
             return
         if has_hit_wall(member, status):
             return
         if status is None or is_sigkill(status) or not self._has_company():
             return
-        self._early_deaths += 1
-        busy = [other for other in self._members.values() if other.order is not None]
-        since = min((other.sent_at for other in busy), default=time.monotonic())
-        if (busy and self._early_deaths < EARLY_DEATHS) or time.monotonic() - since > FRESH_SECONDS:
-            return
-        self._early_deaths = 0
-        error = f"workers died before any had a result, the last by {describe(status)}"
-        # A task by itself has few lives: the surest way is tried while it has one.
-        setback = Setback(
-            "work", error, is_certain=True, skips_bare=not busy and self._has_left_a_way
-        )
-        self._outlet.in_turn(partial(self._leave_way, self._starter, setback))
+        busy = [other.sent_at for other in self._members.values() if other.order is not None]
+        setback = self._ways.doubt(describe(status), min(busy, default=None))
+        if setback is not None:
+            self._outlet.in_turn(partial(self._leave_way, self._starter, setback))
 
     def _has_company(self) -> bool:
         """Say whether workers are copies of a process in which more was loaded than is ours."""
@@ -693,7 +541,7 @@ class ProcessRunner:
         """Go another way to start workers; whoever there is begins again."""
         if starter is None or starter is not self._starter or self._is_closing:
             return
-        self._has_left_a_way = True
+        self._ways.note_left()
         starter.abandon()
         self._lose_all(setback.error, setback)
 
@@ -718,7 +566,7 @@ class ProcessRunner:
         """Report all workers as lost with their starter; have those started that were not yet."""
         self._starter = None
         members, self._members = self._members, {}
-        answer = "again" if setback is None else self._heed(setback)
+        answer = "again" if setback is None else self._ways.heed(setback)
         error = f"the starter of workers ended by {cause}" if setback is None else setback.error
         ordered = []
         for worker, member in members.items():
@@ -1133,60 +981,6 @@ class ProcessRunner:
             member.slate = None
         if member.offspring is not None:
             member.offspring.close()
-
-    def _open_starter(self, workers: int) -> Starter:
-        if self._ways[0] == SNAPSHOT:
-            self._ways.pop(0)  # the caller has threads by now, and has changed
-        has_lost_objects = bool(self._inherited.objects)
-        self._inherited.objects.clear()
-        first = self._pack_initializer()
-        is_bare = self._ways[0] != ZYGOTE
-        # What may need an object that went with the snapshot is to be packed anew, and refused.
-        functions = {} if is_bare or has_lost_objects else self._preload()
-        names = {} if first is None else dict(first.names)
-        for function in functions.values():
-            names.update(function.names)
-        told = [(entry, entry.parts()) for entry in names.values()]
-        terms = self._make_terms(workers, None if first is None else first.body, told)
-        self._carried = frozenset()
-        if self._born_with is not None:
-            self._tell_copied(self._born_with)
-        if self._ways[0] == LOKY:
-            return LokyStarter(self, self._waiter, terms)
-        bodies = {number: function.body for number, function in functions.items()}
-        return ZygoteStarter(self, self._waiter, bodies, terms, is_bare=is_bare)
-
-    def _make_terms(
-        self, workers: int, first: bytes | None, names: list[tuple[Entry, list[bytes]]]
-    ) -> Terms:
-        self._relayed = self._open_bell()
-        most = max(workers, min(self._config.max_workers or self._cores, self._cores))
-        inner_threads = self._config.inner_threads or max(1, self._cores // most)
-        self._born_with = newest_settings()
-        return Terms(
-            first=first,
-            main=main_facts(),
-            names=[(entry.facts, parts) for entry, parts in names],
-            inner_threads=inner_threads,
-            publish_seconds=PUBLISH_SECONDS if self._config.retries else 0.0,
-            arena_bytes=ARENA_BYTES_MAX,
-            hash_seed=choose_hash_seed(),
-            left_work_seconds=LEFT_WORK_SECONDS,
-            settings=self._born_with.body,
-            relayed=self._relayed,
-        )
-
-    def _pack_initializer(self) -> PackedFunction | None:
-        if self._config.initializer is None:
-            return None
-        call = self._first_call()
-        assert call is not None, "looked at just now"
-        try:
-            return pack_first(*call)
-        except Exception as error:  # noqa: BLE001  # its own pickling may raise anything
-            unsendable = explain_item(FULL, (*call, {}), error, arguments="initargs")
-            message = "the initializer cannot be had in workers"
-            raise CannotStartError(message) from unsendable
 
 
 class _Kept:

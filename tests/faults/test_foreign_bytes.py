@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from adaptive_exec import PoisonTaskError, WorkerLostError, adaptive_executor
-from adaptive_exec.levels import process
+from adaptive_exec.levels import process, ways
 from tests.faults.doom import WAYS, outcomes_of
 from tests.levels.ladder import ISOLATED, executor_at
 from tests.levels.leaks import descendants, eventually
@@ -139,7 +139,8 @@ def make_long(number):
 @pytest.mark.parametrize("is_beside", [True, False], ids=["in a piece", "in-band"])
 def test_a_flipped_bit_in_a_long_result_is_its_workers_loss(way, is_beside, monkeypatch):
     if not is_beside:
-        monkeypatch.setattr(process, "ARENA_BYTES_MAX", 0)
+        for room in (process, ways):
+            monkeypatch.setattr(room, "ARENA_BYTES_MAX", 0)
     before_bytes = own_bytes()
     with adaptive_executor(levels="process", max_workers=1) as other:
         others = [other.submit(identity, number) for number in range(50)]

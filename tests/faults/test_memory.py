@@ -12,7 +12,7 @@ import pytest
 
 from adaptive_exec import adaptive_executor
 from adaptive_exec.core.reason import Code
-from adaptive_exec.levels import process
+from adaptive_exec.levels import process, ways
 from tests.cgroups import memory_group
 from tests.levels import work
 from tests.levels.leaks import eventually
@@ -172,7 +172,8 @@ def test_a_worker_that_is_too_large_is_replaced_between_two_chunks():
 
 
 def test_a_worker_that_does_not_go_is_cut_off_and_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(process, "LEFT_WORK_SECONDS", 3.0)  # a minute, but this is a test
+    monkeypatch.setattr(process, "LEFT_WORK_SECONDS", 3.0)
+    monkeypatch.setattr(ways, "LEFT_WORK_SECONDS", 3.0)  # a minute, but this is a test
     with adaptive_executor(isolate=True, max_workers=1, max_tasks_per_worker=1) as executor:
         first = executor.submit(work.refuse_to_end, str(tmp_path)).result(BOUND_SECONDS)
         assert executor.submit(work.same, 1).result(BOUND_SECONDS) == 1  # another's, beside it

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from adaptive_exec import PoisonTaskError, WorkerLostError, adaptive_executor
-from adaptive_exec.levels import process
+from adaptive_exec.levels import process, ways
 
 START = [pytest.param(None, id="zygote"), pytest.param("loky", id="loky", marks=pytest.mark.slow)]
 KEPT = {}
@@ -112,6 +112,7 @@ def sleep_in_thread(seconds):
 
 def test_a_thread_that_does_not_end_is_named_when_its_time_is_over(start, monkeypatch):
     monkeypatch.setattr(process, "LEFT_WORK_SECONDS", 0.3)
+    monkeypatch.setattr(ways, "LEFT_WORK_SECONDS", 0.3)
     events = []
     begun = time.monotonic()
 

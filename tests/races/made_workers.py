@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
-from adaptive_exec.levels import process, waiter
+from adaptive_exec.levels import waiter, ways
 from adaptive_exec.levels.arena import Arena
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.starter import Seat
@@ -65,7 +65,7 @@ def make_workers(threads: SimpleNamespace, baton: Baton, fates: Iterator[str]) -
     def make_starter(events: Any, watcher: Any, *_: Any, **__: Any) -> Starter:
         return Starter(events, watcher, threads, baton, fates)
 
-    process.ZygoteStarter = make_starter
+    ways.ZygoteStarter = make_starter
 
 
 def once(fate: str) -> Iterator[str]:

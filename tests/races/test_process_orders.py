@@ -10,7 +10,7 @@ import pytest
 
 from adaptive_exec import calls, executor, submits
 from adaptive_exec.engine import delivery, gate, inline, loop, perform
-from adaptive_exec.levels import process, waiter
+from adaptive_exec.levels import process, waiter, ways
 from tests.races import test_orders as orders
 from tests.races.baton import search
 from tests.races.made_workers import (
@@ -48,13 +48,13 @@ from tests.races.test_orders import (
 )
 
 QUICK_RUNS, SLOW_RUNS = 4, 2
-MODULES = (gate, submits, calls, loop, perform, delivery, inline, executor, process, waiter)
+MODULES = (gate, submits, calls, loop, perform, delivery, inline, executor, process, waiter, ways)
 
 
 @pytest.fixture(autouse=True)
 def workers_are_made(monkeypatch):
     """Have what `open_pool` opens get made workers, whose fates the test tells."""
-    monkeypatch.setattr(process, "ZygoteStarter", process.ZygoteStarter)  # put back after each test
+    monkeypatch.setattr(ways, "ZygoteStarter", ways.ZygoteStarter)  # put back after each test
     monkeypatch.setattr(waiter, "make_poll", waiter.make_poll)
     monkeypatch.setattr(os, "eventfd", os.eventfd)
     fate = [LIVES]
