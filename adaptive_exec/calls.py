@@ -252,7 +252,12 @@ class MapCalls:
 
         At exit one that may be endless and whose taker is gone ends here.
         """
-        if at_exit and self._taker.state in _HAS_COME and not self._is_easy:
+        if at_exit and self._taker.state in _HAS_COME:
+            self.cut_input()
+
+    def cut_input(self) -> None:
+        """Pull no more of an input that may be endless; what was pulled is finished."""
+        if not self._is_easy:
             self._input.see("cut off")
             self._driver.post(InputExhausted(time.monotonic(), self.batch))
 

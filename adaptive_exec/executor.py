@@ -3,6 +3,7 @@
 Builds the parts, checks what the caller gives, and owns no policy.
 """
 
+import contextlib
 import itertools
 import sys
 import threading
@@ -48,6 +49,7 @@ from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.specs import ISOLATED
 from adaptive_exec.submits import SubmitCalls
+from adaptive_exec.system.streams import fill_standard
 
 CAPTURED_CHARACTERS_MAX: Final = 1 * MIB
 """Characters kept of each of a task's streams, and log records' messages, with `capture`; of more
@@ -130,6 +132,8 @@ class AdaptiveExecutor(Executor):
         self._has_begun = False
         self._config = make_config(settings)
         self._preload: dict[int, PackedFunction] = {}
+        with contextlib.suppress(OSError):  # no descriptor is left, and what needs one will say so
+            fill_standard()
         self._journal = _open_journal(self._config)
         self._inherited = Inherited()
         runners = _runners(self._config, self._preload, self._inherited)
@@ -361,12 +365,19 @@ class AdaptiveExecutor(Executor):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> Literal[False]:
-        """Shut down; after a Ctrl-C do not finish what was taken on."""
+        """Shut down; after an error pull no more of generators, after a Ctrl-C end at once."""
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self.kill_workers()
         else:
+            self._cut_inputs(kind)
             self.shutdown(wait=True)
         return False
+
+    def _cut_inputs(self, kind: type[BaseException] | None) -> None:
+        """Where the block has failed, end inputs that may be endless: nobody waits for more."""
+        if kind is not None and not self._driver.is_foreign:
+            for calls in list(self._driver.batches.values()):
+                calls.cut_input()
 
     async def __aenter__(self) -> Self:
         return self
@@ -380,6 +391,7 @@ class AdaptiveExecutor(Executor):
         """Shut down beside the loop; after a cancellation or a Ctrl-C end at once."""
         import asyncio  # 60 ms, which only a program that has it already asks for
 
+        self._cut_inputs(kind)
         is_cut = kind is not None and not issubclass(kind, Exception)
         end = self.kill_workers if is_cut else self.shutdown
         await asyncio.get_running_loop().run_in_executor(None, end)

@@ -110,6 +110,9 @@ class SubmitCalls:
             return
         self._driver.post(InputExhausted(time.monotonic(), self.work.batch))
 
+    def cut_input(self) -> None:
+        """Nothing: what was submitted is here."""
+
     def cancel(self, keep: int = 0) -> None:
         """Cancel every call that has not begun, but for so many of the first that are open."""
         for entry in list(self._entries.values())[keep:]:

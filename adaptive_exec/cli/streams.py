@@ -5,29 +5,18 @@ people would be written into that; so it leads to nowhere instead. A byte of a f
 no text goes out as it came in; a letter that the stream does not know goes out as an escape.
 """
 
-import os
 import sys
 from typing import TextIO
+
+from adaptive_exec.system.streams import fill_standard
 
 
 def mend_streams() -> None:
     """Open closed standard streams to nowhere, and make the others able to write every letter."""
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            _open_nowhere(number)
+    fill_standard()
     sys.stdin = sys.stdin or open(0, closefd=False, encoding="utf-8")  # noqa: SIM115  # for good
     sys.stdout = _able(sys.stdout, 1)
     sys.stderr = _able(sys.stderr, 2)
-
-
-def _open_nowhere(number: int) -> None:
-    opened = os.open(os.devnull, os.O_RDWR)
-    if opened != number:
-        os.dup2(opened, number)
-        os.close(opened)
-    os.set_inheritable(number, True)
 
 
 def _able(stream: TextIO | None, number: int) -> TextIO:

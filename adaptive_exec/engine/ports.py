@@ -75,6 +75,9 @@ class Calls(Protocol):
         The executor is shut down or was let go, or the interpreter ends.
         """
 
+    def cut_input(self) -> None:
+        """The caller has failed: an input that may be endless ends here."""
+
     def call_for_attention(self) -> None:
         """Something lies ready for the thread that takes the results."""
 

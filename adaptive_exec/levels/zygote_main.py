@@ -38,6 +38,7 @@ from adaptive_exec.system.processes import (
     open_pidfd,
     prctl,
 )
+from adaptive_exec.system.streams import fill_standard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -510,9 +511,7 @@ def leads_group() -> bool:
 def take_streams(stderr: int) -> None:
     """Write to the parent's standard error; what was said until now went into a file of its own."""
     try:
-        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004  # it was closed
-            os.set_inheritable(descriptor, True)  # noqa: FBT003  # as a standard stream is
-        os.close(descriptor)
+        fill_standard()
         if stderr >= 0:
             os.dup2(stderr, 2)
             os.close(stderr)

@@ -39,6 +39,24 @@ ENDINGS = {
         "results = executor.map(nap, itertools.count(), chunksize=1); next(results)",
         {0},
     ),
+    "an endless map in a block that fails": (
+        """
+with executor:
+    results = executor.map(nap, itertools.count(), chunksize=1)
+    next(results)
+    sys.exit(0)
+""",
+        {0},
+    ),
+    "an endless map that nobody began in a block that fails": (
+        """
+with executor:
+    executor.submit(say, 0).result()
+    results = executor.map(nap, itertools.count(1))
+    sys.exit(0)
+""",
+        {0},
+    ),
     "shutdown without waiting": ("executor.submit(nap, 1); executor.shutdown(wait=False)", {1}),
     "shutdown that cancels": (
         "results = executor.map(nap, range(1000)); next(results); " + CANCEL,

@@ -116,6 +116,28 @@ def test_an_ordinary_parent_has_workers_of_loky_where_it_asks_for_them(name: str
     assert (found["levels"], found["is_here"], found["reasons"]) == (["process"], False, []), words
 
 
+SAYS = """
+subprocess.run(["echo", "from a child"], check=True)
+    print("from a task", flush=True)
+    assert {os.readlink(f"/proc/self/fd/{number}") for number in (0, 1, 2)} == {os.devnull}
+    os.write(1, b"from the library of C")"""
+
+
+@pytest.mark.parametrize("start", ["snapshot", "fresh"])
+def test_a_program_without_streams_has_none_of_ours_in_their_place(start: str, tmp_path: Path):
+    parent = """
+    import subprocess
+    for number in (0, 1, 2):
+        os.close(number)
+    """
+    settings = f"{{'start': {start!r}, 'isolate': True}}"
+
+    report, *_ = run_parent(tmp_path, parent, settings=settings, task=SAYS.lstrip())
+
+    assert report["levels"] == ["process"]
+    assert report["reasons"] == []
+
+
 @pytest.mark.parametrize("start", rows_of(["zygote", "loky"]))
 def test_a_task_may_set_the_time_out_of_new_sockets(start: str, tmp_path: Path):
     task = "import socket; socket.setdefaulttimeout(0.01); time.sleep(0.05)"
