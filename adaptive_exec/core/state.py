@@ -97,6 +97,7 @@ class SharingState:
         share: What the last trade with the ledger brought, None before the first.
         is_trading: True from a trade's order to its answer.
         is_resting: Whether the others were told last that there is nothing to do here.
+        idle_since: Since when nothing runs and nothing is here to be run, None while something is.
         last_trade: When the last trade was ordered.
         due_since: Since when the next one waits for a reading of the host, None while none does.
         offered: What was claimed then.
@@ -114,6 +115,7 @@ class SharingState:
         self.share: Share | None = None
         self.is_trading = False
         self.is_resting = True
+        self.idle_since: float | None = None
         self.last_trade = -FOREVER
         self.due_since: float | None = None
         self.offered = NO_CLAIM

@@ -142,3 +142,26 @@ def test_in_a_crowd_what_tasks_have_freed_is_told_less_often():
         look(world, 0)
 
     assert len(world.offers) - before <= 1.0 / (4 * SHARE_LOOK_SECONDS) + 1
+
+
+def test_an_input_that_lets_wait_promises_nothing_until_it_goes_on():
+    world = World(Config(levels="process", max_workers=2), make_host())
+    world.neighbours = [OTHER]
+    world.open(chunk_tasks=1)
+    staff(world)
+    assert world.offers[-1].claim.wanted_bytes > 0
+
+    for _ in range(6):
+        world.wait(SHARE_SECONDS)
+        look(world, 0)
+    claim = world.offers[-1].claim
+    assert (claim.unit_bytes, claim.wanted_bytes, claim.held_bytes) == (0, 0, 0)
+    before = len(world.offers)
+
+    world.arrive(1, 2)
+    staff(world)
+    look(world, 0)
+
+    assert len(world.offers) == before + 1
+    assert world.offers[-1].claim.wanted_bytes > 0
+    assert world.chunks
