@@ -4,15 +4,20 @@ Each raises a failed task's exception at its place and can be advanced past it; 
 one that was begun cancels what has not begun. One that was never begun lets its tasks run.
 """
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, repeat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import repeat
 from typing import Any, Final, NoReturn
 
 from adaptive_exec.calls import MapCalls
 from adaptive_exec.levels.base import Block, Failure
 from adaptive_exec.outcomes import Outcome, add_note
 from adaptive_exec.program.captured import Captured
+
+_EMPTY: Final = object()
+"""Stands for the item that an empty block does not have."""
 
 
 class ResultIterator(Iterator[Any]):
@@ -32,20 +37,44 @@ class ResultIterator(Iterator[Any]):
     ) -> None:
         deadline = None if timeout is None else timeout + time.monotonic()
         self._owner = _Owner(calls)
-        # A chain of lists is walked in C; a generator would end at the first exception that passes
-        # through it.
-        self._items = chain.from_iterable(_blocks(self._owner, deadline, shape or _values))
-
-    def __iter__(self) -> Iterator[Any]:  # noqa: PYI034  # the same items, walked in C
-        return self._items
+        self._blocks: Iterator[list[Any]] = _blocks(self._owner, deadline, shape or _values)
+        self._pop: Callable[[], Any] = [].pop
+        self._refills = threading.RLock()
 
     def __next__(self) -> Any:
-        return next(self._items)
+        # Several threads may take from one iterator. A list is popped in C, so each item goes to
+        # one of them; who comes upon an empty one fetches the next block, or waits for who does.
+        # No chain of lists from itertools: entered twice, it frees what the first still runs in.
+        try:
+            item = self._pop()
+        except IndexError:
+            item = _EMPTY  # what comes next has no context
+        if item is _EMPTY:
+            item = self._refill()
+        if item.__class__ is Failure:
+            try:
+                _raise(item.error)
+            finally:
+                del item, self  # the traceback holds this frame, which would hold the error
+        return item
 
     def close(self) -> None:
         """Cancel what has not begun, and yield no more."""
         self._owner.close()
-        self._items = chain()
+        self._blocks, self._pop = iter(()), [].pop
+
+    def _refill(self) -> Any:
+        """Return the next item, of the next block if nobody has fetched that one meanwhile."""
+        with self._refills:
+            while True:
+                with suppress(IndexError):
+                    return self._pop()
+                blocks = self._blocks
+                items = next(blocks)
+                if blocks is not self._blocks:
+                    raise StopIteration  # closed meanwhile
+                self._pop = items.pop
+                del items
 
 
 def make_outcomes(block: Block, captured: Captured | None = None) -> list[Outcome]:
@@ -82,7 +111,7 @@ _MAY_LET_GO: Final = ("expected", "here")
 
 def _blocks(
     owner: _Owner, deadline: float | None, shape: Callable[[Block], list[Any]]
-) -> Iterator[Iterable[Any]]:
+) -> Iterator[list[Any]]:
     calls = owner.calls
     assert calls is not None, "it is made"
     calls.begin_to_take()
@@ -98,13 +127,15 @@ def _blocks(
             return
         count = block.results.count
         try:
-            walk = _walk(shape(block), raising=note_failures(block) and shape is _values)
+            note_failures(block)
+            items = shape(block)
         except BaseException:  # Ctrl-C while a result was unpacked
             owner.close()
             raise
         del block
-        yield walk
-        del walk
+        items.reverse()  # each item is let go as it is handed on
+        yield items
+        del items
         calls.taken(count)
 
 
@@ -130,34 +161,6 @@ def raise_final(calls: MapCalls) -> None:
             raise error
     finally:
         del error  # its traceback holds this frame, which would hold it
-
-
-def _walk(items: list[Any], *, raising: bool) -> Iterator[Any]:
-    """Yield a block's items and keep none of them; failures are raised, each at its place."""
-    items.reverse()
-    if raising:
-        return _Raising(items)
-    return map(
-        items.pop, repeat(-1, len(items))
-    )  # in C, and each item is let go as it is handed on
-
-
-class _Raising(Iterator[Any]):
-    """Yields values and raises the failures among them, each at its place."""
-
-    def __init__(self, items: list[Any]) -> None:
-        self._items = items
-
-    def __next__(self) -> Any:
-        if not self._items:
-            raise StopIteration
-        item = self._items.pop()
-        if not isinstance(item, Failure):
-            return item
-        try:
-            _raise(item.error)
-        finally:
-            del item, self  # the traceback holds this frame, which would hold the error
 
 
 def _raise(error: BaseException) -> NoReturn:

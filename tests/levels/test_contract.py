@@ -375,6 +375,38 @@ def test_a_function_that_cannot_be_sent_ends_as_an_error_not_as_a_wait(level):
         assert all(isinstance(item, Exception) for item in found)
 
 
+# one iterator, several takers
+
+
+def taken_by_threads(results, takers):
+    """Take all results in so many threads; return what came and what was raised, in any order."""
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.extend(drained(results)), daemon=True)
+        for _ in range(takers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads), "hangs"
+    return found
+
+
+@pytest.mark.parametrize("way", ["map", "map_unordered"])
+def test_threads_that_take_from_one_iterator_get_each_result_once(level, way):
+    with shared_at(level) as executor:
+        found = taken_by_threads(getattr(executor, way)(abs, range(-1500, 0)), takers=4)
+    assert sorted(found) == list(range(1, 1501))
+
+
+def test_threads_that_take_from_one_iterator_get_each_failure_once(level):
+    with shared_at(level) as executor:
+        found = taken_by_threads(executor.map(int, ["1", "x"] * 200), takers=4)
+    assert found.count(1) == 200
+    assert sum(isinstance(item, ValueError) for item in found) == 200
+
+
 # what only some levels can promise
 
 
