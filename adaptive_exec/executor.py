@@ -49,7 +49,7 @@ from adaptive_exec.results import ResultIterator, make_outcomes
 from adaptive_exec.sources import Pulled, Slices
 from adaptive_exec.specs import ISOLATED
 from adaptive_exec.submits import SubmitCalls
-from adaptive_exec.system.standard import fill_standard
+from adaptive_exec.system.stdio import fill_standard
 
 CAPTURED_CHARACTERS_MAX: Final = 1 * MIB
 """Characters kept of each of a task's streams, and log records' messages, with `capture`; of more

@@ -8,7 +8,7 @@ no text goes out as it came in; a letter that the stream does not know goes out 
 import sys
 from typing import TextIO
 
-from adaptive_exec.system.standard import fill_standard
+from adaptive_exec.system.stdio import fill_standard
 
 
 def mend_streams() -> None:

@@ -38,7 +38,7 @@ from adaptive_exec.system.processes import (
     open_pidfd,
     prctl,
 )
-from adaptive_exec.system.standard import fill_standard
+from adaptive_exec.system.stdio import fill_standard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
