@@ -7,11 +7,13 @@ from functools import partial
 from adaptive_exec.core.events import ShareChanged
 from adaptive_exec.core.instructions import TradeShare
 from adaptive_exec.core.run import Run
+from adaptive_exec.core.sharing.share import within_task
 from adaptive_exec.core.snapshot import HostSnapshot
 from adaptive_exec.core.trace import Trace
 from adaptive_exec.engine import lanes as lane
 from adaptive_exec.engine.ports import Hands, LedgerBook
 from adaptive_exec.ledger.facts import Facts
+from adaptive_exec.program.spaces import HERE
 
 
 class Sharing:
@@ -49,6 +51,8 @@ class Sharing:
         except Exception as error:  # noqa: BLE001  # by origin: no memory for it, for one
             said, self._error = self._error, f"{type(error).__name__}: {error}"
             return ShareChanged(time.monotonic(), None, "" if said else self._error)
+        if share is not None and HERE.is_worker:
+            share = within_task(share)
         return ShareChanged(time.monotonic(), share, trouble)
 
     def close(self) -> None:

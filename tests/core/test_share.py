@@ -16,6 +16,7 @@ from adaptive_exec.core.sharing.share import (
     level_out,
     promise,
     steady,
+    within_task,
 )
 
 UNIT = 60 * MIB
@@ -119,6 +120,19 @@ def test_bytes_are_promised_once(room, own, others, share, place):
 
     assert (found.slot_bytes, found.place) == (share, place)
     assert (found.reason.code == Code.SHARE_AWAITED) == bool(place)
+
+
+def test_within_a_task_nobody_waits_for_memory_that_was_promised_to_the_task():
+    others = [claim(name, -1.0, unit=60, want_bytes=60, held_bytes=60) for name in "ab"]
+    waits = apportion(claim(unit=60, want_bytes=60), others, cores=1, room_bytes=100)
+    assert (waits.slot_bytes, waits.place) == (0, 1)
+
+    found = within_task(waits)
+
+    assert (found.slot_bytes, found.place) == (0, 0)
+    assert found.reason.code == Code.SHARE_FAIR
+    free = apportion(claim(unit=60, want_bytes=60), others, cores=1, room_bytes=600)
+    assert within_task(free) == free
 
 
 def test_an_instance_under_another_limit_does_not_count_for_memory():

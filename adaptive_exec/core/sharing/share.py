@@ -167,6 +167,20 @@ def apportion(
     return Share(slots, slot_bytes, instances, place, reason, _kin_bytes(own, others))
 
 
+def within_task(share: Share) -> Share:
+    """Return what an executor may have that a task of another one has made.
+
+    It waits for nobody: what it takes was promised to that task, which ends only when it is
+    through. Where others hold the rest it has one task at a time.
+
+    Args:
+        share: What would be its share beside all others.
+    """
+    if not share.place:
+        return share
+    return share._replace(place=0, reason=share.reason._replace(code=Code.SHARE_FAIR))
+
+
 def promise(own: Claim, share: Share, *, room_bytes: int) -> Claim:
     """Return a claim as the others shall see it: what was granted counts from now on.
 
