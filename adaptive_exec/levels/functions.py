@@ -19,7 +19,7 @@ from typing import Any
 
 from adaptive_exec.levels.arena import IDLE_SECONDS, SharedPiece, share
 from adaptive_exec.levels.frames import lay_out
-from adaptive_exec.levels.laid import Laid, lay, places_of
+from adaptive_exec.levels.laid import Laid, Spread, lay, places_of
 from adaptive_exec.program.code import names_in
 from adaptive_exec.program.inherited import NOTHING, Inherited
 from adaptive_exec.program.names import SHARED_FROM_BYTES, Content, Parcel, Program
@@ -52,34 +52,37 @@ class PackedFunction:
 
     Attributes:
         body: Its pickle; empty where that lies in shared memory.
-        laid: What lies there, None where nothing does.
+        spread: What lies there, None where nothing does.
         number: A number that is the same for the same function in every run.
         names: What it needs of this program's own modules.
         objects: Which of these it refers to itself.
     """
 
-    __slots__ = ("__weakref__", "body", "laid", "names", "number", "objects", "piece")
+    __slots__ = ("__weakref__", "body", "names", "number", "objects", "spread")
 
-    def __init__(self, number: int, body: bytes, needs: Parcel, laid: Laid | None = None) -> None:
+    def __init__(
+        self, number: int, body: bytes, needs: Parcel, spread: Spread | None = None
+    ) -> None:
         self.number = number
         self.body = body
         self.names = needs.names
         self.objects = needs.objects
-        self.laid = laid
-        self.piece: SharedPiece | None = None
-        if laid is not None:
-            laid.note_user(self)
-            self.piece = laid.piece
+        self.spread = spread
+
+    @property
+    def laid(self) -> tuple[Laid, ...]:
+        """The files in which it lies; none where it travels by itself."""
+        return () if self.spread is None else self.spread.laid
 
     @property
     def is_large(self) -> bool:
         """Whether it, or what it needs, goes with its batch: a zygote must not load it."""
-        return self.piece is not None or any(entry.leaves for entry in self.names.values())
+        return self.spread is not None or any(entry.leaves for entry in self.names.values())
 
     @property
     def size(self) -> int:
         """Bytes of it and of all that it needs."""
-        own = len(self.body) + (0 if self.laid is None else sum(self.laid.lengths))
+        own = len(self.body) + sum(sum(one.lengths) for one in self.laid)
         return own + sum(entry.size for entry in self.names.values())
 
 
@@ -150,11 +153,11 @@ def pack_first(initializer: Callable[..., Any], arguments: tuple[Any, ...]) -> P
 
 def _share(packed: Parcel) -> PackedFunction | None:
     """Lay a large function into shared memory, or find it there; None where that cannot be had."""
-    laid = lay(packed.content)
-    if laid is None:
+    spread = lay(packed.content)
+    if spread is None:
         return None
     sample = _sample(places_of(packed.content, lay_out(packed.content.sizes)))
-    return PackedFunction(sample, laid[1], packed, laid[0])
+    return PackedFunction(sample, spread.beside, packed, spread)
 
 
 def _lay_together(
@@ -350,7 +353,7 @@ class _Held:
     def is_like(self, packed: PackedFunction) -> bool:
         """Say whether another is the same, but for names, which travel by themselves."""
         held = self.packed
-        if packed.piece is not held.piece or packed.body != held.body:
+        if packed.laid != held.laid or packed.body != held.body:
             return False
         return all(packed.names.get(key) is held.names.get(key) for key in held.objects)
 

@@ -1,9 +1,10 @@
 """What large functions carry, laid into memory for all workers, and found again while it is alike.
 
 A loop of maps makes its function anew each time, mostly over the same arrays. These are compared
-with what was laid, byte for byte, which takes a third of the time of laying them, and a small
-pickle travels beside them, so that it may differ. Holds nothing itself: what was laid lives as long
-as functions that carry it, and workers that had it a moment ago. Decides nothing else.
+with what was laid, byte for byte, which takes a third of the time of laying them; each has a file
+of its own, so that one that has changed is laid alone, and a small pickle travels beside them, so
+that it may differ. Holds nothing itself: what was laid lives as long as functions that carry it,
+and workers that had it a moment ago. Decides nothing else.
 """
 
 import os
@@ -20,6 +21,12 @@ Buffer = bytes | bytearray | memoryview
 BESIDE_BYTES = 64 * 1024
 """Bytes of a pickle up to which it travels by itself, beside the buffers that were laid: as much as
 the socket takes in one piece."""
+APART_BYTES = 1024 * 1024
+"""Bytes of a buffer from which it has a file of its own. Source: SHARED_FROM_BYTES of
+`program/names`; the file and its mapping take 20 us, copying as much 100."""
+APART_MAX = 16
+"""Buffers of one function that have files of their own, and so its descriptors; of more the
+largest."""
 
 
 class Laid:
@@ -38,7 +45,7 @@ class Laid:
         self._users: list[ref[object]] = []
 
     def note_user(self, function: object) -> None:
-        """Note who needs it."""
+        """Note who needs it: the content of a function, which lives as long as that does."""
         self._users = [one for one in self._users if one() is not None]
         self._users.append(ref(function))
 
@@ -53,27 +60,65 @@ class Laid:
         return piece is not None and all(lies_at(piece.descriptor, at, part) for at, part in parts)
 
 
-def lay(content: Content) -> tuple[Laid, bytes] | None:
-    """Lay a function's content, or find it; None where there is no memory for all.
+class Spread:
+    """A function's content, spread over files: one for each large buffer, one for all else.
 
-    Returns:
-        Where it lies, and the pickle where it does not lie there.
+    Attributes:
+        laid: The files in the order of the buffers, that of all else last, where there is one.
+        apart: Which buffers have a file of their own.
+        beside: The pickle where it does not lie with all else.
     """
+
+    __slots__ = ("__weakref__", "apart", "beside", "laid")
+
+    def __init__(self, apart: tuple[int, ...], beside: bytes) -> None:
+        self.apart = apart
+        self.beside = beside
+        self.laid: tuple[Laid, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[SharedPiece, ...]:
+        """The files."""
+        return tuple(one.piece for one in self.laid if one.piece is not None)
+
+    @property
+    def rest(self) -> Laid | None:
+        """Where all else lies, None where there is nothing else."""
+        return self.laid[-1] if len(self.laid) > len(self.apart) else None
+
+
+def lay(content: Content) -> Spread | None:
+    """Lay a function's content, or find it part by part; None where there is no memory for all."""
     size, *sizes = content.sizes
+    apart = _large_ones(sizes)
     beside = b"".join(content.pieces) if size <= BESIDE_BYTES and sizes else b""
-    lengths = (0 if beside else size, *sizes)
-    parts = places_of(Content([], content.buffers) if beside else content, lay_out(lengths))
-    found = _find(lengths, parts)
-    if found is not None:
-        return found, beside
-    _make_room(lengths)
-    piece = share(parts, sum(lay_out(lengths)[-1]))
+    spread = Spread(apart, beside)
+    parts = [Content([], [content.buffers[at]]) for at in apart]
+    others = [one for at, one in enumerate(content.buffers) if at not in apart]
+    if others or not beside:
+        parts.append(Content([] if beside else content.pieces, others))
+    found = [_find(part, spread) for part in parts]  # all of them before anything makes room
+    laid = [one or _lay_one(part, spread) for one, part in zip(found, parts, strict=True)]
+    spread.laid = tuple(one for one in laid if one is not None)
+    return spread if len(spread.laid) == len(parts) else None
+
+
+def _large_ones(sizes: list[int]) -> tuple[int, ...]:
+    large = [at for at, size in enumerate(sizes) if size >= APART_BYTES]
+    return tuple(sorted(sorted(large, key=lambda at: -sizes[at])[:APART_MAX]))
+
+
+def _lay_one(part: Content, user: Spread) -> Laid | None:
+    _make_room(part.sizes)
+    places = lay_out(part.sizes)
+    piece = share(places_of(part, places), sum(places[-1]))
     if piece is None:
         return None
-    laid = Laid(piece, lengths)
+    laid = Laid(piece, part.sizes)
+    laid.note_user(user)
     with _lock:
         _known.insert(0, ref(laid))
-    return laid, beside
+    return laid
 
 
 def places_of(content: Content, places: list[tuple[int, int]]) -> list[tuple[int, Buffer]]:
@@ -87,9 +132,13 @@ def places_of(content: Content, places: list[tuple[int, int]]) -> list[tuple[int
     return parts + [(start, buffer) for (start, _), buffer in buffers]
 
 
-def _find(lengths: tuple[int, ...], parts: list[tuple[int, Buffer]]) -> Laid | None:
-    alike = [one for one in _all() if one.lengths == lengths]
-    return next((one for one in alike if one.holds(parts)), None)
+def _find(part: Content, user: Spread) -> Laid | None:
+    parts = places_of(part, lay_out(part.sizes))
+    alike = [one for one in _all() if one.lengths == part.sizes]
+    found = next((one for one in alike if one.holds(parts)), None)
+    if found is not None:
+        found.note_user(user)
+    return found
 
 
 def _make_room(lengths: tuple[int, ...]) -> None:

@@ -7,7 +7,7 @@ is `levels/process`.
 import os
 import signal
 import time
-from typing import Final
+from typing import Any, Final
 
 from adaptive_exec.core.lifecycle import BirthState, LineState, StayState
 from adaptive_exec.levels.arena import Arena
@@ -15,13 +15,14 @@ from adaptive_exec.levels.base import STOPPED_LOOK_SECONDS, ChunkOrder, Failure
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.frames import IN_SLATE, Stamp
 from adaptive_exec.levels.functions import PackedFunction
+from adaptive_exec.levels.laid import Laid
 from adaptive_exec.levels.offspring import LOOK_SECONDS, Offspring
 from adaptive_exec.levels.ring import Ear
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.starter import Seat
 from adaptive_exec.levels.told import ToldNames
 from adaptive_exec.levels.wall import WALLED as EXIT_WALLED
-from adaptive_exec.levels.wire import FUNCTION, SETTINGS, Packed
+from adaptive_exec.levels.wire import FUNCTION, PART, SETTINGS, Packed
 from adaptive_exec.program.last_words import read_stack
 from adaptive_exec.program.settings import Settings
 
@@ -113,13 +114,24 @@ def put_settings(member: Member, settings: Settings) -> None:
 
 def put_function(member: Member, number: int, packed: PackedFunction) -> None:
     """Give a worker a function, with the next word that it gets."""
-    member.functions[number] = packed.laid is not None
+    spread, channel = packed.spread, member.channel
+    member.functions[number] = spread is not None
     needed = list(packed.names)
-    if packed.laid is None or packed.piece is None:
-        member.channel.put((FUNCTION, number, needed, b""), Packed.of_bytes(packed.body))
+    if spread is None:
+        channel.put((FUNCTION, number, needed, b"", ()), Packed.of_bytes(packed.body))
+        return
+    for one in spread.laid[: len(spread.apart)]:
+        _put_laid(channel, (PART,), one)
+    head = (FUNCTION, number, needed, packed.body, spread.apart)
+    if spread.rest is None:
+        channel.put(head)
     else:
-        head = (FUNCTION, number, needed, packed.body)
-        member.channel.put_shared(head, packed.laid.lengths, packed.piece)
+        _put_laid(channel, head, spread.rest)
+
+
+def _put_laid(channel: Channel, head: tuple[Any, ...], laid: Laid) -> None:
+    assert laid.piece is not None, "a function carries it, which holds it"
+    channel.put_shared(head, laid.lengths, laid.piece)
 
 
 def look_at_offspring(member: Member, now: float) -> bool:

@@ -252,7 +252,7 @@ class ProcessRunner:
             assert work.packed is not None, "only portable batches come to processes"
             functions.append(work.packed)
         needs = [one for one in (*(one.names for one in functions), names) if one]
-        laid = [one.laid for one in functions if one.laid is not None]
+        laid = [laid for one in functions for laid in one.laid]
         member.names.tell(member.channel, needs, laid)
         for number in member.uses - member.functions.keys():
             put_function(member, number, self._shelf.packed(number))

@@ -34,7 +34,8 @@ PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 0.05 us a task, not 1.5.
 """
 FUNCTION, CHUNK, END, TRIM, FORGET, SETTINGS, NAMES, UNNAME = 1, 2, 3, 10, 11, 12, 13, 14
-"""Kinds of frames to a worker."""
+PART = 15
+"""Kinds of frames to a worker; of a function's large buffers each comes as a PART before it."""
 HELLO, RESULTS, UNLOADED, ENDING = 4, 5, 6, 20
 """Kinds of frames from a worker; `(ENDING, 0 or 1, names of threads)` where something is left to be
 done at its end, and with 1 where the time for that is over."""

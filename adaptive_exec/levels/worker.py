@@ -28,6 +28,7 @@ from adaptive_exec.levels.wire import (
     FUNCTION,
     HELLO,
     NAMES,
+    PART,
     PLAIN,
     RESULTS,
     SETTINGS,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any, NoReturn
 
+    from adaptive_exec.levels.frames import Buffer
     from adaptive_exec.levels.slate import Slate
 
 FULL, ONE = 2, 0
@@ -120,6 +122,7 @@ class Worker:
         self._functions = functions
         self._unloaded: dict[int, str] = {}
         self._large: set[int] = set()
+        self._parts: list[Buffer] = []  # of the function that comes next
         self._publish_seconds = publish_seconds
         self._half = 0
         self._overflowed = False
@@ -175,8 +178,8 @@ class Worker:
 
     def _react(self, frame: Frame) -> None:
         kind = frame.head[0]
-        if kind == FUNCTION:
-            self._load(frame)
+        if kind in (FUNCTION, PART):
+            self._take_function(frame)
         elif kind == CHUNK:
             self._run(frame)
         elif kind == NAMES:
@@ -201,16 +204,25 @@ class Worker:
             relay.unmute()
             relay.note_handlers()
 
+    def _take_function(self, frame: Frame) -> None:
+        if frame.head[0] == PART:
+            self._parts += frame.buffers
+        else:
+            self._load(frame)
+
     def _load(self, frame: Frame) -> None:
-        _, number, needed, beside = frame.head
-        pickle = beside or frame.body
-        if len(pickle) + sum(map(len, frame.buffers)) >= LARGE_BYTES:
+        _, number, needed, beside, apart = frame.head
+        pickle, buffers = beside or frame.body, list(frame.buffers)
+        for at, part in zip(apart, self._parts, strict=True):  # in order: each finds its place
+            buffers.insert(at, part)
+        self._parts.clear()
+        if len(pickle) + sum(map(len, buffers)) >= LARGE_BYTES:
             self._large.add(number)
         relay.mute()
         try:
             HERE.check(needed)
             self._functions[number] = load_afresh(
-                lambda: self._program.load(lambda: loads(pickle, buffers=frame.buffers))
+                lambda: self._program.load(lambda: loads(pickle, buffers=buffers))
             )
         except BaseException as error:  # noqa: BLE001  # the user's modules run here and may raise anything
             self._unloaded[number] = describe_traceback(error)[-TEXT_CHARACTERS_MAX:]

@@ -49,7 +49,7 @@ def write(array):
 def test_functions_over_one_array_find_it_where_it_lies(count):
     array = np.zeros(4 * MEGABYTE, np.uint8)
     first, second = pack_function(add(array, 1)), pack_function(add(array, 2))
-    assert first.piece is second.piece is not None
+    assert first.laid == second.laid != ()
     assert first.body != second.body
     assert len(count) == 1
 
@@ -60,28 +60,28 @@ def test_a_single_other_byte_is_other_content(place, count):
     first = pack_function(add(array, 1))
     array[place] = 1
     second = pack_function(add(array, 1))
-    assert first.piece is not second.piece
+    assert first.laid != second.laid
     assert len(count) == 2
 
 
 def test_a_long_pickle_lies_with_the_rest(count):
     text = [str(number) for number in range(300_000)]
     first, second = (pack_function(lambda: text[0]) for _ in range(2))
-    assert first.piece is second.piece is not None
+    assert first.laid == second.laid != ()
     assert len(count) == 1
 
 
 def test_what_nobody_carries_any_more_makes_room_for_what_takes_its_place():
     array = np.zeros(4 * MEGABYTE, np.uint8)
     function = pack_function(add(array, 1))
-    held = function.laid  # as a worker's place at the table does
+    (held,) = function.laid  # as a worker's place at the table does
     assert shared_files() == 1
     array[0] = 1
     other = pack_function(add(array, 1))
     assert shared_files() == 2, "both are carried"
     del function
     array[0] = 2
-    assert pack_function(add(array, 1)).piece is not other.piece
+    assert pack_function(add(array, 1)).laid != other.laid
     assert held.piece is None
     assert shared_files() == 1
 
@@ -89,8 +89,61 @@ def test_what_nobody_carries_any_more_makes_room_for_what_takes_its_place():
 def test_of_what_nobody_carries_so_much_stays_as_an_arena_has(monkeypatch):
     monkeypatch.setattr(laid, "ARENA_BYTES_MAX", 10 * MEGABYTE)
     arrays = [np.zeros(size * MEGABYTE, np.uint8) for size in (2, 3, 4, 5)]
-    held = [pack_function(add(array, 1)).laid for array in arrays]
+    held = [one for array in arrays for one in pack_function(add(array, 1)).laid]
     assert [one.piece is not None for one in held] == [False, False, True, True]
+
+
+def sums(*arrays):
+    return lambda one: one + sum(int(array.sum()) for array in arrays)
+
+
+@pytest.mark.parametrize("size", [4 * MEGABYTE, 3 * MEGABYTE], ids=["alike", "of two sizes"])
+def test_of_several_arrays_only_the_one_that_changed_is_laid_again(size, count):
+    arrays = [np.zeros(one, np.uint8) for one in (4 * MEGABYTE, size, 4 * MEGABYTE)]
+    for array, number in zip(arrays, (1, 2, 3), strict=True):
+        array[0] = number
+    first = pack_function(sums(*arrays)).laid
+    del count[:]
+    arrays[1][-1] = 7
+    second = pack_function(sums(*arrays)).laid
+    assert count == [size]
+    assert [one is other for one, other in zip(first, second, strict=True)] == [True, False, True]
+
+
+def test_arrays_that_change_in_turn_arrive_as_they_are_and_are_laid_alone(count):
+    arrays = [np.full(2 * MEGABYTE, number, np.uint8) for number in range(3)]
+    small = np.arange(20_000)  # lies with all else
+    with adaptive_executor(levels="process", max_workers=2) as executor:
+        for turn in range(6):
+            arrays[turn % 3][turn] += 1
+            wanted = sum(int(one.sum()) for one in (*arrays, small))
+            assert set(executor.map(sums(*arrays, small), [0] * 4)) == {wanted}
+    assert [size for size in count if size >= MEGABYTE] == [2 * MEGABYTE] * 8  # three, then each
+
+
+def test_of_very_many_arrays_the_largest_have_files_of_their_own():
+    arrays = [np.full(MEGABYTE + 64 * number, 1, np.uint8) for number in range(20)]
+    packed = pack_function(sums(*arrays))
+    assert packed.spread.apart == tuple(range(4, 20))
+    assert packed.spread.rest.lengths[1:] == tuple(MEGABYTE + 64 * one for one in range(4))
+    with adaptive_executor(levels="process", max_workers=1) as executor:
+        wanted = sum(array.size for array in arrays)
+        assert list(executor.map(sums(*arrays), range(4))) == [wanted + one for one in range(4)]
+
+
+def test_what_is_laid_in_part_only_travels_by_itself(monkeypatch):
+    share, given = laid.share, []
+
+    def share_twice(parts, size):
+        given.append(size)
+        return share(parts, size) if len(given) <= 2 else None
+
+    monkeypatch.setattr(laid, "share", share_twice)
+    arrays = [np.full(2 * MEGABYTE, number, np.uint8) for number in range(3)]
+    packed = pack_function(sums(*arrays))
+    assert not packed.laid
+    assert len(packed.body) > 6 * MEGABYTE
+    assert not laid._all()
 
 
 def test_a_child_of_the_caller_lays_down_its_own():
@@ -99,7 +152,7 @@ def test_a_child_of_the_caller_lays_down_its_own():
     pid = os.fork()
     if pid == 0:
         own = pack_function(add(array, 1))
-        os._exit(own.piece is function.piece or shared_files() != 1)
+        os._exit(own.laid == function.laid or shared_files() != 1)
     assert os.waitpid(pid, 0)[1] == 0
 
 
