@@ -292,6 +292,22 @@ class ObjectsCopied(NamedTuple):
     way: str
 
 
+class HashesDiffer(NamedTuple):
+    """Workers hash texts otherwise than others of the same program.
+
+    Attributes:
+        old: How those others were started.
+        new: How these are.
+        is_midway: Whether they take the place of others, which tasks have run in.
+    """
+
+    at: float
+    level: str
+    old: str
+    new: str
+    is_midway: bool
+
+
 class InitializerFailed(NamedTuple):
     """The user's initializer raised in a worker, so that level can run nothing."""
 
@@ -520,6 +536,7 @@ Event = (
     | StarterChanged
     | StarterChosen
     | ObjectsCopied
+    | HashesDiffer
     | StartRefused
     | InitializerFailed
     | ChunkProgressed

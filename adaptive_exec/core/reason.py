@@ -35,6 +35,7 @@ class Code(StrEnum):
     STARTER_LOST = "starter_lost"
     STARTER_UNFIT = "starter_unfit"
     OBJECTS_COPIED = "objects_copied"
+    HASHES_DIFFER = "hashes_differ"
     WORKER_STALLED = "worker_stalled"
     WORK_LEFT = "work_left"
     TASKS_SERVED = "tasks_served"

@@ -24,6 +24,7 @@ from adaptive_exec.core.events import (
     Event,
     FunctionRefused,
     HandoverChanged,
+    HashesDiffer,
     HostSampled,
     InitializerFailed,
     InputExhausted,
@@ -83,6 +84,7 @@ from adaptive_exec.core.staffing import (
     lose,
     next_start_at,
     note_copied,
+    note_hashes,
     note_price,
     note_starter,
     note_way,
@@ -112,6 +114,7 @@ GraveEvent = (
     | StarterChanged
     | StarterChosen
     | ObjectsCopied
+    | HashesDiffer
     | StartRefused
     | StopRequested
     | TaskOverdue
@@ -320,6 +323,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             note_way(state, event)
         case ObjectsCopied():
             note_copied(state, event)
+        case HashesDiffer():
+            note_hashes(state, event)
         case InitializerFailed():
             give_up(state, event)
         case FunctionRefused():

@@ -10,6 +10,7 @@ from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import BYTES, FOREVER, SECONDS, bound
 from adaptive_exec.core.counts import land
 from adaptive_exec.core.events import (
+    HashesDiffer,
     ObjectsCopied,
     StarterChanged,
     StarterChosen,
@@ -211,6 +212,14 @@ def note_copied(state: State, event: ObjectsCopied) -> None:
     instead = "start='snapshot', or a multiprocessing.Manager's object as an argument"
     reason = because(Code.OBJECTS_COPIED, way=event.way, instead=instead)
     state.explain("copied", "warning", event.names, reason)
+
+
+def note_hashes(state: State, event: HashesDiffer) -> None:
+    """Say that a text has two hashes in this program; within a batch results may show it."""
+    severity = "warning" if event.is_midway else "info"
+    reason = because(Code.HASHES_DIFFER, instead="PYTHONHASHSEED, set before Python starts")
+    subject = f"{event.level} workers"
+    state.explain("rehashed", severity, subject, reason, old=event.old, new=event.new)
 
 
 def _count_refusal(state: State, roster: Roster, error: str, *, lasting: bool) -> None:

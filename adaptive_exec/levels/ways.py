@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from adaptive_exec.config import Config
-from adaptive_exec.core.events import ObjectsCopied, StarterChanged, StarterChosen
+from adaptive_exec.core.events import HashesDiffer, ObjectsCopied, StarterChanged, StarterChosen
 from adaptive_exec.core.starts import Answer, Setback, judge
 from adaptive_exec.levels.arena import ARENA_BYTES_MAX
 from adaptive_exec.levels.base import FULL, CannotStartError, Outlet
@@ -23,7 +23,7 @@ from adaptive_exec.levels.starter import Relayed, Starter, StarterEvents, Terms
 from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.zygote import Origin, ZygoteStarter
-from adaptive_exec.program.hashes import choose_hash_seed
+from adaptive_exec.program.hashes import choose_hash_seed, note_workers
 from adaptive_exec.program.inherited import NOTHING, Inherited
 from adaptive_exec.program.kept import Kept, find_all_kept, find_inherited
 from adaptive_exec.program.names import Entry
@@ -93,6 +93,7 @@ class Ways:
         self._carried: frozenset[Kept] = frozenset()
         self._told: set[str] = set()
         self._early_deaths, self._has_left_one = 0, False
+        self._was_forked = self._has_told_hashes = False
         self.relayed: Relayed | None = None
         self.born_with: Settings | None = None
         self.looked_at: Settings | None = None
@@ -158,9 +159,11 @@ class Ways:
             self._say_way(ZYGOTE, f"the fork failed ({type(error).__name__}: {error})")
             return None
         self._carried = kept
+        self._was_forked = True
         self._inherited.objects.update(objects)
         why = "" if obstacle is None else f"asked for, although {obstacle.text}"
         self._say_way(SNAPSHOT, why)
+        self._note_hashes(ZYGOTE, SNAPSHOT)
         return starter
 
     def find_starter(self, workers: int) -> Starter:
@@ -252,6 +255,13 @@ class Ways:
     def _say_way(self, way: str, why: str) -> None:
         self._outlet.post(StarterChosen(time.monotonic(), LEVEL, way, why))
 
+    def _note_hashes(self, old: str, new: str) -> None:
+        """Say, once, where a text has another hash than in other workers of the program."""
+        if note_workers(are_forked=new == SNAPSHOT) and not self._has_told_hashes:
+            self._has_told_hashes = True
+            is_midway = self._was_forked and new != SNAPSHOT
+            self._outlet.post(HashesDiffer(time.monotonic(), LEVEL, old, new, is_midway))
+
     def _fork(self, workers: int, names: Mapping[Key, Entry], origin: Origin) -> Starter:
         known: list[tuple[Entry, list[bytes]]] = [(entry, []) for entry in names.values()]
         terms = self._make_terms(workers, None, known)
@@ -289,6 +299,7 @@ class Ways:
         self._carried = frozenset()
         if self.born_with is not None:
             self.tell_copied(self.born_with)
+        self._note_hashes(SNAPSHOT, self._ways[0])
         if self._ways[0] == LOKY:
             return LokyStarter(self._reports, self._waiter, terms)
         bodies = {number: function.body for number, function in functions.items()}

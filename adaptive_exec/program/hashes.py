@@ -6,6 +6,7 @@ workers hash as the caller does. Imports little, since every worker imports it.
 """
 
 import os
+import sys
 
 VARIABLE = "PYTHONHASHSEED"
 """Variable that an interpreter reads when it begins; with -E and -I it does not."""
@@ -13,6 +14,7 @@ _SEEDS = (1 << 32) - 1
 """How many seeds there are from 1 on; 0 turns the randomness off. Source: Python's manual, "Command
 line and environment"."""
 _own: list[int] = []
+_seen: set[bool] = set()  # whether workers had the caller's seed, or one of their own
 
 
 def choose_hash_seed() -> int | None:
@@ -25,6 +27,18 @@ def choose_hash_seed() -> int | None:
     if not _own:
         _own.append(int.from_bytes(os.urandom(8), "little") % _SEEDS + 1)
     return _own[0]
+
+
+def note_workers(*, are_forked: bool) -> bool:
+    """Note how workers are started; return whether others of this program hash texts otherwise.
+
+    Args:
+        are_forked: Whether they have the caller's seed.
+    """
+    if not sys.flags.hash_randomization or choose_hash_seed() is None:
+        return False
+    _seen.add(are_forked)
+    return len(_seen) > 1
 
 
 def set_hash_seed(seed: int | None) -> dict[str, str]:

@@ -449,6 +449,17 @@ def test_objects_that_workers_have_copies_of_are_named_in_a_warning():
     assert Code.OBJECTS_COPIED in codes(world)
 
 
+@pytest.mark.parametrize(("is_midway", "severity"), [(True, "warning"), (False, "info")])
+def test_that_texts_have_another_hash_is_a_warning_within_a_batch(is_midway, severity):
+    world = begin(cores=2)
+
+    world.say(ev.HashesDiffer(0.0, "process", "snapshot", "zygote", is_midway))
+
+    orders = world.history[-1][1]
+    (told,) = [one.decision for one in orders if isinstance(one, ins.Explain)]
+    assert (told.reason.code, told.severity) == (Code.HASHES_DIFFER, severity)
+
+
 def test_large_results_that_nobody_takes_hold_up_what_is_not_sent_yet():
     world = World(Config(max_workers=2), make_host())
     batch = world.open(tasks=40, chunk_tasks=1)

@@ -358,6 +358,62 @@ def test_a_second_executor_beside_a_first_is_not_forked_beside_its_threads(run):
     )
 
 
+TWO_HASHES = """
+def hashed(word):
+    return hash(word)
+
+def rehashed(pool):
+    return [
+        (one.old, one.new, one.severity) for one in pool.report.decisions
+        if one.reason.code == "hashes_differ"
+    ]
+
+def lose_snapshot():
+    import signal
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        for child in map(int, file.read().split()):
+            os.kill(child, signal.SIGKILL)
+
+import logging
+logging.getLogger("adaptive_exec").addHandler(logging.NullHandler())
+WORDS = ["alpha", "beta"] * 4
+"""
+
+
+@pytest.mark.parametrize("seed", ["random", "7"])
+def test_where_a_snapshot_is_lost_it_is_said_that_texts_have_another_hash(seed, run, monkeypatch):
+    monkeypatch.setenv("PYTHONHASHSEED", seed)
+    told = run(
+        HEAD,
+        TWO_HASHES,
+        """
+        with executor() as pool:
+            assert [*pool.map(hashed, WORDS)] == [*map(hash, WORDS)]
+            assert rehashed(pool) == []
+            lose_snapshot()
+            after = [*pool.map(hashed, WORDS)]
+        print(after == [*map(hash, WORDS)], *rehashed(pool))
+        """,
+    ).strip()
+    differs = "False ('snapshot', 'zygote', 'warning')"
+    assert told == (differs if seed == "random" else "True")
+
+
+def test_executors_beside_each_other_say_that_texts_have_two_hashes(run, monkeypatch):
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    run(
+        HEAD,
+        TWO_HASHES,
+        """
+        with executor() as first, executor("fresh") as second:
+            assert [*first.map(hashed, WORDS)] == [*map(hash, WORDS)]
+            assert [*second.map(hashed, WORDS)] != [*map(hash, WORDS)]
+        assert rehashed(first) == []
+        assert rehashed(second) == [("snapshot", "zygote", "info")]
+        """,
+    )
+
+
 def test_a_snapshot_that_is_asked_for_is_made_beside_threads(run):
     told = run(
         HEAD,
