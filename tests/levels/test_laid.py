@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import psutil
 import pytest
 
 from adaptive_exec import adaptive_executor
@@ -12,6 +13,10 @@ from tests.levels import work
 from tests.levels.test_what_leaves import eventually, shared_files
 
 MEGABYTE = 1 << 20
+
+
+def free_bytes():
+    return psutil.virtual_memory().available
 
 
 @pytest.fixture(autouse=True)
@@ -197,3 +202,14 @@ def test_nothing_of_it_is_left_when_its_executor_ends():
         assert sum(executor.map(add(array, 1), range(8))) == 28
     assert eventually(lambda: shared_files() == 0)
     assert not laid._all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(free_bytes() < 6 << 30, reason="less than 6 GiB of memory is free")
+def test_functions_over_more_than_two_gigabytes_run_in_workers():
+    array = np.zeros((2 << 30) + 4096, np.uint8)  # of which this process has the last page alone
+    array[-1] = 7
+    with adaptive_executor(levels="process", max_workers=2) as executor:
+        assert list(executor.map(add(array, 1), range(4))) == [7, 8, 9, 10]
+        assert executor.submit(add(array, 1), 4).result(120) == 11
+        assert executor.report.levels == ("process",)
