@@ -1,25 +1,30 @@
 """Simple settings in the user's own modules: numbers, texts, flags, and small collections of them.
 
+Those of a module's classes (`class Config`) and of objects that have nothing else (`config.debug`)
+are settings like its own.
 Functions of `__main__` that were put into a module (a fake in the place of the real one, a
 callback) travel, too.
 
 A module that workers import for themselves has there what its lines say; what the program has set
 in it since is sent after it. Modules of the standard library and installed packages are left alone.
-Of what one function of a module sets together (`_ready = True` beside `_connection = ...`) all or
-nothing travels. Imports little, since every worker imports it.
+Of what one function of a module sets together (`_ready = True` beside `_connection = ...`), and of
+what one class has, all or nothing travels. Imports little, since every worker imports it.
 """
 
 import os
 import sys
+from itertools import starmap
 from operator import itemgetter
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 
 from adaptive_exec.program.places import PLACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
+
+    Space = tuple[Mapping[str, Any], list[int], list[tuple[Any, Any]]]
 
 TEXT_BYTES_MAX = 64 * 1024
 """Bytes of the longest text that counts as a setting; longer ones are content."""
@@ -27,6 +32,9 @@ ITEMS_MAX = 256
 """Items of the largest collection that counts as a setting; larger ones are tables and caches."""
 DEPTH_MAX = 4
 """Collections in collections that are looked through."""
+MEMBERS_MAX = 200
+"""Classes and objects of a module of which attributes are looked at, 1 us for each; a module with
+more is no place of settings."""
 NAMES_MAX = 2000
 """Names of a module that are looked at; one with more is generated, or a table of constants."""
 _ATOMS = frozenset({int, float, complex, bool, type(None)})
@@ -62,7 +70,7 @@ class Glimpse:
     __slots__ = ("_get", "_ids", "_size", "_space", "collections")
 
     def __init__(
-        self, space: "dict[str, Any]", names: list[str], collections: "list[tuple[Any, Any]]"
+        self, space: "Mapping[str, Any]", names: list[str], collections: "list[tuple[Any, Any]]"
     ) -> None:
         self._space = space
         self._size = len(space)
@@ -88,43 +96,106 @@ class Watched:
     """What was read of one module.
 
     Attributes:
-        ids: The identities of all its values, in order.
-        collections: Those among the simple ones, each with a copy.
-        facts: Its simple values by name, and the names of others that are no code.
+        facts: Its simple values by name, the names of others that are no code, and the same of its
+            classes and objects.
         guests: Functions in it that are of modules which workers cannot import.
-        glimpse: Sees at less cost whether any but code has changed.
+        glimpses: See at less cost whether any but code has changed.
         kept: Objects of `multiprocessing` in it.
+        spaces: Its names, those of its classes and objects, and how all of them were.
     """
 
-    __slots__ = ("collections", "facts", "glimpse", "guests", "ids", "kept")
+    __slots__ = ("facts", "glimpses", "guests", "kept", "spaces")
 
     def __init__(self, module: ModuleType) -> None:
         space = vars(module)
-        self.ids = list(map(id, list(space.values())))
+        ids = list(map(id, list(space.values())))
         names = list(space.items())[:NAMES_MAX]
         simple = {name: value for name, value in names if _is_setting(name, value)}
-        self.collections = [
-            (value, _copy(value)) for value in simple.values() if type(value) in (dict, list, set)
-        ]
+        collections = _collections_in(simple)
         others = tuple(
             name
             for name, value in names
             if name not in simple and not name.startswith("__") and not isinstance(value, _CODE)
         )
-        self.facts = ({name: _copy(value) for name, value in simple.items()}, others)
+        members = [
+            Member(name, value) for name, value in names if _may_have_settings(module, name, value)
+        ]
+        members = [one for one in members if one.values][:MEMBERS_MAX]
+        self.facts = (
+            {name: _copy(value) for name, value in simple.items()},
+            others,
+            {one.name: (one.copies, one.others) for one in members},
+        )
         self.guests = {
             name: value
             for name, value in names
             if type(value) is FunctionType and PLACES.is_strange(value.__module__)
         }
-        self.glimpse = Glimpse(space, [*simple, *others], self.collections)
+        self.spaces: list[Space] = [(space, ids, collections), *(one.space for one in members)]
+        self.glimpses = [
+            Glimpse(space, [*simple, *others], collections),
+            *(Glimpse(one.space[0], list(one.values), one.space[2]) for one in members),
+        ]
         self.kept: Sequence[Any] = ()
+
+    def is_same(self, module: ModuleType) -> bool:
+        """Say whether nothing in it has changed since.
+
+        Raises:
+            Exception: A collection cannot be compared.
+        """
+        return self.spaces[0][0] is vars(module) and all(starmap(is_same_space, self.spaces))
+
+
+class Member:
+    """What was read of a class or an object in a module.
+
+    Attributes:
+        name: Its name there.
+        values: Its simple attributes.
+        copies: The same, as they are now.
+        others: The names of those that are no code.
+        space: All its attributes, and how they were.
+    """
+
+    __slots__ = ("copies", "name", "others", "space", "values")
+
+    def __init__(self, name: str, holder: "Any") -> None:
+        space = vars(holder)
+        own = [one for one in list(space.items()) if not one[0].startswith("__")]
+        self.name = name
+        self.values = {key: value for key, value in own if _is_setting(key, value)}
+        self.others = tuple(
+            key
+            for key, value in own
+            if key not in self.values and not hasattr(type(value), "__get__") and key != "_abc_impl"
+        )
+        if self.others and not isinstance(holder, type):
+            self.values = {}  # an object with a connection or a cache has a state of its own
+        self.copies = {key: _copy(value) for key, value in self.values.items()}
+        ids = list(map(id, list(space.values())))
+        self.space: Space = (space, ids, _collections_in(self.values))
+
+
+def _collections_in(values: "dict[str, Any]") -> "list[tuple[Any, Any]]":
+    return [(one, _copy(one)) for one in values.values() if type(one) in (dict, list, set)]
+
+
+def _may_have_settings(module: ModuleType, name: str, value: "Any") -> bool:
+    """Say whether it is a class of the module's, or an object of one."""
+    kind = type(value)
+    if issubclass(kind, type):
+        is_its = value.__module__ == module.__name__ and value.__qualname__ == name
+        return is_its and not _is_enumeration(value)
+    is_its = kind is SimpleNamespace or kind.__module__ == module.__name__
+    is_its = is_its and not _is_enumeration(kind)
+    return is_its and type(getattr(value, "__dict__", None)) is dict
 
 
 def is_same_space(
-    space: "dict[str, Any]", ids: list[int], collections: "list[tuple[Any, Any]]"
+    space: "Mapping[str, Any]", ids: list[int], collections: "list[tuple[Any, Any]]"
 ) -> bool:
-    """Say whether nothing in a module has changed since it was watched; 1 us for 50 names."""
+    """Say whether nothing in a module or class has changed since; 1 us for 50 names."""
     if ids != list(map(id, space.values())):
         return False
     return all(value == copy for value, copy in collections)
@@ -220,18 +291,41 @@ def apply_module(name: str, value: "Any", before: "Any") -> None:
     if module is None:
         return
     space = vars(module)
-    values, others = value
-    known = {} if before is None else before[0]
-    changes = {
+    values, others, members = value
+    known, _, known_members = before or ({}, (), {})
+    changes = _changes(space, values, known)
+    if changes:
+        for key in changes.keys() - _bound_elsewhere(space, others):
+            _put(space, key, changes[key])
+    for key, told in members.items():
+        _apply_member(space.get(key), told, known_members.get(key, ({}, ()))[0])
+
+
+def _changes(
+    space: "Mapping[str, Any]", values: "dict[str, Any]", known: "dict[str, Any]"
+) -> "dict[str, Any]":
+    return {
         key: wanted
         for key, wanted in values.items()
         if not (key in known and _is_equal(known[key], wanted))
         and not (key in space and _is_equal(space[key], wanted))
     }
-    if not changes:
+
+
+def _apply_member(holder: "Any", told: "Any", known: "dict[str, Any]") -> None:
+    """Set what has changed of a class or an object, unless a part of it cannot be sent."""
+    values, others = told
+    space = getattr(holder, "__dict__", None)
+    if space is None:
         return
-    for key in changes.keys() - _bound_elsewhere(space, others):
-        _put(space, key, changes[key])
+    changes = _changes(space, values, known)
+    if not changes or _lost(space, others):
+        return
+    for key, wanted in changes.items():
+        if not isinstance(holder, type):
+            _put(space, key, wanted)
+        elif not _put_in_place(space.get(key), wanted):
+            setattr(holder, key, wanted)
 
 
 def _is_equal(left: object, right: object) -> bool:
@@ -245,21 +339,24 @@ def _is_equal(left: object, right: object) -> bool:
 
 def _put(space: "dict[str, Any]", name: str, wanted: "Any") -> None:
     """Set a value; a collection that others may have imported is changed in its place."""
-    there: Any = space.get(name)
-    if type(there) is type(wanted) and type(wanted) in (dict, set):
-        there.clear()
-        there.update(wanted)
-    elif type(there) is list and type(wanted) is list:
+    if not _put_in_place(space.get(name), wanted):
+        space[name] = wanted
+
+
+def _put_in_place(there: "Any", wanted: "Any") -> bool:
+    if type(there) is not type(wanted) or type(wanted) not in (dict, list, set):
+        return False
+    if type(wanted) is list:
         there[:] = wanted
     else:
-        space[name] = wanted
+        there.clear()
+        there.update(wanted)
+    return True
 
 
 def _bound_elsewhere(space: "dict[str, Any]", others: "tuple[str, ...]") -> set[str]:
     """Name what functions set together with something that the program has and cannot send."""
-    lost = {
-        name for name in others if space.get(name) is None or _is_simple(space[name], DEPTH_MAX)
-    }
+    lost = _lost(space, others)
     if not lost:
         return set()
     bound: set[str] = set()
@@ -267,6 +364,13 @@ def _bound_elsewhere(space: "dict[str, Any]", others: "tuple[str, ...]") -> set[
         if not lost.isdisjoint(names):
             bound |= names
     return bound
+
+
+def _lost(space: "Mapping[str, Any]", others: "tuple[str, ...]") -> set[str]:
+    """Name what the program has there and a worker has not."""
+    return {
+        name for name in others if space.get(name) is None or _is_simple(space[name], DEPTH_MAX)
+    }
 
 
 def _sets_together(space: "dict[str, Any]") -> "Iterator[set[str]]":

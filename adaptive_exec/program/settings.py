@@ -12,12 +12,15 @@ from collections.abc import Callable
 from contextvars import Context
 from time import monotonic
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adaptive_exec.program.kept import Kept, find_kept
 from adaptive_exec.program.modules import Glimpse, Watched, is_same_space, own_modules
 from adaptive_exec.program.table import NOT_READ, ROWS, Row
 from adaptive_exec.system.pickles import dump, dump_plain
+
+if TYPE_CHECKING:
+    from adaptive_exec.program.modules import Space
 
 SLOW_SECONDS = 0.01
 """Seconds for which what takes longer to read (the umask, what users have registered) is not read
@@ -84,7 +87,7 @@ class _State(NamedTuple):
     watched: dict[str, Watched]
     looks: list[_Look]
     sharp: list[_Look]
-    spaces: list[tuple[dict[str, Any], list[int], list[tuple[Any, Any]]]]
+    spaces: list["Space"]
     glimpses: list[Glimpse]
     module_count: int
     looked_at: float
@@ -246,12 +249,8 @@ def _read(state: _State, now: float, asked: dict[str, bytes]) -> Settings:
         watched,
         _looks_at(quick),
         _looks_at({name: copy for name, copy in quick.items() if ROWS[name].is_sharp}),
-        [
-            (vars(module), watched[name].ids, watched[name].collections)
-            for name, module in modules.items()
-            if name in watched
-        ],
-        [watched[name].glimpse for name in modules if name in watched],
+        [space for name in modules if name in watched for space in watched[name].spaces],
+        [one for name in modules if name in watched for one in watched[name].glimpses],
         len(sys.modules),
         now,
         now,
@@ -282,7 +281,7 @@ def _changed_modules(state: _State, modules: dict[str, ModuleType]) -> dict[str,
     for name, module in modules.items():
         known = state.watched.get(name)
         try:
-            if known is None or not is_same_space(vars(module), known.ids, known.collections):
+            if known is None or not known.is_same(module):
                 seen = Watched(module)
                 seen.kept = find_kept(name, vars(module))
                 watched[name] = seen

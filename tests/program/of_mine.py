@@ -4,6 +4,7 @@ import contextvars
 import enum
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 
 class Mode(enum.Enum):
@@ -25,6 +26,42 @@ VARIABLE = contextvars.ContextVar("VARIABLE", default="nobody")
 READY = False
 _connection = None
 CALLS = 0
+
+
+class Options:
+    level = 1
+    table = {"a": 1}  # noqa: RUF012  # as users do
+
+    def tell(self):
+        return self.level
+
+
+class Link:
+    is_open = False
+    link = None
+
+
+class State:
+    def __init__(self):
+        self.level = 1
+        self.words = ["a"]
+
+
+STATE, SPACE, LINKED = State(), SimpleNamespace(rate=1), State()
+
+
+def open_link():
+    Link.is_open, Link.link = True, object()
+    LINKED.level, LINKED.link = 2, object()
+
+
+def look_into(_item=None):
+    linked = Link.is_open == (Link.link is not None) and LINKED.level == 1 + hasattr(LINKED, "link")
+    return Options().tell(), Options.table, STATE.level, STATE.words, SPACE.rate, linked
+
+
+def set_level(number):
+    Options.level = number
 
 
 def connect():

@@ -279,6 +279,39 @@ def test_what_the_program_sets_in_its_own_modules_is_there(mine, one_worker):
     assert submitted == 22
 
 
+def test_what_the_program_sets_in_classes_and_objects_of_its_modules_is_there(one_worker):
+    fresh = (1, {"a": 1}, 1, ["a"], 1, True)
+    assert one_worker.submit(of_mine.look_into).result(60) == fresh
+    of_mine.Options.level, of_mine.STATE.level, of_mine.SPACE.rate = 5, 6, 7
+    of_mine.Options.table["a"] = 2
+    of_mine.STATE.words.append("b")
+    try:
+        mapped = list(one_worker.map(of_mine.look_into, range(3)))
+        one_worker.submit(of_mine.set_level, 9).result(60)
+        kept = one_worker.submit(of_mine.look_into).result(60)
+        of_mine.Options.level = 4
+        again = [one_worker.submit(of_mine.look_into) for _ in range(20)]
+        assert {one.result(60)[0] for one in again} == {4}
+    finally:
+        of_mine.Options.level = of_mine.Options.table["a"] = 1
+        of_mine.STATE.level = of_mine.SPACE.rate = 1
+        del of_mine.STATE.words[1:]
+
+    assert mapped == [(5, {"a": 2}, 6, ["a", "b"], 7, True)] * 3
+    assert kept == (9, {"a": 2}, 6, ["a", "b"], 7, True)
+    assert one_worker.submit(of_mine.look_into).result(60) == fresh
+
+
+def test_what_a_class_or_an_object_has_with_what_cannot_travel_stays_away(one_worker):
+    of_mine.open_link()
+    try:
+        assert one_worker.submit(of_mine.look_into).result(60)[-1]
+    finally:
+        of_mine.Link.is_open, of_mine.Link.link = False, None
+        of_mine.LINKED.level = 1
+        del of_mine.LINKED.link
+
+
 def test_a_collection_is_changed_in_its_place(mine, one_worker):
     mine.OPTIONS["deep"] = 5
     mine.NAMES[:] = []
