@@ -211,6 +211,10 @@ def _apply_recursion_limit(value: int, _before: object) -> None:
     sys.setrecursionlimit(value)
 
 
+def _apply_digits(value: int, _before: object) -> None:
+    sys.set_int_max_str_digits(value)
+
+
 def _read_socket_timeout() -> float | None:
     return _module("_socket").getdefaulttimeout()  # type: ignore[no-any-return]
 
@@ -382,7 +386,55 @@ def _apply_logging(value: "tuple[Any, ...] | None", before: "tuple[Any, ...] | N
             logger.disabled, logger.propagate = told[1:]
 
 
-# NumPy, pandas, Matplotlib
+_LEVEL_NAMES = {
+    50: "CRITICAL", 40: "ERROR", 30: "WARNING", 20: "INFO", 10: "DEBUG", 0: "NOTSET",
+}  # fmt: skip
+"""What a fresh interpreter has. Source: the manual of `logging`, "Logging Levels"."""
+
+
+def _read_level_names() -> "dict[int, str]":
+    return _module("logging")._levelToName  # type: ignore[no-any-return]  # noqa: SLF001  # there is no public way
+
+
+def _pack_level_names(value: "dict[int, str]") -> "dict[int, str] | None":
+    return None if value == _LEVEL_NAMES else value
+
+
+def _apply_level_names(value: "dict[int, str] | None", _before: object) -> None:
+    for level, name in (value or _LEVEL_NAMES).items():
+        _module("logging").addLevelName(level, name)
+
+
+# csv
+
+_DIALECT_FIELDS = (
+    "delimiter", "doublequote", "escapechar", "lineterminator", "quotechar", "quoting",
+    "skipinitialspace", "strict",
+)  # fmt: skip
+_DIALECT_OF = attrgetter(*_DIALECT_FIELDS)
+_OWN_DIALECTS = frozenset({"excel", "excel-tab", "unix"})
+"""Those that the module registers itself. Source: Lib/csv.py."""
+
+
+def _read_dialects() -> "dict[str, Any]":
+    here = _module("_csv")
+    return {name: here.get_dialect(name) for name in here.list_dialects()}
+
+
+def _pack_dialects(value: "dict[str, Any]") -> "dict[str, Any] | None":
+    packed = {name: _DIALECT_OF(one) for name, one in value.items() if name not in _OWN_DIALECTS}
+    return packed or None
+
+
+def _apply_dialects(value: "dict[str, Any] | None", before: "dict[str, Any] | None") -> None:
+    here, value = _module("_csv"), value or {}
+    for name in (before or {}).keys() - value.keys():
+        here.unregister_dialect(name)
+    for name, fields in value.items():
+        here.register_dialect(name, **dict(zip(_DIALECT_FIELDS, fields, strict=True)))
+
+
+# NumPy, pandas, Matplotlib, scikit-learn
 
 _ERRSTATE = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 _PRINT: "dict[str, Any]" = {
@@ -496,6 +548,16 @@ def _apply_matplotlib(value: "dict[str, Any] | None", before: "dict[str, Any] | 
         matplotlib.use(backend, force=False)
 
 
+def _read_sklearn() -> "Any":
+    return _module("sklearn._config")._get_threadlocal_config()  # noqa: SLF001  # a copy takes 3 us
+
+
+def _apply_sklearn(value: "dict[str, Any]", _before: object) -> None:
+    config = _module("sklearn._config")
+    config._global_config.update(value)  # noqa: SLF001  # for threads that tasks start
+    config._get_threadlocal_config().update(value)  # noqa: SLF001  # as above
+
+
 ROWS = {
     "environment": Row(
         _read_environment, _apply_environment, copy=dict, pack=dict, is_early=True, is_sharp=True
@@ -505,6 +567,7 @@ ROWS = {
     "umask": Row(_read_umask, _apply_umask, is_early=True, is_slow=True),
     "locale": Row(_read_locale, _apply_locale, package="_locale", is_early=True),
     "recursion limit": Row(sys.getrecursionlimit, _apply_recursion_limit, is_early=True),
+    "digits of numbers": Row(sys.get_int_max_str_digits, _apply_digits, is_early=True),
     "socket timeout": Row(_read_socket_timeout, _apply_socket_timeout, package="_socket"),
     "decimal": Row(
         _read_decimal, _apply_decimal, copy=_copy_decimal, same=_is_same_decimal,
@@ -521,6 +584,12 @@ ROWS = {
         _read_filters, _apply_filters, copy=list, pack=_pack_filters, package="warnings"
     ),
     "logging": Row(_read_logging, _apply_logging, pack=_pack_logging, package="logging"),
+    "names of log levels": Row(
+        _read_level_names, _apply_level_names, copy=dict, pack=_pack_level_names, package="logging"
+    ),
+    "dialects of CSV": Row(
+        _read_dialects, _apply_dialects, pack=_pack_dialects, package="_csv"
+    ),
     "NumPy errstate": Row(_read_errstate, _apply_errstate, pack=_pack_errstate, package="numpy"),
     "NumPy print options": Row(
         _read_print_options, _apply_print_options, pack=_pack_print_options, package="numpy",
@@ -535,6 +604,9 @@ ROWS = {
         copy=dict.copy,
         same=_is_same_matplotlib,
         pack=_pack_matplotlib, package="matplotlib", is_rich=True,
+    ),
+    "scikit-learn configuration": Row(
+        _read_sklearn, _apply_sklearn, copy=dict, pack=dict, package="sklearn._config"
     ),
 }  # fmt: skip
 """Every setting by its name. Source of each: the manual of what it belongs to; the cost of reading

@@ -1,7 +1,9 @@
 """What the program has set is there in its workers: at the first task, and after each change."""
 
+import csv
 import decimal
 import importlib
+import io
 import locale
 import logging
 import os
@@ -23,6 +25,15 @@ from tests.program import of_mine
 
 class OurWarning(Warning):
     """A category of the program's own."""
+
+
+def read_dialect(_item=None):
+    text = io.StringIO()
+    try:
+        csv.writer(text, "ours").writerow([1, "a"])
+    except csv.Error:
+        return "unknown"
+    return text.getvalue()
 
 
 def read_umask(_item=None):
@@ -136,6 +147,21 @@ CASES = {
         lambda _: sys.setrecursionlimit(LIMIT + 234),
         lambda _: sys.setrecursionlimit(LIMIT),
     ),
+    "digits of numbers": (
+        lambda _=None: sys.get_int_max_str_digits(),
+        lambda _: sys.set_int_max_str_digits(0),
+        lambda _: sys.set_int_max_str_digits(DIGITS),
+    ),
+    "names of log levels": (
+        lambda _=None: (logging.getLevelName(25), logging.getLevelName(10)),
+        lambda _: [logging.addLevelName(25, "NOTICE"), logging.addLevelName(10, "FINE")],
+        lambda _: [logging.addLevelName(25, "Level 25"), logging.addLevelName(10, "DEBUG")],
+    ),
+    "dialects of CSV": (
+        read_dialect,
+        lambda _: csv.register_dialect("ours", delimiter=";", quoting=csv.QUOTE_ALL),
+        lambda _: csv.unregister_dialect("ours"),
+    ),
     "socket timeout": (
         read_timeout,
         lambda _: socket.setdefaulttimeout(12.5),
@@ -178,6 +204,7 @@ CASES = {
         lambda _: pd.reset_option("display.max_rows"),
     ),
 }
+DIGITS = sys.get_int_max_str_digits()
 HERE, MASK, LIMIT = Path.cwd(), read_umask(), sys.getrecursionlimit()
 LOCALE, ROOT_LEVEL = locale.setlocale(locale.LC_ALL), logging.root.level
 
@@ -216,7 +243,7 @@ def test_a_setting_follows_each_change(row, tmp_path, one_worker):
 
 
 def test_each_row_but_that_of_a_package_that_may_be_missing_has_its_case():
-    assert ROWS.keys() - CASES.keys() == {"Matplotlib rcParams"}
+    assert ROWS.keys() - CASES.keys() == {"Matplotlib rcParams", "scikit-learn configuration"}
 
 
 @pytest.mark.slow
@@ -242,6 +269,22 @@ def test_parameters_of_figures_travel(tmp_path):
 
     assert inside == (7.5, 33)
     assert outside == read_figures(None)
+
+
+def test_the_configuration_of_scikit_learn_travels():
+    sklearn = pytest.importorskip("sklearn")
+    with adaptive_executor(levels="process", max_workers=1, share_host=False) as ex:
+        with sklearn.config_context(transform_output="pandas"):
+            inside = ex.submit(scale, None).result(60)
+        outside = ex.submit(scale, None).result(60)
+
+    assert (inside, outside) == ("DataFrame", "ndarray")
+
+
+def scale(_item):
+    from sklearn.preprocessing import StandardScaler
+
+    return type(StandardScaler().fit_transform(pd.DataFrame({"a": [1.0, 2.0]}))).__name__
 
 
 def read_figures(_item):
