@@ -118,7 +118,7 @@ class Watched:
             if name not in simple and not name.startswith("__") and not isinstance(value, _CODE)
         )
         members = [
-            Member(name, value) for name, value in names if _may_have_settings(module, name, value)
+            Holder(name, value) for name, value in names if _may_have_settings(module, name, value)
         ]
         members = [one for one in members if one.values][:MEMBERS_MAX]
         self.facts = (
@@ -147,7 +147,7 @@ class Watched:
         return self.spaces[0][0] is vars(module) and all(starmap(is_same_space, self.spaces))
 
 
-class Member:
+class Holder:
     """What was read of a class or an object in a module.
 
     Attributes:
