@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from io import TextIOWrapper
 from types import CellType, FunctionType, ModuleType
 
-from adaptive_exec.program import inherited, odd, spaces, variables
+from adaptive_exec.program import inherited, odd, sentinels, spaces, variables
 from adaptive_exec.program.c_pickle import Pickler
 from adaptive_exec.program.classes import without_hooks
 from adaptive_exec.program.code import all_names_in, marshalled, names_in, submodules, words_in
@@ -115,6 +115,8 @@ class Notes:
         key = self._known.get(id(value))
         if key is not None and key != self._owner:
             return self._refer(key, key[1])
+        if kind is object:
+            return self._reduce_sentinel(value)
         if kind.__module__ in inherited.HOMES or type(kind).__module__ == "_ctypes":
             return self._reduce_born(value, kind)
         if kind.__module__ in odd.MODULES:
@@ -122,6 +124,17 @@ class Notes:
             if reduced is not None:
                 return self._named_if_owner(value, *reduced)
         return self._reduce_named(value, kind, by_value)
+
+    def _reduce_sentinel(self, value: object) -> "Any":
+        """Have an object that is nothing but itself be the one of its name, where it has one."""
+        key = sentinels.name_of(value)
+        if key is None or key == self._owner:
+            return NotImplemented
+        if not PLACES.is_strange(key[0]):
+            return sentinels.find, key
+        if self._is_received is not None and not self._is_received(key, value):
+            return NotImplemented
+        return self._refer(key, key[1])
 
     def _reduce_born(self, value: object, kind: type) -> "Any":
         """Send what workers have from a fork by its number; else it is as its own pickling says."""

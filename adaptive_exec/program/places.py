@@ -11,6 +11,11 @@ _ALWAYS = frozenset({"__main__", "__mp_main__"})
 """The second is what multiprocessing calls a script in its own children."""
 
 
+OBJECT_MARK = b"\x8c\x06object\x94\x93"
+"""What stands in a pickle of protocol 4 and later that has an `object()`: a short text, which is
+put into the memo, as the name of a global. Such an object may have a name in a module."""
+
+
 class Places:
     """Looks at modules once each."""
 
@@ -19,7 +24,7 @@ class Places:
         self._count = -1
         self._strange: set[str] = {"__main__"}
         self._registered: frozenset[str] = frozenset()
-        self.marks: tuple[bytes, ...] = (b"__main__",)
+        self.marks: tuple[bytes, ...] = (b"__main__", OBJECT_MARK)
 
     def look(self) -> tuple[bytes, ...]:
         """Look at modules that are new; return what a pickle that names a strange one contains."""
@@ -31,7 +36,7 @@ class Places:
                 self._seen.add(name)
                 if name.__class__ is str and _is_strange(name):
                     self._strange.add(name)
-            self.marks = tuple(sorted(map(str.encode, self._strange | registered)))
+            self.marks = (OBJECT_MARK, *sorted(map(str.encode, self._strange | registered)))
         return self.marks
 
     def add(self, name: str) -> None:

@@ -23,6 +23,7 @@ MODE = Mode.SLOW
 FOLDER = Path("fresh")
 PID = os.getpid()
 VARIABLE = contextvars.ContextVar("VARIABLE", default="nobody")
+ABSENT = object()
 READY = False
 _connection = None
 CALLS = 0
