@@ -53,12 +53,13 @@ class PackedFunction:
     Attributes:
         body: Its pickle; empty where that lies in shared memory.
         spread: What lies there, None where nothing does.
+        laid: The files in which it lies.
         number: A number that is the same for the same function in every run.
         names: What it needs of this program's own modules.
         objects: Which of these it refers to itself.
     """
 
-    __slots__ = ("__weakref__", "body", "names", "number", "objects", "spread")
+    __slots__ = ("__weakref__", "body", "laid", "names", "number", "objects", "spread")
 
     def __init__(
         self, number: int, body: bytes, needs: Parcel, spread: Spread | None = None
@@ -68,11 +69,7 @@ class PackedFunction:
         self.names = needs.names
         self.objects = needs.objects
         self.spread = spread
-
-    @property
-    def laid(self) -> tuple[Laid, ...]:
-        """The files in which it lies; none where it travels by itself."""
-        return () if self.spread is None else self.spread.laid
+        self.laid: tuple[Laid, ...] = () if spread is None else spread.laid
 
     @property
     def is_large(self) -> bool:
