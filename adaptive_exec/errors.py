@@ -12,6 +12,9 @@ try:
 except ImportError:  # Pythons without the C half
     from pickle import PicklingError
 
+UNSENDABLE_RESULT = "adaptive_exec: what the task returned cannot be sent back, got "
+"""A note of the error that packing a result raised in its worker; the type's name follows."""
+
 
 class AdaptiveExecError(Exception):
     """The root of every error that this package raises about the world."""

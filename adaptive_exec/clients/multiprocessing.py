@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final, NoReturn, Self
 
 from adaptive_exec.clients.first_calls import Starred
 from adaptive_exec.clients.standard import ProcessPoolExecutor, ThreadPoolExecutor
-from adaptive_exec.errors import UnsendableError
+from adaptive_exec.errors import UNSENDABLE_RESULT, UnsendableError
 from adaptive_exec.executor import AdaptiveExecutor
 from adaptive_exec.levels.base import Failure
 from adaptive_exec.log import LOGGER
@@ -34,8 +34,10 @@ class _Processes(ProcessPoolExecutor):
     _traceback_kind = standard_pools.RemoteTraceback  # type: ignore[attr-defined]  # the stubs lack it
 
 
-class ProcessPool:
+class ProcessPool(standard_pools.Pool):
     """A `multiprocessing.Pool` whose results outlive its workers.
+
+    An instance of the standard class, for those who ask; nothing of its own working is used.
 
     Args:
         processes: Most processes at once; None means as many as the host affords.
@@ -108,7 +110,7 @@ class ProcessPool:
         """Return the same of a function that gets each item's parts as arguments."""
         return self._take_all(self._open(Starred(func), iterable, chunksize))
 
-    def map_async(  # as in the standard library
+    def map_async(  # type: ignore[override]  # its result is of the kind of all others
         self,
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
@@ -138,13 +140,13 @@ class ProcessPool:
         """Begin what `starmap` does; return its list to come."""
         return self.map_async(Starred(func), iterable, chunksize, callback, error_callback)
 
-    def imap(
+    def imap(  # type: ignore[override]  # None, which the stubs allow, is refused there, too
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1
     ) -> "PatientIterator":
         """Return an iterator of the results, in order; the input is taken as they are."""
         return self._iterate(func, iterable, chunksize, in_order=True)
 
-    def imap_unordered(
+    def imap_unordered(  # type: ignore[override]  # None, which the stubs allow, is refused there, too
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1
     ) -> "PatientIterator":
         """Return an iterator of the results as they come."""
@@ -196,7 +198,7 @@ class ProcessPool:
 
     def __repr__(self) -> str:
         kind = type(self)
-        size = self._executor._max_workers if self._state else 0  # noqa: SLF001  # its own
+        size = self._processes if self._state else 0
         return f"<{kind.__module__}.{kind.__qualname__} state={self._state} pool_size={size}>"
 
     def __reduce__(self) -> NoReturn:
@@ -204,6 +206,11 @@ class ProcessPool:
         raise NotImplementedError(message)
 
     # parts
+
+    @property
+    def _processes(self) -> int:
+        """Say how many work at once; those who know the standard pool look here."""
+        return self._executor._max_workers  # noqa: SLF001  # its own
 
     def _check_running(self) -> None:
         if self._state != RUN:
@@ -263,7 +270,7 @@ class ProcessPool:
 Pool = ProcessPool
 
 
-class ThreadPool(ProcessPool):
+class ThreadPool(ProcessPool, standard_pools.ThreadPool):
     """A `multiprocessing.pool.ThreadPool`.
 
     Args:
@@ -288,7 +295,7 @@ class ThreadPool(ProcessPool):
         )
 
 
-class AsyncResult:
+class AsyncResult(standard_pools.AsyncResult):  # type: ignore[type-arg]  # it has none at run time
     """What a call of a pool will give.
 
     Args:
@@ -365,7 +372,7 @@ class AsyncResult:
             self._over.set()
 
 
-class PatientIterator(Iterator[Any]):
+class PatientIterator(standard_pools.IMapIterator):  # type: ignore[type-arg]  # as above
     """Results of `imap`, whose `next` may be given so many seconds.
 
     Args:
@@ -379,9 +386,6 @@ class PatientIterator(Iterator[Any]):
         self._items: deque[Any] = deque()
         self._has_begun = self._is_over = False
         self._turn = threading.Lock()
-
-    def __next__(self) -> Any:
-        return self.next()
 
     def next(self, timeout: float | None = None) -> Any:
         """Return the next result.
@@ -398,6 +402,8 @@ class PatientIterator(Iterator[Any]):
         if isinstance(item, Failure):
             raise self._tell(item.error)
         return item
+
+    __next__ = next  # noqa: A003  # the method above
 
     def _fill(self, deadline: float | None) -> None:
         if self._is_over:
@@ -427,7 +433,10 @@ class PatientIterator(Iterator[Any]):
 
 
 def _as_raised(error: BaseException) -> BaseException:
-    """Return what pickling an argument raised where it is no error of ours by kind."""
+    """Return what pickling an argument raised, or the standard error of a result's pickling."""
+    for note in getattr(error, "__notes__", ()):
+        if note.startswith(UNSENDABLE_RESULT):
+            return _unsent(error, note.removeprefix(UNSENDABLE_RESULT))
     cause = error.__cause__
     if isinstance(error, UnsendableError) and isinstance(cause, Exception):
         if isinstance(error, type(cause)):
@@ -435,6 +444,12 @@ def _as_raised(error: BaseException) -> BaseException:
         cause.add_note(str(error))
         return cause
     return error
+
+
+def _unsent(error: BaseException, kind: str) -> BaseException:
+    told: BaseException = standard_pools.MaybeEncodingError(error, kind)  # type: ignore[attr-defined]  # the stubs lack it
+    told.__cause__ = error
+    return told
 
 
 def _check(processes: int | None, maxtasksperchild: object) -> None:

@@ -9,6 +9,7 @@ import os
 import sys
 from time import monotonic_ns, perf_counter, process_time
 
+from adaptive_exec.errors import UNSENDABLE_RESULT
 from adaptive_exec.levels.arena import FROM_BYTES, Arena
 from adaptive_exec.levels.channel import Channel
 from adaptive_exec.levels.current import Place, in_process
@@ -612,6 +613,8 @@ class _Report:
         try:
             self._add(VALUE, value)
         except BaseException as error:  # noqa: BLE001  # a result's own pickling may raise anything
+            kind = type(value)
+            error.add_note(f"{UNSENDABLE_RESULT}{kind.__module__}.{kind.__qualname__}")
             self._add_error(error)
 
     def _add_error(self, error: BaseException) -> None:

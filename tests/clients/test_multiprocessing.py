@@ -1,6 +1,7 @@
 """`adaptive_exec.Pool`: the methods and endings of `multiprocessing.Pool`."""
 
 import multiprocessing
+import multiprocessing.pool
 import os
 import pickle
 import threading
@@ -16,6 +17,10 @@ WAIT_SECONDS = 120
 
 def power(base, exponent=3):
     return base**exponent
+
+
+def lock_for(_):
+    return threading.Lock()
 
 
 def note(path, text):
@@ -135,6 +140,17 @@ def test_states_are_the_standard_ones():
             call()
 
 
+def test_those_who_ask_whether_it_is_a_standard_pool_hear_yes():
+    standard = multiprocessing.pool
+    with Pool(2) as pool, ThreadPool(2) as threads:
+        assert isinstance(pool, standard.Pool)
+        assert not isinstance(pool, standard.ThreadPool)
+        assert isinstance(threads, standard.ThreadPool)
+        assert (pool._processes, threads._processes) == (2, 2)
+        assert isinstance(pool.apply_async(power, (3,)), standard.AsyncResult)
+        assert isinstance(pool.imap(power, [1]), standard.IMapIterator)
+
+
 def test_a_pool_that_nobody_closed_is_warned_of():
     pool = ThreadPool(1)
     with pytest.warns(ResourceWarning, match="unclosed running multiprocessing pool"):
@@ -163,6 +179,17 @@ def test_what_cannot_be_pickled_is_told_as_it_was_raised():
 
     with Pool(1) as pool, pytest.raises(RuntimeError, match="no pickles"):
         pool.map(power, [Stubborn()] * 3)
+    pool.join()
+
+
+def test_a_result_that_cannot_be_sent_is_the_standard_error():
+    error = multiprocessing.pool.MaybeEncodingError
+    with Pool(1) as pool:
+        with pytest.raises(error, match=r"cannot pickle.*lock"):
+            pool.apply(threading.Lock)
+        with pytest.raises(error, match=r"_thread\.lock"):
+            list(pool.imap(lock_for, [1]))
+        assert pool.apply(power, (2,)) == 8
     pool.join()
 
 
