@@ -11,7 +11,9 @@ PAGES = Path(__file__).parents[2] / "docs/clients"
 LINES_MAX = 40
 WAIT_SECONDS = 120
 WITH_OUTPUT = ["asyncio", "bars", "pool", "standard"]
-"""Pages of one program and what it prints; that of `joblib` is tried beside its other tests."""
+"""Pages of one program and what it prints."""
+ELSEWHERE = ["joblib", "xdist"]
+"""Pages that are tried beside the other tests of what they are about."""
 
 
 @pytest.mark.slow
@@ -29,4 +31,4 @@ def test_the_page_runs_and_is_short(name, tmp_path):
 
 
 def test_every_page_is_tried():
-    assert sorted(page.stem for page in PAGES.glob("*.md")) == sorted([*WITH_OUTPUT, "joblib"])
+    assert sorted(page.stem for page in PAGES.glob("*.md")) == sorted([*WITH_OUTPUT, *ELSEWHERE])
