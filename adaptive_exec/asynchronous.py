@@ -17,6 +17,7 @@ async def hand_out(
     submit: Callable[[Any], Awaitable["Future[Any]"]],
     source: Iterable[Any] | AsyncIterable[Any],
     width: int,
+    let_go: Callable[[list["Future[Any]"]], None],
 ) -> AsyncIterator[Any]:
     """Yield the results of calls in the order of their arguments.
 
@@ -24,16 +25,18 @@ async def hand_out(
         submit: Hands an argument over.
         source: Where arguments come from.
         width: Most arguments taken whose result was not yielded.
+        let_go: Told of calls that have begun and that nobody waits for any more.
     """
     line = _Line(submit, _taker(source), width)
     try:
         while line.is_open:
             await line.advance()
             while line.waiting and line.waiting[0].done():
-                yield line.waiting.popleft().result()
+                yield line.take().result()
         line.tell()
     finally:
-        line.cancel()
+        if begun := line.cancel():
+            let_go(begun)
 
 
 class _Line:
@@ -46,6 +49,7 @@ class _Line:
         width: int,
     ) -> None:
         self.waiting: deque[asyncio.Future[Any]] = deque()
+        self._calls: deque[Future[Any]] = deque()
         self._submit = submit
         self._take = take
         self._width = width
@@ -73,19 +77,26 @@ class _Line:
         if self._error is not None or pulled.result() is END:
             self._is_over = True
         else:
-            self.waiting.append(asyncio.wrap_future(await self._submit(pulled.result())))
+            self._calls.append(await self._submit(pulled.result()))
+            self.waiting.append(asyncio.wrap_future(self._calls[-1]))
+
+    def take(self) -> "asyncio.Future[Any]":
+        """Take the first result out of the line."""
+        self._calls.popleft()
+        return self.waiting.popleft()
 
     def tell(self) -> None:
         """Raise the input's own error, when all that came before it is through."""
         if self._error is not None:
             raise self._error
 
-    def cancel(self) -> None:
-        """Let go of everything that has not ended."""
+    def cancel(self) -> "list[Future[Any]]":
+        """Let go of everything that has not ended; return what has begun."""
         if self._pull is not None:
             self._pull.cancel()
         for one in self.waiting:
             one.cancel()
+        return [call for call in self._calls if not (call.cancel() or call.done())]
 
 
 def _taker(source: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Coroutine[Any, Any, Any]]:

@@ -305,7 +305,7 @@ class AdaptiveExecutor(Executor):
 
         Returns:
             An asynchronous iterator. It ends at the first exception; who closes or cancels it
-            cancels what has not begun.
+            cancels what has not begun, and ends what runs in processes.
 
         Raises:
             TypeError: `fn` is not callable.
@@ -316,7 +316,7 @@ class AdaptiveExecutor(Executor):
         _check_function(fn)
         _check_sizes(None, buffersize)
         width = buffersize or ASYNC_TASKS_PER_WORKER * self._max_workers
-        return hand_out(partial(self._submit_beside, fn), source, width)
+        return hand_out(partial(self._submit_beside, fn), source, width, self._let_go)
 
     async def _submit_beside(self, fn: Callable[..., Any], item: Any) -> "Future[Any]":
         """Submit a call; the first one, which may start processes, beside the loop."""
@@ -326,6 +326,11 @@ class AdaptiveExecutor(Executor):
 
         step = partial(self.submit, fn, item)
         return await asyncio.get_running_loop().run_in_executor(None, step)
+
+    def _let_go(self, futures: "list[Future[Any]]") -> None:
+        """End calls that nobody waits for."""
+        if self._submits is not None:
+            self._submits.let_go(futures)
 
     def _make_captured(self, *, is_taken: bool) -> Captured | None:
         """Return where what tasks say is kept, None where nobody asks for it."""

@@ -13,7 +13,13 @@ from functools import partial
 from typing import Any
 
 from adaptive_exec.calls import number_plain
-from adaptive_exec.core.events import BatchOpened, InputExhausted, TasksArrived, TasksSized
+from adaptive_exec.core.events import (
+    BatchOpened,
+    InputExhausted,
+    TasksArrived,
+    TasksSized,
+    TaskUnwanted,
+)
 from adaptive_exec.core.lifecycle import CALL, CallEvent, CallState, after
 from adaptive_exec.core.memory.sizes import Measure
 from adaptive_exec.core.reason import Code, Reason
@@ -120,6 +126,14 @@ class SubmitCalls:
             if entry.future.cancelled():
                 self._begin(entry)
 
+    def let_go(self, futures: "list[Future[Any]]") -> None:
+        """Say that nobody waits for these calls: those that run in processes are ended."""
+        unwanted = set(map(id, futures))
+        for index, entry in list(self._entries.items()):
+            if id(entry.future) in unwanted:
+                entry.is_unwanted = True
+                self._driver.post(TaskUnwanted(time.monotonic(), self.work.batch, index))
+
     def ask(self, count: int) -> None:
         """Nothing: calls come when they come."""
 
@@ -215,7 +229,9 @@ class SubmitCalls:
 
     def fail(self, start: int, stop: int, reason: Reason) -> None:
         """End tasks with one of our errors, or as cancelled where they never began."""
-        is_cancelled = reason.code is Code.STOP_ASKED and reason.fact("executions") == 0
+        is_cancelled = reason.code is Code.TASK_UNWANTED or (
+            reason.code is Code.STOP_ASKED and reason.fact("executions") == 0
+        )
         for index in range(start, stop):
             error = CancelledError() if is_cancelled else make_error(index, reason)
             self._end(self._entries.pop(index, None), error)
@@ -316,7 +332,7 @@ class SubmitCalls:
             if entry.state == "waiting":
                 event: CallEvent = "begun" if _start(entry.future) else "found cancelled"
                 entry.state = after(CALL, entry.state, event)
-        return entry.call if entry.state == "begun" else _NOTHING
+        return entry.call if entry.state == "begun" and not entry.is_unwanted else _NOTHING
 
     def _end(self, entry: "_Entry | None", error: BaseException) -> None:
         if entry is None:
@@ -344,10 +360,11 @@ _OVER = "cannot schedule new futures after shutdown"
 
 
 class _Entry:
-    __slots__ = ("call", "context", "future", "measure", "settings", "state")
+    __slots__ = ("call", "context", "future", "is_unwanted", "measure", "settings", "state")
 
     def __init__(self, future: "Future[Any]", call: _Call, settings: Settings | None) -> None:
         self.measure: Measure | None = None
+        self.is_unwanted = False
         self.context = caller_context() if settings is None else copy_context()
         self.settings = settings
         self.future = future

@@ -127,7 +127,7 @@ _COUNTS: Final = frozenset({
     "suspects", "taken", "tasks", "throttles", "tries", "unmeasured", "unwalled",
     "wanted_slots", "worker",
     "last_worker_id", "chorus", "measures", "passed_from", "sizings",
-    "speaker", "unsized", "votes", "measured", "number", "waits", "early",
+    "speaker", "unsized", "unwanted", "votes", "measured", "number", "waits", "early",
 })  # fmt: skip
 """Ids, and what is counted one by one."""
 _CHECKED: Final = frozenset({"config", "orders"})

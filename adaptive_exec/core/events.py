@@ -374,6 +374,18 @@ class TaskOverdue(NamedTuple):
     ran_seconds: float
 
 
+class TaskUnwanted(NamedTuple):
+    """Nobody waits for a submitted call any more, which cannot be cancelled since it was sent.
+
+    Attributes:
+        index: The task.
+    """
+
+    at: float
+    batch: int
+    index: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
+
+
 class WorkerStalled(NamedTuple):
     """A worker stands still through no fault of its task; once killed, its WorkerLost is blameless.
 
@@ -544,6 +556,7 @@ Event = (
     | TasksUnbegun
     | FunctionRefused
     | TaskOverdue
+    | TaskUnwanted
     | WorkerStalled
     | WorkerLost
     | WorkLeft

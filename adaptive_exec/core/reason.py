@@ -56,6 +56,7 @@ class Code(StrEnum):
     SUSPECT = "suspect"
     POISON = "poison"
     TASK_OVERDUE = "task_overdue"
+    TASK_UNWANTED = "task_unwanted"
     NOT_ENFORCED = "not_enforced"
     RETRIES_SPENT = "retries_spent"
     NO_ISOLATION = "no_isolation"

@@ -29,6 +29,7 @@ class Flight:
         is_alone: True while no other chunk was ever with a worker beside it.
         is_doomed: True when the killing of its worker was ordered.
         overdue: Task that ran out of time, None while none did.
+        unwanted: First task of it that nobody waits for, None while there is none.
         since: When it was sent, monotonic seconds.
         birth_bytes: Its worker's size before its first task, None when unknown.
         kept_bytes: What its worker kept beyond that when the chunk was sent.
@@ -69,6 +70,7 @@ class Flight:
         "stop",
         "timed_at",
         "timed_seconds",
+        "unwanted",
         "wall_bytes",
         "worker",
     )
@@ -86,6 +88,7 @@ class Flight:
         self.is_alone = False
         self.is_doomed = False
         self.overdue: int | None = None
+        self.unwanted: int | None = None
         self.since = 0.0
         self.birth_bytes: int | None = None
         self.kept_bytes = 0

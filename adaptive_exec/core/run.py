@@ -47,6 +47,7 @@ from adaptive_exec.core.events import (
     TasksSetAside,
     TasksSized,
     TasksUnbegun,
+    TaskUnwanted,
     TimerFired,
     Usage,
     WorkerLost,
@@ -94,7 +95,14 @@ from adaptive_exec.core.staffing import (
     take_in,
 )
 from adaptive_exec.core.state import State
-from adaptive_exec.core.suspects import kill, next_turn_at, put_back, take_accused
+from adaptive_exec.core.suspects import (
+    end_unwanted,
+    kill,
+    let_go,
+    next_turn_at,
+    put_back,
+    take_accused,
+)
 from adaptive_exec.specs import is_isolated
 
 GraveEvent = (
@@ -118,6 +126,7 @@ GraveEvent = (
     | StartRefused
     | StopRequested
     | TaskOverdue
+    | TaskUnwanted
     | TasksArrived
     | TasksSized
     | TasksAccused
@@ -331,6 +340,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             _refuse_function(state, event)
         case TaskOverdue():
             _end_overdue(state, event)
+        case TaskUnwanted():
+            let_go(state, event)
         case WorkerStalled():
             replace_stalled(state, event)
         case WorkLeft():
@@ -436,6 +447,7 @@ def _progress(state: State, event: ChunkProgressed) -> None:
     if flight is None or not event.count:
         return
     deliver(state, flight, event.count)
+    end_unwanted(state, flight)
     state.levels.rosters[flight.level].strikes = 0
 
 

@@ -7,14 +7,14 @@ batch's line, goes out by itself, and only to a level that isolates.
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.counts import fail, give_back, launch
-from adaptive_exec.core.events import TasksAccused, WorkerLost
+from adaptive_exec.core.events import TasksAccused, TaskUnwanted, WorkerLost
 from adaptive_exec.core.instructions import KillWorker
 from adaptive_exec.core.moves import call_home
 from adaptive_exec.core.quarantine import KILLED_WITH_ALL, STOPPED, Suspect, accuse, is_poison
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Flight
 from adaptive_exec.core.state import State
-from adaptive_exec.specs import ISOLATED
+from adaptive_exec.specs import ISOLATED, is_isolated
 
 ACCUSED_WAIT_SECONDS = 600.0
 """Seconds after which one that ran when its program was killed gets its turn although its batch
@@ -23,11 +23,33 @@ SUSPECT_WAIT_SECONDS = 10.0
 """Seconds after which a suspect gets its turn although its batch still has other work to send."""
 
 
-def kill(state: State, flight: Flight, reason: Reason) -> None:
+def kill(state: State, flight: Flight, reason: Reason, *, severity: str = "warning") -> None:
     """Order the killing of a chunk's worker; it gets no more work, whatever it still reports."""
     flight.is_doomed = True
     state.orders.append(KillWorker(flight.level, flight.worker, reason))
-    state.explain("killed", "warning", f"worker {flight.worker}", reason)
+    state.explain("killed", severity, f"worker {flight.worker}", reason)
+
+
+def let_go(state: State, event: TaskUnwanted) -> None:
+    """End a task that nobody waits for where that can be done, but nothing that runs before it."""
+    for flight in state.flights.values():
+        if flight.batch == event.batch and flight.next <= event.index < flight.stop:
+            known = event.index if flight.unwanted is None else flight.unwanted
+            flight.unwanted = min(known, event.index)
+            end_unwanted(state, flight)
+            return
+
+
+def end_unwanted(state: State, flight: Flight) -> None:
+    """Kill the worker of a task that nobody waits for, once all before it have ended."""
+    if flight.unwanted is None or flight.is_doomed or not is_isolated(flight.level):
+        return
+    if flight.unwanted < flight.next:
+        flight.unwanted = None
+    elif flight.unwanted == flight.next:
+        flight.overdue = flight.unwanted
+        reason = because(Code.TASK_UNWANTED, task=flight.unwanted)
+        kill(state, flight, reason, severity="info")
 
 
 def rerun(state: State, flight: Flight, lost: WorkerLost) -> None:
@@ -55,7 +77,8 @@ def _end_overdue(state: State, batch: Batch, flight: Flight, lost: WorkerLost) -
     _give_back_begun(state, batch, flight, index + 1, last + 1)
     _give_back_begun(state, batch, flight, flight.next, index)
     facts: dict[str, Fact] = {"task": index, "limit": state.config.task_timeout}
-    reason = because(Code.TASK_OVERDUE, **facts, executions=flight.attempt)
+    code = Code.TASK_UNWANTED if flight.unwanted == index else Code.TASK_OVERDUE
+    reason = because(code, **facts, executions=flight.attempt)
     fail(state, batch, index, index + 1, reason)
 
 

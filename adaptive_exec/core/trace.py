@@ -170,7 +170,7 @@ class Trace:
             case Recall():
                 self.recalled_tasks += count
             case FailTasks():
-                if outcome.reason.code is not Code.STOP_ASKED:
+                if outcome.reason.code not in {Code.STOP_ASKED, Code.TASK_UNWANTED}:
                     self.lost_tasks += count
 
     def _see_decision(self, decision: Decision) -> None:

@@ -1,8 +1,12 @@
 """An executor in an event loop: order, back-pressure, cancellation, and a loop that goes on."""
 
 import asyncio
+import contextlib
 import os
+import signal
 import threading
+import time
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,9 @@ import pytest
 from adaptive_exec import ThreadPoolExecutor, adaptive_executor
 
 WAIT_SECONDS = 120
+TURN_SECONDS = 0.001
+STALL_SECONDS = 0.05  # five times what is promised
+ROUNDS = 30
 
 
 def cube(number):
@@ -23,6 +30,37 @@ def in_process(_):
 def hang(path):
     Path(path).write_text(str(os.getpid()), encoding="utf-8")
     threading.Event().wait()
+
+
+def wait_or_hang(item):
+    path, what = item
+    return hang(path) if what == "hang" else wait_for(path)
+
+
+def wait_for(path):
+    while not path.exists():
+        threading.Event().wait(0.01)
+    return "went"
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def until(is_so):
+    while not is_so():  # noqa: ASYNC110  # what happens in a worker has no event here
+        await asyncio.sleep(0.01)
+
+
+async def longest_stall():
+    """Return by how much a turn of the loop was late at most, once it is cancelled."""
+    longest, now = 0.0, time.perf_counter()
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            await asyncio.sleep(TURN_SECONDS)
+            before, now = now, time.perf_counter()
+            longest = max(longest, now - before - TURN_SECONDS)
+    return longest
 
 
 async def later(numbers):
@@ -131,6 +169,62 @@ def test_a_block_that_is_cancelled_stops_its_workers(tmp_path):
         end.wait(0.1)
     else:
         pytest.fail("the worker lives on")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_what_runs_for_nobody_ends_and_the_executor_goes_on(tmp_path, end):
+    path = tmp_path / "pid"
+
+    async def work(ex):
+        results = ex.amap(wait_or_hang, [(path, "wait"), (path, "hang")])
+        assert await anext(results) == "went"
+        if end == "cancel":
+            await anext(results)
+        await results.aclose()
+
+    async def main():
+        settings = {"max_workers": 3, "isolate": True, "share_host": False}
+        async with adaptive_executor(**settings) as ex:
+            beside = asyncio.wrap_future(ex.submit(wait_for, tmp_path / "go"))
+            task = asyncio.create_task(work(ex))
+            await until(lambda: path.exists() and path.read_text())
+            if end == "cancel":
+                await asyncio.sleep(0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            else:
+                await task
+            await until(lambda: not Path(f"/proc/{path.read_text()}").exists())
+            (tmp_path / "go").touch()
+            assert await beside == "went"
+            return await asyncio.wrap_future(ex.submit(cube, 3)), ex.report.lost_tasks
+
+    assert asyncio.run(asyncio.wait_for(main(), WAIT_SECONDS)) == (27, 0)
+
+
+@pytest.mark.faults
+def test_the_loop_is_not_held_up_while_a_worker_dies():
+    """A busy host holds up any loop now and then, but not each time."""
+
+    async def work():
+        settings = {"isolate": True, "share_host": False, "retries": 0}
+        async with adaptive_executor(max_workers=2, **settings) as ex:
+            assert [one async for one in ex.amap(cube, range(4))] == [0, 1, 8, 27]
+            for _ in range(ROUNDS):
+                watch = asyncio.create_task(longest_stall())
+                died = asyncio.wrap_future(ex.submit(die))
+                assert [one async for one in ex.amap(cube, range(20))] == [k**3 for k in range(20)]
+                with pytest.raises(BrokenExecutor):
+                    await died
+                assert await asyncio.wrap_future(ex.submit(cube, 2)) == 8  # it was replaced
+                watch.cancel()
+                if await watch < STALL_SECONDS:
+                    return
+        pytest.fail("each death of a worker held the loop up")
+
+    asyncio.run(asyncio.wait_for(work(), WAIT_SECONDS))
 
 
 def test_wrong_arguments_are_refused_at_once():

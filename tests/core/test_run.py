@@ -30,6 +30,11 @@ def sent(world: World) -> list[ins.SendChunk]:
     return [order for _, orders in world.history for order in orders if is_chunk(order)]
 
 
+def killed(world: World) -> list[int]:
+    orders = [order for _, orders in world.history for order in orders]
+    return [order.worker for order in orders if isinstance(order, ins.KillWorker)]
+
+
 def is_chunk(order: ins.Instruction) -> bool:
     return isinstance(order, ins.SendChunk)
 
@@ -418,6 +423,40 @@ def test_with_no_retries_a_task_after_the_overdue_one_does_not_run_again_either(
 
     ended = {0: "retries_spent", 1: "task_overdue", 2: "retries_spent"}
     assert world.books[1].outcomes == ended
+
+
+def test_a_task_that_nobody_waits_for_is_ended_and_no_other():
+    world = begin(cores=1)
+    world.open(tasks=100, chunk_tasks=3)
+    world.arrive(1, 3)
+    staff(world)
+    chunk = sent(world)[0]
+
+    world.say(ev.TaskUnwanted(0.0, 1, 1))  # it has not begun
+    assert not killed(world)
+    world.progress(chunk.chunk, 1)
+    assert killed(world) == [chunk.worker]
+    world.lose(chunk.worker, offset=1, blameless=True)
+    staff(world)
+    world.done(next(iter(world.chunks)))
+
+    assert world.books[1].outcomes == {0: "value", 1: "task_unwanted", 2: "value"}
+
+
+def test_a_task_that_nobody_waits_for_may_have_ended():
+    world = begin(cores=1)
+    world.open(tasks=100, chunk_tasks=2)
+    world.arrive(1, 2)
+    staff(world)
+    chunk = sent(world)[0]
+
+    world.progress(chunk.chunk, 1)
+    world.say(ev.TaskUnwanted(0.0, 1, 0))
+    world.say(ev.TaskUnwanted(0.0, 7, 0))
+    world.done(chunk.chunk)
+
+    assert not killed(world)
+    assert world.books[1].outcomes == {0: "value", 1: "value"}
 
 
 def test_a_start_that_stalls_is_an_answer_too():

@@ -335,6 +335,13 @@ class AnyOrder(RuleBasedStateMachine):
             event = ev.TaskOverdue(self.world.at, chunk.order.chunk, chunk.next, 1.5)
             self.world.say(event)
 
+    @action(when=lambda self: self.process_chunks, which=PICK, ahead=PICK, really=RARELY)
+    def task_is_unwanted(self, which, ahead, really):
+        chunk = self.world.chunks[self.one(self.process_chunks, which)]
+        if really and chunk.left:
+            index = chunk.next + ahead % chunk.left
+            self.world.say(ev.TaskUnwanted(self.world.at, chunk.order.batch, index))
+
     @action(when=lambda self: self.process_workers, which=PICK, really=RARELY)
     def worker_stalls(self, which, really):
         if not really:
