@@ -32,6 +32,14 @@ INSIDE = "looks at the standard pool's list of processes"
 WE_SEND = "wants an error for a result that cannot be sent; ours is sent"
 WE_GIVE = "wants what came before the input's error to be lost where it shares a chunk"
 LATER = "wants initializers to run without a task; our workers start with the first one"
+OF_POOLS = {
+    "test_make_pool": INSIDE,
+    "test_pool_worker_lifetime": INSIDE,
+    "test_imap_handle_iterable_exception": WE_GIVE,
+    "test_pool_initializer": LATER,
+    "test_unpickleable_result": WE_SEND,
+}
+"""Tests of CPython that are left out: one that fails leaves a pool open, for which others wait."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +92,7 @@ SUITES = {
     ),
     "pool": Suite(
         "", (str(HERE / "pool_of_cpython.py"),), 60, (),
-        ("-k", "TestPool or Initializers or test_pool"),
-        {
-            "test_make_pool": INSIDE,
-            "test_pool_worker_lifetime": INSIDE,
-            "test_imap_handle_iterable_exception": WE_GIVE,
-            "test_pool_initializer": LATER,
-            "test_unpickleable_result": WE_SEND,
-        },
+        ("-k", " and not ".join(["(TestPool or Initializers or test_pool)", *OF_POOLS])), OF_POOLS,
     ),
 }  # fmt: skip
 
