@@ -1,8 +1,9 @@
 """pytest's plugin for `pytest -n auto`: as many workers as this host affords beside its neighbours.
 
-Every pytest loads it, so the package's own parts are loaded where xdist asks. The answer is a share
-in the ledger like any executor's, kept while the tests run: several suites, and executors beside
-them, get a part each. pytest-xdist itself counts the host's cores, whatever else runs there.
+Asked for by `-p adaptive_exec.clients.xdist`; the package's own parts are loaded where xdist asks.
+The answer is a share in the ledger like any executor's, kept while the tests run: several suites,
+and executors beside them, get a part each. pytest-xdist itself counts the host's cores, whatever
+else runs there.
 """
 
 import os

