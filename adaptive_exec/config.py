@@ -111,8 +111,10 @@ class Config(_Settings):
         order: `"largest"` has the largest tasks of an input with a length begin first, so that a
             long one does not begin when all others are done; None means the order of the input.
         wall: Where a process worker is refused more memory than its part of the room: `"auto"`
-            where a kill of the kernel's would end the caller as well, and at `task_memory` where
-            that is given; `"soft"` always; None never.
+            where a kill of the kernel's would end the caller as well, at `task_memory` where that
+            is given, and where a control group was handed over, which each worker then has one of
+            its own below; `"soft"` always, by what is asked for; `"hard"` as auto, with a group for
+            each worker wherever that can be made; None never.
         count_swap: What can be swapped out counts as memory that can be taken.
         task_timeout: Seconds for one task; None means no limit.
         retries: Executions after a worker's death, 0 or more.
@@ -418,7 +420,7 @@ def _check_way_out(name: str, value: object) -> object:
     return value
 
 
-_WALLS: Final = ("auto", "soft")
+_WALLS: Final = ("auto", "soft", "hard")
 _ORDERS: Final = ("largest",)
 _STARTS: Final = ("snapshot", "fresh", "loky", "zygote")
 """The last is an older name of the second."""

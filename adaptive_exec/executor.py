@@ -24,6 +24,7 @@ from adaptive_exec.display import Display
 from adaptive_exec.engine.loop import Driver
 from adaptive_exec.engine.ports import LedgerBook
 from adaptive_exec.errors import UnsendableError
+from adaptive_exec.host.delegated import NO_PLACE, find_place
 from adaptive_exec.host.survey import believe_limit, take_snapshot
 from adaptive_exec.levels.base import FULL, ONE, STAR, Work
 from adaptive_exec.levels.functions import (
@@ -906,7 +907,21 @@ def _process_runner(
         cores,
         lambda: _find_preloads(driver, preload),
         inherited=inherited,
+        groups=_find_groups(config),
     )
+
+
+def _find_groups(config: Config) -> Any:
+    """Return what makes a control group for each worker; None where they are not to have any."""
+    if config.wall not in ("auto", "hard") or sys.platform != "linux":
+        return None
+    is_asked = config.wall == "hard"
+    place = find_place(is_asked=is_asked)
+    if place is None and not is_asked:
+        return None
+    from adaptive_exec.levels.own_groups import OwnGroups
+
+    return OwnGroups(**(place or NO_PLACE)._asdict(), may_swap=config.count_swap)
 
 
 def _find_preloads(driver: Driver, first: dict[int, PackedFunction]) -> dict[int, PackedFunction]:

@@ -198,6 +198,7 @@ def _remove(group: RealGroup) -> None:
     while True:
         _kill_members(group)
         try:
+            _remove_below(group)
             group.folder.rmdir()
         except FileNotFoundError:
             return
@@ -207,6 +208,16 @@ def _remove(group: RealGroup) -> None:
             time.sleep(REMOVE_POLL_SECONDS)
         else:
             return
+
+
+def _remove_below(group: RealGroup) -> None:
+    """Remove groups that the group's own members have made below it."""
+    for folder in group.folder.iterdir() if group.folder.is_dir() else ():
+        if folder.is_dir():
+            below = RealGroup(folder, f"{group.name}/{folder.name}", group.version)
+            _kill_members(below)
+            _remove_below(below)
+            folder.rmdir()
 
 
 def _kill_members(group: RealGroup) -> None:

@@ -224,7 +224,7 @@ def run(
         str | None, typer.Option(metavar="ORDER", help="Which tasks begin first: largest.")
     ] = None,
     wall: Annotated[
-        str | None, typer.Option(metavar="WALL", help="Refuse workers memory: auto, soft, none.")
+        str | None, typer.Option(metavar="WALL", help="Bound memory: auto, soft, hard, none.")
     ] = None,
     count_swap: Annotated[
         bool, typer.Option("--count-swap", help="Swap counts as memory that can be taken.")

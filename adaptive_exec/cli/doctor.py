@@ -19,6 +19,7 @@ from adaptive_exec.core.report import RunReport
 from adaptive_exec.core.snapshot import HostSnapshot, Limit
 from adaptive_exec.display import size_text
 from adaptive_exec.executor import adaptive_executor
+from adaptive_exec.host.delegated import find_place
 from adaptive_exec.host.survey import take_snapshot
 from adaptive_exec.ledger.leases import read_ledger
 from adaptive_exec.ledger.record import LeaseRecord
@@ -164,6 +165,7 @@ def _host_lines(snapshot: HostSnapshot) -> list[str]:
         ("out-of-memory kills", _count_text(snapshot.oom_kills), ""),
         ("swap left", size_text(snapshot.swap_bytes), "room only with count_swap=True"),
         ("a kernel kill ends", *_kill_text(snapshot)),
+        ("a group for each worker", *_group_text()),
     ]
     limits = [(limit.name, _limit_text(limit), limit.source) for limit in snapshot.limits]
     return ["This host affords", *_table(facts), "", "Limits that were found", *_table(limits)]
@@ -174,6 +176,12 @@ def _kill_text(snapshot: HostSnapshot) -> tuple[str, str]:
     if not snapshot.wide_kill:
         return "one process", ""
     return "all of the group", f"{snapshot.wide_kill}; {KILL_REMEDY}"
+
+
+def _group_text() -> tuple[str, str]:
+    """Say whether each worker has a control group of its own, and by whose leave."""
+    place = find_place()
+    return ("no", "") if place is None else ("yes", place.source)
 
 
 def _ledger_place() -> tuple[str, str]:

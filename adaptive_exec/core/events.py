@@ -308,6 +308,20 @@ class HashesDiffer(NamedTuple):
     is_midway: bool
 
 
+class GroupsMade(NamedTuple):
+    """Each worker has a control group of its own from now on, or cannot although that was tried.
+
+    Attributes:
+        source: What says that such groups may be made.
+        error: Why there are none, `""` where there are.
+    """
+
+    at: float
+    level: str
+    source: str
+    error: str = ""
+
+
 class InitializerFailed(NamedTuple):
     """The user's initializer raised in a worker, so that level can run nothing."""
 
@@ -549,6 +563,7 @@ Event = (
     | StarterChosen
     | ObjectsCopied
     | HashesDiffer
+    | GroupsMade
     | StartRefused
     | InitializerFailed
     | ChunkProgressed

@@ -16,8 +16,10 @@ CONFIRMED = "out of memory (confirmed)"
 PROBABLE = "out of memory (probable)"
 """Causes of a death for memory: two witnesses, or one."""
 WALLED = "out of memory (more was refused)"
+OUTGROWN = "out of memory (more than its part)"
 STOPPED = "out of memory (stopped, nothing was left)"
-"""Causes of an end for memory that came before a kill: by a wall, or by our own hand."""
+"""Causes of an end for memory that came before a kill which might be another's: by a wall, at the
+limit of the worker's own control group, or by our own hand."""
 KILLED_WITH_ALL = "killed with its program"
 """Cause of an end of which only the next run of the program has learned."""
 UNTOUCHED_SHARE = 0.75

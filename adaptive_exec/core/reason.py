@@ -77,6 +77,8 @@ class Code(StrEnum):
     THROTTLED = "throttled"
     KILL_SPREADS = "kill_spreads"
     LIMIT_HIDDEN = "limit_hidden"
+    GROUP_EACH = "group_each"
+    GROUPS_REFUSED = "groups_refused"
     MEMORY_UNTOUCHED = "memory_untouched"
     # copies of a supervised command
     START_ORDERED = "start_ordered"

@@ -23,6 +23,7 @@ from adaptive_exec.core.events import (
     ChunkProgressed,
     Event,
     FunctionRefused,
+    GroupsMade,
     HandoverChanged,
     HashesDiffer,
     HostSampled,
@@ -61,7 +62,7 @@ from adaptive_exec.core.memory.fitting import refit
 from adaptive_exec.core.memory.governor import Verdict
 from adaptive_exec.core.memory.learning import note_done, remember, take_measures
 from adaptive_exec.core.memory.readings import judge_host, look_at_first_chunks, look_if_long_ago
-from adaptive_exec.core.memory.walls import move_walls, tell_of_wide_kill
+from adaptive_exec.core.memory.walls import move_walls, note_groups, tell_of_wide_kill
 from adaptive_exec.core.moves import (
     close_drained,
     consider_move,
@@ -123,6 +124,7 @@ GraveEvent = (
     | StarterChosen
     | ObjectsCopied
     | HashesDiffer
+    | GroupsMade
     | StartRefused
     | StopRequested
     | TaskOverdue
@@ -334,6 +336,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             note_copied(state, event)
         case HashesDiffer():
             note_hashes(state, event)
+        case GroupsMade():
+            note_groups(state, event)
         case InitializerFailed():
             give_up(state, event)
         case FunctionRefused():

@@ -49,6 +49,7 @@ class MemoryState:
         has_measures: True once any measure has come.
         sizings: What was learned of the sizes of functions' tasks, by their numbers.
         unwalled: Kinds of batches whose functions reserve memory that they do not use.
+        has_groups: Whether each worker has a control group of its own.
         is_wide_kill_told: Whether it was said that a kernel's kill would end the caller as well.
     """
 
@@ -75,7 +76,7 @@ class MemoryState:
         self.has_measures = False
         self.sizings: dict[int, Sizing] = {}
         self.unwalled: tuple[int, ...] = ()
-        self.is_wide_kill_told = False
+        self.has_groups = self.is_wide_kill_told = False
 
     def await_reading(self) -> bool:
         """Note that the host is to be read now; say whether it is not being read already."""

@@ -25,6 +25,8 @@ _LIMIT_FILES: Final = {
 _USUAL_MOUNT: Final = "/sys/fs/cgroup"
 """Where control groups are mounted if the mount table cannot be read. Source: systemd, Docker,
 Kubernetes."""
+LEAF: Final = "adaptive-exec-rest"
+"""Name of the group that holds all who are not workers, where workers have groups of their own."""
 _MOUNTINFO_FIELDS: Final = 5
 """Fields of a line of mountinfo that are needed before the separator: id, parent, device, root,
 mount point."""
@@ -134,7 +136,9 @@ def _chain(mount: _Mount, inside: str, limit_file: str) -> tuple[ControlGroup, .
     parts = [part for part in inside.split("/") if part]
     names = ["/".join(["", *parts[:depth]]) for depth in range(len(parts), -1, -1)]
     groups = (ControlGroup(mount.version, name or "/", mount.folder + name) for name in names)
-    return tuple(group for group in groups if os.path.exists(f"{group.folder}/{limit_file}"))
+    found = [group for group in groups if os.path.exists(f"{group.folder}/{limit_file}")]
+    is_leaf = bool(found) and found[0].name.endswith(f"/{LEAF}")
+    return tuple(found[is_leaf:])  # it is a part of the one above, and sets no limits
 
 
 def _paths(memberships: bytes) -> dict[str, str]:

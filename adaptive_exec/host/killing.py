@@ -48,18 +48,36 @@ def _reach(groups: Sequence[ControlGroup]) -> int:
     return max(limited, default=len(groups))
 
 
+def is_delegated(root: str, group: ControlGroup) -> bool:
+    """Say whether a group is that of a systemd unit which has been handed over to it."""
+    unit, settings = _read_settings_of(root, group)
+    return bool(unit) and group.name.endswith(f"/{unit}") and _says_delegated(settings)
+
+
 def _read_unit(root: str, group: ControlGroup) -> str:
     """Name the systemd unit that a group is in or below, where a kill ends it; else `""`."""
-    unit, is_users = _find_unit(group.name)
-    if not unit or not os.path.isdir(join(root, "/run/systemd/system")):
+    unit, settings = _read_settings_of(root, group)
+    if not unit:
         return ""
-    settings = {"OOMPolicy": "", "Delegate": "", "DefaultOOMPolicy": ""}
-    for path in _files(root, unit, is_users=is_users):
-        _read_settings(path, settings)
-    is_delegated = settings["Delegate"].lower() not in ("", "no", "false", "off", "0")
-    default = _CONTINUE if is_delegated else settings["DefaultOOMPolicy"] or "stop"
+    is_free = _says_delegated(settings)
+    default = _CONTINUE if is_free else settings["DefaultOOMPolicy"] or "stop"
     policy = settings["OOMPolicy"] or default
     return "" if policy == _CONTINUE else f"systemd OOMPolicy={policy} of {unit}"
+
+
+def _says_delegated(settings: dict[str, str]) -> bool:
+    return settings["Delegate"].lower() not in ("", "no", "false", "off", "0")
+
+
+def _read_settings_of(root: str, group: ControlGroup) -> tuple[str, dict[str, str]]:
+    """Name the systemd unit that a group is in or below, `""` for none, and what it is set to."""
+    unit, is_users = _find_unit(group.name)
+    settings = {"OOMPolicy": "", "Delegate": "", "DefaultOOMPolicy": ""}
+    if not unit or not os.path.isdir(join(root, "/run/systemd/system")):
+        return "", settings
+    for path in _files(root, unit, is_users=is_users):
+        _read_settings(path, settings)
+    return unit, settings
 
 
 def _find_unit(name: str) -> tuple[str, bool]:

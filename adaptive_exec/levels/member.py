@@ -17,6 +17,8 @@ from adaptive_exec.levels.frames import IN_SLATE, Stamp
 from adaptive_exec.levels.functions import PackedFunction
 from adaptive_exec.levels.laid import Laid
 from adaptive_exec.levels.offspring import LOOK_SECONDS, Offspring
+from adaptive_exec.levels.own_groups import OwnGroup
+from adaptive_exec.levels.own_memory import move_wall
 from adaptive_exec.levels.ring import Ear
 from adaptive_exec.levels.slate import Slate
 from adaptive_exec.levels.starter import Seat
@@ -36,7 +38,9 @@ _KILLED: Final = ("killed", "struck")
 class Member:
     """One worker process, as the parent sees it."""
 
-    def __init__(self, worker: int, seat: Seat, arena: Arena) -> None:  # noqa: PLR0915  # a line for each fact
+    def __init__(  # noqa: PLR0915  # a line for each fact
+        self, worker: int, seat: Seat, arena: Arena, group: OwnGroup | None = None
+    ) -> None:
         self.worker = worker
         self.link = seat.link
         self.slate: Slate | None = seat.slate
@@ -49,6 +53,7 @@ class Member:
         self.has_words = False
         self.uses: set[int] = set()  # functions of submitted calls
         self.pid = 0
+        self.group = group
         self.offspring: Offspring | None = None
         self.name_process(seat.pid)
         self.birth: BirthState = "ordered"
@@ -79,6 +84,8 @@ class Member:
         """Say which process it is, 0 while there is none."""
         if pid and pid != self.pid:
             self.offspring = Offspring(pid)
+            if self.group is not None:
+                self.group.take(pid)
         self.pid = pid
 
     @property
@@ -155,6 +162,43 @@ def watch_offspring(member: Member, now: float) -> float:
     if look_at_offspring(member, now):
         return now + LOOK_SECONDS
     return now + min(age, STOPPED_LOOK_SECONDS)
+
+
+def put_wall(member: Member, size: int | None) -> None:
+    """Put a worker's wall where it is to be for the chunk that comes, None for no wall.
+
+    The limit of its own control group where it has one, which counts what is in use; else it bounds
+    itself.
+    """
+    group = member.group
+    is_hard = group is not None and group.is_in_use
+    if group is not None:
+        group.bound(size)
+    if member.slate is not None:
+        member.slate.set_wall(0 if is_hard else size or 0)
+
+
+def shift_wall(member: Member, size: int) -> None:
+    """Move the wall of a worker that has a chunk."""
+    if member.group is not None and member.group.is_in_use:
+        member.group.move(size)
+    elif member.slate is not None:
+        base = member.slate.set_wall(size)
+        if base and member.pid:
+            move_wall(member.pid, base + size)
+
+
+def has_outgrown(member: Member, status: int | None) -> bool:
+    """Say whether the kernel has killed a worker at the limit of its own control group."""
+    if member.group is None or member.is_killed or not is_sigkill(status):
+        return False
+    return member.group.has_killed() and member.group.was_full()
+
+
+def most_of(member: Member, peak_bytes: int | None) -> int | None:
+    """Return the most that a worker had, with all that its tasks had started where that is told."""
+    most = None if member.group is None else member.group.peak_bytes()
+    return max((one for one in (most, peak_bytes) if one is not None), default=None)
 
 
 def has_hit_wall(member: Member, status: int | None) -> bool:

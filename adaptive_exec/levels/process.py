@@ -18,6 +18,7 @@ from adaptive_exec.core.events import (
     ChunkDone,
     ChunkProgressed,
     FunctionRefused,
+    GroupsMade,
     InitializerFailed,
     LevelClosed,
     StartRefused,
@@ -30,7 +31,7 @@ from adaptive_exec.core.events import (
     WorkLeft,
 )
 from adaptive_exec.core.lifecycle import BIRTH, LINE, STAY, LineEvent, after
-from adaptive_exec.core.quarantine import WALLED
+from adaptive_exec.core.quarantine import OUTGROWN, WALLED
 from adaptive_exec.core.starts import Setback
 from adaptive_exec.levels.arena import ARENA_BYTES_MAX, IDLE_SECONDS, Arena
 from adaptive_exec.levels.base import (
@@ -53,14 +54,18 @@ from adaptive_exec.levels.member import (
     Member,
     describe,
     has_hit_wall,
+    has_outgrown,
     is_sigkill,
     last_words,
     look_at_offspring,
+    most_of,
     put_function,
     put_settings,
+    put_wall,
+    shift_wall,
     watch_offspring,
 )
-from adaptive_exec.levels.own_memory import move_wall
+from adaptive_exec.levels.own_groups import OwnGroup, OwnGroups
 from adaptive_exec.levels.processor import read_used_seconds
 from adaptive_exec.levels.ring import Ear, Said, name_spill
 from adaptive_exec.levels.slate import CUT_SECONDS, Slate
@@ -99,6 +104,7 @@ class ProcessRunner:
         cores: Usable cores, for the share of inner threads.
         preload: Says which packed functions, by batch, a zygote is to load before it forks.
         inherited: What workers have from a fork, for those who pack; kept up here.
+        groups: Makes a control group for each worker; None where they have none.
     """
 
     def __init__(
@@ -110,7 +116,9 @@ class ProcessRunner:
         preload: Callable[[], Mapping[int, PackedFunction]],
         *,
         inherited: Inherited | None = None,
+        groups: OwnGroups | None = None,
     ) -> None:
+        self._groups, self._has_groups = groups, False
         self._inherited = Inherited() if inherited is None else inherited
         self._outlet = outlet
         self._waiter = waiter
@@ -156,16 +164,42 @@ class ProcessRunner:
         """Start workers; each answers with WorkerReady or StartRefused."""
         self._is_closing = False
         starter = self._starter = self._starter or self._ways.find_starter(len(workers))
+        self._open_groups()
         for worker in workers:
             try:
                 seat = starter.start(worker)
-                member = self._members[worker] = Member(worker, seat, self._arena)
+                group = self._make_group()
+                member = self._members[worker] = Member(worker, seat, self._arena, group)
                 self._settle(member)
                 self._listen(member, seat)
                 self._waiter.watch(seat.link.fileno(), partial(self._on_ready, member))
             except (OSError, MemoryError, RuntimeError) as error:
                 text = f"{type(error).__name__}: {error}"
                 self._refuse(worker, text, is_passing=is_refusal(error))
+
+    def _open_groups(self) -> None:
+        """Once, before there are workers: see whether they can have control groups of their own."""
+        groups = self._groups
+        if groups is None or self._has_groups:
+            return
+        error = ""
+        try:
+            groups.open()
+            self._has_groups = True
+        except OSError as refusal:
+            error = str(refusal)
+            self._groups = None
+        self._outlet.post(GroupsMade(time.monotonic(), LEVEL, groups.source, error))
+
+    def _finish_groups(self) -> None:
+        if self._groups is not None:
+            self._groups.finish()
+
+    def _make_group(self) -> OwnGroup | None:
+        try:
+            return None if self._groups is None else self._groups.make()
+        except OSError:
+            return None  # its wall is a soft one
 
     def _refuse(self, worker: int, error: str, *, is_passing: bool) -> None:
         """A worker cannot be had; the same twice, which will not pass, is for good."""
@@ -209,7 +243,7 @@ class ProcessRunner:
         member.half ^= 1
         if member.slate is not None:
             member.slate.clear(member.half)
-            member.slate.set_wall(order.wall_bytes or 0)
+        put_wall(member, order.wall_bytes)
         member.read_bytes = member.result_bytes = 0
         member.is_overdue = False
         member.sent_at = time.monotonic()
@@ -316,10 +350,8 @@ class ProcessRunner:
         """Let workers take so many bytes more than they had when their chunk came."""
         for worker, size in walls:
             member = self._members.get(worker)
-            if member is not None and member.slate is not None and member.order is not None:
-                base = member.slate.set_wall(size)
-                if base and member.pid:
-                    move_wall(member.pid, base + size)
+            if member is not None and member.order is not None:
+                shift_wall(member, size)
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Return what each worker has in RAM as `(worker, bytes)`, where it can be read.
@@ -403,6 +435,7 @@ class ProcessRunner:
         if self._starter is not None:
             self._starter.abandon()
             self._starter = None
+        self._finish_groups()
 
     def strike(self) -> None:
         """Kill all workers, beside a driver that is stuck: change nothing, wait for nothing."""
@@ -416,6 +449,8 @@ class ProcessRunner:
             os.close(self._bell)
         for member in self._members.values():
             member.link.close()
+            if member.group is not None:
+                member.group.close()
             if member.offspring is not None:
                 member.offspring.close()
         if self._starter is not None:
@@ -424,6 +459,8 @@ class ProcessRunner:
     def tick(self, now: float) -> float | None:
         """Read what was published, look for overdue tasks, and keep the bounds."""
         again = [self._arena.trim(now), self._clear_shelf(), self._let_names_go()]
+        if self._groups is not None and self._groups.tidy():
+            again.append(now + TICK_SECONDS)
         if self._starter is not None:
             again.append(self._starter.tick(now))
         for member in list(self._members.values()):
@@ -493,8 +530,11 @@ class ProcessRunner:
         is_foul = member.line == "foul" and not member.is_killed
         if not (self._has_results or member.is_killed):
             self._doubt_way(member, status)
-        is_walled = has_hit_wall(member, status)
+        is_outgrown = has_outgrown(member, status)
+        is_walled = is_outgrown or has_hit_wall(member, status)
         cause = WALLED if is_walled else describe(status) + last_words(member, status)
+        if is_outgrown:
+            cause, peak_bytes = OUTGROWN, most_of(member, peak_bytes)
         self._note_stack(member, running, status, is_walled=is_walled)
         self._release(member)
         if member.is_to_end and member.order is None:
@@ -515,7 +555,7 @@ class ProcessRunner:
                 foul=is_foul,
                 memory=is_walled,
                 walled=is_walled,
-                unexplained=is_sigkill(status) and not member.is_killed and not is_foul,
+                unexplained=is_sigkill(status) and not (member.is_killed or is_foul or is_outgrown),
                 peak_bytes=peak_bytes,
             )
         )
@@ -619,6 +659,7 @@ class ProcessRunner:
         self._arena.close()
         self._close_bell()
         self._shelf.clear()
+        self._finish_groups()
         self._outlet.post(LevelClosed(time.monotonic(), LEVEL))
 
     # reading: what a worker sends is foreign, and any error in it is that worker's loss
@@ -976,6 +1017,9 @@ class ProcessRunner:
                 self._hear(member)
             if member.ear.close():
                 self._outlet.hear(None, member.ear.forget)
+        if member.group is not None and self._groups is not None:
+            self._groups.drop(member.group)
+            member.group = None
         if member.slate is not None:
             member.slate.close()
             member.slate = None

@@ -5,9 +5,9 @@ import pytest
 from adaptive_exec.config import GIB, MIB, Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
-from adaptive_exec.core.memory.walls import WALL_SLACK_BYTES, may_wall
+from adaptive_exec.core.memory.walls import HARD_KEPT_SHARE, WALL_SLACK_BYTES, may_wall
 from adaptive_exec.core.quarantine import STOPPED, WALLED
-from adaptive_exec.core.reason import Code
+from adaptive_exec.core.reason import Code, Decision
 from tests.core.world import World, make_host
 
 SOURCE = "cgroup v2 memory.oom.group at /"
@@ -34,10 +34,15 @@ def errors(world: World) -> list[str]:
     return [str(one.reason.fact("cause")) for one in orders if isinstance(one, ins.FailTasks)]
 
 
-def look(world: World, available: int, **sizes) -> None:
+def decisions(world: World) -> list[Decision]:
+    orders = [order for _, orders in world.history for order in orders]
+    return [one.decision for one in orders if isinstance(one, ins.Explain)]
+
+
+def look(world: World, available: int, *, wide_kill: str = SOURCE, **sizes) -> None:
     world.reads = max(0, world.reads - 1)
     host = make_host(cores=2, available=available, limit=GIB, at=world.at)
-    world.say(ev.HostSampled(world.at, host._replace(wide_kill=SOURCE), **sizes))
+    world.say(ev.HostSampled(world.at, host._replace(wide_kill=wide_kill), **sizes))
 
 
 def hit_wall(world: World, chunk: int, peak: int = 0) -> None:
@@ -147,6 +152,43 @@ def test_where_a_kill_costs_a_worker_only_the_last_chunk_goes_on():
         world.say(ev.HostSampled(world.at, host, sizes=((worker, GIB),)))
 
     assert not world.doomed
+
+
+def test_where_each_worker_has_a_group_of_its_own_each_chunk_has_a_wall_that_leaves_a_bit():
+    world = begin(wide_kill="", tasks=4)
+    assert chunks(world)[0].wall_bytes is None
+    world.say(ev.GroupsMade(world.at, "process", "a container's own group"))
+    look(world, GIB, wide_kill="", sizes=tuple((order.worker, 10**7) for order in chunks(world)))
+
+    world.done(next(iter(world.chunks)))
+    size = chunks(world)[-1].wall_bytes
+
+    assert size == GIB - int(HARD_KEPT_SHARE * CRITICAL_BYTES)
+    assert Code.GROUP_EACH in {reason.code for reason in world.told}
+
+
+def test_a_task_that_outgrows_its_group_runs_again_alone_and_is_then_poison():
+    world = begin(wide_kill="", retries=5)
+    world.say(ev.GroupsMade(world.at, "process", "a container's own group"))
+    first = next(iter(world.chunks.values())).order
+
+    hit_wall(world, first.chunk, peak=GIB)
+    while any(one.order.start != first.start for one in world.chunks.values()):
+        world.done(next(iter(world.chunks)))
+    again = chunks(world)[-1]
+    hit_wall(world, again.chunk, peak=GIB)
+
+    assert again.start == first.start
+    assert errors(world) == [WALLED]
+
+
+def test_groups_that_were_asked_for_and_are_refused_are_told_of():
+    world = begin(wide_kill="", wall="hard")
+    world.say(ev.GroupsMade(world.at, "process", "wall='hard'", "not to be had"))
+
+    assert chunks(world)[0].wall_bytes is None
+    told = [(one.severity, one.reason.code) for one in decisions(world)]
+    assert ("warning", Code.GROUPS_REFUSED) in told
 
 
 def test_that_a_kill_would_end_the_caller_is_said_once():

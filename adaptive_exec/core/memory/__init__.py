@@ -48,6 +48,8 @@ walls: what is refused
     each        (limit - all else - critical - the larger ones) / chunks, B, at least WALL_BYTES_MIN
     larger ones GROWN_SLACK x what they have, or are expected to take, B
     told        TOLD_SLACK x told + WALL_SLACK_BYTES, B
+    own group   limit - all else - others' chunks - HARD_KEPT_SHARE x critical, B, where a kill ends
+                one worker
     moved       where it changes by one in MOVE_SHARE
     no more     of UNWALLED_MAX functions that used less than TOUCHED_SHARE of what they reserved
 recycle: which worker goes

@@ -2,12 +2,15 @@
 
 A wall stands where a kill of the kernel's would end the caller as well, and where the user has said
 what a task takes. All walls together leave the room that there is, so that no order of allocations
-ends in a kill. Who runs into a wall runs again alone under the widest one (`core/suspects`). Pure;
-how a wall is put up is `levels/wall`.
+ends in a kill. Where each worker has a control group of its own every chunk has a wall, since such
+a one counts what is in use: a kill at it is nobody else's. Who runs into a wall runs again alone
+under the widest one (`core/suspects`). Pure; walls are put up by `levels/wall`
+and `levels/own_groups`.
 """
 
 from adaptive_exec.config import MIB, Config, parse_size
 from adaptive_exec.core.bounds import BYTES, bound
+from adaptive_exec.core.events import GroupsMade
 from adaptive_exec.core.instructions import MoveWalls
 from adaptive_exec.core.memory.governor import set_marks
 from adaptive_exec.core.memory.window import TOLD_SLACK
@@ -26,6 +29,9 @@ Source: own choice."""
 GROWN_SLACK = 1.25
 """How much more a worker may take than it has, or is expected to, that has outgrown its part.
 Source: as `sizes.NEAR`."""
+HARD_KEPT_SHARE = 0.5
+"""Share of the critical mark that the widest wall leaves where each worker has a group of its own
+and a kill costs one worker: its own limit is reached before anybody else's. Source: own choice."""
 MOVE_SHARE = 8
 """Part of a wall by which it must change before it is moved. Source: own choice; 0.3 ms a move."""
 TOUCHED_SHARE = 0.5
@@ -46,9 +52,10 @@ def may_wall(host: HostSnapshot, config: Config) -> bool:
         config: Uses wall and task_memory.
 
     Returns:
-        True with `wall="soft"`, and with `"auto"` where a kill is fatal or sizes are told.
+        True with `wall="soft"`; else where a kill is fatal or sizes are told. Where each worker has
+        a control group of its own all have walls.
     """
-    if config.wall == "auto":
+    if config.wall in ("auto", "hard"):
         return bool(host.wide_kill) or config.task_memory is not None
     return config.wall is not None
 
@@ -60,6 +67,18 @@ def tell_of_wide_kill(state: State) -> None:
     state.memory.is_wide_kill_told = True
     reason = because(Code.KILL_SPREADS, source=state.host.wide_kill, remedy=KILL_REMEDY)
     state.explain("found", "info", "memory", reason, walled=int(may_wall(state.host, state.config)))
+
+
+def note_groups(state: State, event: GroupsMade) -> None:
+    """Take in whether each worker has a control group of its own, whose limit is its wall."""
+    state.memory.has_groups = not event.error
+    if event.error:
+        severity = "warning" if state.config.wall == "hard" else "info"
+        reason = because(Code.GROUPS_REFUSED, source=event.source, error=event.error)
+        state.explain("refused", severity, "memory", reason)
+    else:
+        reason = because(Code.GROUP_EACH, source=event.source)
+        state.explain("walled", "info", "memory", reason)
 
 
 def wall_of(state: State, flight: Flight) -> int | None:
@@ -90,6 +109,8 @@ def _is_walled(state: State, flight: Flight) -> bool:
     record = batch.records.get(flight.start) if flight.is_suspect else None
     if record is not None and record.is_accused:
         return state.config.wall is not None
+    if state.memory.has_groups:
+        return True
     if not may_wall(state.host, state.config) or (record is not None and record.is_freed):
         return False
     return batch.kind not in state.memory.unwalled if batch.kind else not batch.is_unwalled
@@ -111,6 +132,9 @@ def _wall(state: State, flight: Flight, each: float | None) -> int:
     """
     if each is None:
         return _within(_widest(state))
+    if not may_wall(state.host, state.config):
+        live = state.memory.live
+        return _within(_widest(state) - sum(live.values()) + live.get(flight.chunk, 0))
     told = _told_bytes(state, flight)
     if told is not None and not state.host.wide_kill:
         return _within(told)
@@ -122,16 +146,19 @@ def _widest(state: State) -> float:
     """Return what one chunk may take beside nothing else."""
     roster = state.levels.isolated
     host, kept = state.host, 0
-    if host.wide_kill:
+    if host.wide_kill or state.memory.has_groups:
         kept = set_marks(host, state.config).critical_bytes
+        kept = kept if host.wide_kill else int(HARD_KEPT_SHARE * kept)
     idle = sum(roster.services[worker].kept_bytes for worker in roster.idle)
-    return host.limit_bytes - state.memory.base_bytes - kept - idle
+    # Where a worker has just died one of the two may be far too low: it held what is free by now.
+    base = max(state.memory.base_bytes, state.memory.last_base_bytes)
+    return host.limit_bytes - base - kept - idle
 
 
 def _told_bytes(state: State, flight: Flight) -> int | None:
     """Return what a task takes as the user says, unless it was measured to take more."""
     size = state.config.task_memory
-    if size is None or state.config.wall != "auto":
+    if size is None or state.config.wall not in ("auto", "hard"):
         return None
     told = parse_size("task_memory", size, limit_bytes=state.host.limit_bytes)
     peaks = state.batches[flight.batch].peaks
@@ -170,7 +197,7 @@ def learn_of_reserve(state: State, flight: Flight, span_bytes: int | None) -> No
 
     One that reserved it and touched little of it is walled no more, nor are others of its function.
     """
-    if not flight.broken_bytes or span_bytes is None:
+    if not flight.broken_bytes or span_bytes is None or state.memory.has_groups:
         return
     if span_bytes >= TOUCHED_SHARE * flight.broken_bytes:
         return

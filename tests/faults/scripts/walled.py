@@ -76,8 +76,18 @@ def large():
     return len(block)
 
 
-KINDS = {one.__name__: one for one in (at_one_stroke, little_by_little, behind_an_import, wrapped,
-                                       caught, raised, reserved, threads, large)}  # fmt: skip
+def sleeping():
+    time.sleep(60)
+    return -4
+
+
+KINDS = {
+    one.__name__: one
+    for one in (
+        *(at_one_stroke, little_by_little, behind_an_import, wrapped, caught, raised, reserved),
+        *(threads, large, sleeping),
+    )
+}
 
 
 def task(number, odd):
