@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from adaptive_exec.core.quarantine import OUTGROWN, STOPPED
+from adaptive_exec.core.quarantine import CONFIRMED, OUTGROWN, PROBABLE, STOPPED
 from adaptive_exec.levels.own_groups import PREFIX
 from tests.cgroups import PROJECT, memory_group
 
@@ -57,9 +57,8 @@ def run(odd, **settings):
 def test_a_task_that_is_too_large_ends_in_its_own_group_and_is_poison(settings):
     found = run("at_one_stroke", **settings)
 
-    causes = {OUTGROWN, STOPPED} if settings.get("wide") else {OUTGROWN}
     assert {one[0] for one in found.values()} == {"PoisonTaskError"}
-    assert {one[1] for one in found.values()} <= causes
+    assert {one[1] for one in found.values()} <= {OUTGROWN, STOPPED, PROBABLE, CONFIRMED}
 
 
 def test_memory_that_is_reserved_and_not_used_is_no_reason_for_a_wall():

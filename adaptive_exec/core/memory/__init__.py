@@ -50,7 +50,7 @@ walls: what is refused
     told        TOLD_SLACK x told + WALL_SLACK_BYTES, B
     own group   limit - all else - others' chunks - HARD_KEPT_SHARE x critical, B, where a kill ends
                 one worker
-    moved       where it changes by one in MOVE_SHARE
+    moved       where it changes by one in MOVE_SHARE, HARD_MOVE_SHARE
     no more     of UNWALLED_MAX functions that used less than TOUCHED_SHARE of what they reserved
 recycle: which worker goes
     too large   kept - kept after its first chunk, B, at least FAIR_BYTES_MIN and a fair part
