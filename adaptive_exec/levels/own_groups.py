@@ -13,6 +13,7 @@ import os
 import time
 from typing import Final, NamedTuple
 
+from adaptive_exec.system.files import KeptFile
 from adaptive_exec.system.processes import started_ticks
 
 PREFIX: Final = "adaptive-exec-worker"
@@ -40,6 +41,7 @@ class _Files(NamedTuple):
     usage: str
     most: str
     events: str
+    full: str
     at_limit: bytes
     fixed: tuple[tuple[str, str], ...]
     without_swap: tuple[str, str]
@@ -51,6 +53,7 @@ _FILES: Final = {
         usage="memory.usage_in_bytes",
         most="memory.max_usage_in_bytes",
         events="memory.oom_control",
+        full="memory.failcnt",
         at_limit=b"",
         fixed=(),
         without_swap=("memory.swappiness", "0"),
@@ -60,6 +63,7 @@ _FILES: Final = {
         usage="memory.current",
         most="memory.peak",
         events="memory.events",
+        full="memory.events",
         at_limit=b"oom ",
         fixed=(("memory.oom.group", "1"),),
         without_swap=("memory.swap.max", "0"),
@@ -83,13 +87,13 @@ class OwnGroup:
         self._files = _FILES[version]
         self._base = 0
         self.is_in_use = False
-        flags = os.O_CLOEXEC
-        self._usage = os.open(f"{folder}/{self._files.usage}", os.O_RDONLY | flags)
-        try:
-            self._limit = os.open(f"{folder}/{self._files.limit}", os.O_WRONLY | flags)
-        except OSError:
-            os.close(self._usage)
-            raise
+        self._limit = os.open(f"{folder}/{self._files.limit}", os.O_WRONLY | os.O_CLOEXEC)
+        names = (self._files.usage, self._files.events, self._files.full)
+        self._usage, self._events, self._full = (
+            KeptFile(f"{folder}/{name}", _READ_BYTES) for name in names
+        )
+        for file in (self._usage, self._events, self._full):
+            file.open()  # after a kill, memory may be short of what that takes
 
     def take(self, pid: int) -> None:
         """Take a process in; what it starts from now on is in it, too."""
@@ -121,17 +125,15 @@ class OwnGroup:
         """Say whether it was its own limit that the kernel has killed at."""
         if self._files.at_limit:
             return self._count(self._files.at_limit) > 0
-        try:
-            return int(_read(f"{self.folder}/memory.failcnt")) > 0
-        except (OSError, ValueError):
-            return False
+        return _number(self._full.read()) > 0
 
     def close(self) -> None:
-        """Close its files."""
-        for file in (self._usage, self._limit):
-            with contextlib.suppress(OSError):
-                os.close(file)
-        self._usage = self._limit = -1
+        """Close its files; it cannot be bounded any more."""
+        limit, self._limit = self._limit, -1
+        if limit >= 0:
+            os.close(limit)
+        for file in (self._usage, self._events, self._full):
+            file.close()
 
     def remove(self) -> bool:
         """Remove it with all that is in it; False while somebody in it has not ended yet."""
@@ -145,16 +147,10 @@ class OwnGroup:
             os.pwrite(self._limit, text if limit is None else b"%d" % limit, 0)
 
     def _used_bytes(self) -> int:
-        try:
-            return int(os.pread(self._usage, _READ_BYTES, 0))
-        except (OSError, ValueError):
-            return 0
+        return _number(self._usage.read())
 
     def _count(self, key: bytes) -> int:
-        try:
-            lines = _read(f"{self.folder}/{self._files.events}").splitlines()
-        except OSError:
-            return 0
+        lines = self._events.read().splitlines()
         counts = [int(line[len(key) :]) for line in lines if line.startswith(key)]
         return counts[0] if counts else 0
 
@@ -265,6 +261,13 @@ def _make_way(folder: str, leaf: str) -> None:
                 raise
         else:
             return
+
+
+def _number(text: bytes) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def _remove(folder: str) -> bool:
