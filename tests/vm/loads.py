@@ -2,7 +2,7 @@
 
 The argument names it: `poison` (one task needs more than there is), `child` (what it starts does),
 `overload` (a few fit together), `leak` (workers keep what their tasks took), `eight` (as many
-instances at once), `hidden` (two of them, in a limit that cannot be seen).
+instances at once, in 1 GB), `hidden` (an overload under a limit that cannot be seen).
 """
 
 import subprocess
