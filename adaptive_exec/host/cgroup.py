@@ -27,6 +27,8 @@ _USUAL_MOUNT: Final = "/sys/fs/cgroup"
 Kubernetes."""
 LEAF: Final = "adaptive-exec-rest"
 """Name of the group that holds all who are not workers, where workers have groups of their own."""
+WORKERS: Final = "adaptive-exec-worker"
+"""How the names of workers' groups begin."""
 _MOUNTINFO_FIELDS: Final = 5
 """Fields of a line of mountinfo that are needed before the separator: id, parent, device, root,
 mount point."""

@@ -11,7 +11,7 @@ Source: systemd's CONTROL_GROUP_INTERFACE and CGROUP_DELEGATION (`user.delegate`
 import os
 from typing import Final, NamedTuple
 
-from adaptive_exec.host.cgroup import LEAF, ControlGroup, find_groups
+from adaptive_exec.host.cgroup import LEAF, WORKERS, ControlGroup, find_groups
 from adaptive_exec.host.killing import is_delegated
 from adaptive_exec.host.reading import join, read_file
 
@@ -29,12 +29,14 @@ class Delegated(NamedTuple):
         version: 1 or 2.
         leaf: Name of the group for all who are in it now, `""` where they may stay.
         source: What says that it is ours, for people to read.
+        prefix: How names of workers' groups begin.
     """
 
     folder: str
     version: int
     leaf: str
     source: str
+    prefix: str = WORKERS
 
 
 NO_PLACE: Final = Delegated("", _SECOND, "", "wall='hard'")
@@ -56,7 +58,8 @@ def find_place(root: str = "/", *, is_asked: bool = False) -> Delegated | None:
         return None
     own = groups[0]
     source = _source(root, own)
-    if not (source or is_asked) or not _is_writable(own):
+    is_workers = f"/{WORKERS}-" in own.name  # in a worker, whose group goes with it
+    if is_workers or not (source or is_asked) or not _is_writable(own):
         return None
     leaf = LEAF if own.version == _SECOND else ""
     return Delegated(own.folder, own.version, leaf, source or f"{own.name}, which can be written")

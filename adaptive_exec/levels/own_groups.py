@@ -16,8 +16,6 @@ from typing import Final, NamedTuple
 from adaptive_exec.system.files import KeptFile
 from adaptive_exec.system.processes import started_ticks
 
-PREFIX: Final = "adaptive-exec-worker"
-"""How the groups of workers are named, before who made them: its process, start and a number."""
 MOVE_TRIES: Final = 8
 """Times that everybody is moved out of a group, who may fork meanwhile. Source: own choice."""
 SLACK_BYTES: Final = 1 << 20
@@ -163,16 +161,19 @@ class OwnGroups:
         version: 1 or 2.
         leaf: Name of the group for who is in it now; `""` where they may stay.
         source: What says that it is ours, for people to read.
+        prefix: How the names of the groups begin, before who made them: its process, start and a
+            number.
         may_swap: Whether what is in the groups may be swapped out.
     """
 
     def __init__(
-        self, *, folder: str, version: int, leaf: str, source: str, may_swap: bool
+        self, *, folder: str, version: int, leaf: str, source: str, prefix: str, may_swap: bool
     ) -> None:
         self.source = source
+        self._prefix = prefix
         self._folder, self._version, self._leaf = folder, version, leaf
         self._may_swap = may_swap
-        self._own = f"{PREFIX}-{os.getpid()}-{started_ticks(os.getpid())}"
+        self._own = f"{prefix}-{os.getpid()}-{started_ticks(os.getpid())}"
         self._made = 0
         self._leaving: list[OwnGroup] = []
 
@@ -234,8 +235,8 @@ class OwnGroups:
         except OSError:
             return
         for name in names:
-            words = name.removeprefix(PREFIX).split("-")[1:]
-            is_named = name.startswith(PREFIX) and len(words) == _NAME_PARTS
+            words = name.removeprefix(self._prefix).split("-")[1:]
+            is_named = name.startswith(self._prefix) and len(words) == _NAME_PARTS
             if is_named and all(word.isdigit() for word in words):
                 pid, ticks = int(words[0]), int(words[1])
                 if started_ticks(pid) != ticks:

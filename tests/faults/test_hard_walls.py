@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from adaptive_exec.core.quarantine import CONFIRMED, OUTGROWN, PROBABLE, STOPPED
-from adaptive_exec.levels.own_groups import PREFIX
+from adaptive_exec.host.cgroup import WORKERS
 from tests.cgroups import PROJECT, memory_group
 
 pytestmark = pytest.mark.faults
@@ -22,7 +22,7 @@ START_SECONDS: Final = 30.0
 
 
 def groups_in(group) -> list[str]:
-    return sorted(one.name for one in group.folder.iterdir() if one.name.startswith(PREFIX))
+    return sorted(one.name for one in group.folder.iterdir() if one.name.startswith(WORKERS))
 
 
 def words(odd, **settings):

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from adaptive_exec.host.cgroup import LEAF, find_groups
+from adaptive_exec.host.cgroup import LEAF, WORKERS, find_groups
 from adaptive_exec.host.delegated import find_place
 
 SCOPE = "/user.slice/user@1000.service/app.slice/run-1.scope"
@@ -100,6 +100,12 @@ def test_who_asks_may_have_any_group_that_can_be_written(tmp_path):
     grow(tmp_path, SCOPE)
 
     assert find_place(str(tmp_path), is_asked=True) is not None
+
+
+def test_a_workers_own_group_is_not_had_by_asking_either(tmp_path):
+    grow(tmp_path, f"/system.slice/run-1.service/{WORKERS}-7-7-1")
+
+    assert find_place(str(tmp_path), is_asked=True) is None
 
 
 def test_from_its_leaf_the_same_group_is_found_and_the_leaf_limits_nothing(tmp_path):

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from adaptive_exec.levels.own_groups import PREFIX, OwnGroups
+from adaptive_exec.host.cgroup import WORKERS
+from adaptive_exec.levels.own_groups import OwnGroups
 from tests.cgroups import memory_group
 
 MIB = 1024 * 1024
@@ -13,13 +14,16 @@ FILL = "import sys; sys.stdin.read(1); b = b'x' * (int(sys.argv[1]) << 20); sys.
 END_SECONDS = 30
 
 
+def make_groups(folder, version, leaf):
+    settings = {"source": "", "prefix": WORKERS, "may_swap": False}
+    return OwnGroups(folder=folder, version=version, leaf=leaf, **settings)
+
+
 @pytest.fixture
 def place():
     with memory_group(512 * MIB) as group:
         leaf = "rest" if group.version > 1 else ""
-        groups = OwnGroups(
-            folder=str(group.folder), version=group.version, leaf=leaf, source="", may_swap=False
-        )
+        groups = make_groups(str(group.folder), group.version, leaf)
         groups.open()
         yield group, groups
         groups.finish()
@@ -83,11 +87,11 @@ def test_groups_are_removed_once_all_in_them_have_ended(place):
     child.communicate(timeout=END_SECONDS)
     groups.finish()
 
-    assert not [one for one in group.folder.iterdir() if one.name.startswith(PREFIX)]
+    assert not [one for one in group.folder.iterdir() if one.name.startswith(WORKERS)]
 
 
 def test_where_there_is_no_group_that_is_said():
-    groups = OwnGroups(folder="", version=2, leaf="", source="", may_swap=False)
+    groups = make_groups("", 2, "")
 
     with pytest.raises(OSError, match="no control group of this process can be written"):
         groups.open()
