@@ -44,7 +44,7 @@ echo 0 >$T/a/b/memory.swap.max
 echo rc $? $(grep -w oom_kill $T/a/b/memory.events)
 [ ! -e $T/a/b/*-rest ] || echo rest $(grep -w oom_kill $T/a/b/*-rest/memory.events)
 {{after}}
-sleep 1; find $T -depth -type d -exec rmdir {{{{}}}} \\;
+echo 1 >$T/cgroup.kill; sleep 1; find $T -depth -type d -exec rmdir {{{{}}}} \\;
 """
 OWN_VIEW: Final = (
     "unshare -C -m --propagation private bash -c "
