@@ -164,18 +164,14 @@ def watch_offspring(member: Member, now: float) -> float:
     return now + min(age, STOPPED_LOOK_SECONDS)
 
 
-def put_wall(member: Member, size: int | None) -> None:
-    """Put a worker's wall where it is to be for the chunk that comes, None for no wall.
+def put_wall(member: Member, group: OwnGroup, size: int | None) -> None:
+    """Have the limit of a worker's group be its wall for the chunk that comes, None for no wall.
 
-    The limit of its own control group where it has one, which counts what is in use; else it bounds
-    itself.
+    That counts what is in use; where the worker is not in it, it bounds itself as others do.
     """
-    group = member.group
-    is_hard = group is not None and group.is_in_use
-    if group is not None:
-        group.bound(size)
-    if member.slate is not None:
-        member.slate.set_wall(0 if is_hard else size or 0)
+    group.bound(size)
+    if group.is_in_use and member.slate is not None:
+        member.slate.set_wall(0)
 
 
 def shift_wall(member: Member, size: int) -> None:

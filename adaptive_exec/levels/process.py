@@ -243,14 +243,15 @@ class ProcessRunner:
         member.half ^= 1
         if member.slate is not None:
             member.slate.clear(member.half)
-        put_wall(member, order.wall_bytes)
+            member.slate.set_wall(order.wall_bytes or 0)
+        if member.group is not None:
+            put_wall(member, member.group, order.wall_bytes)
         member.read_bytes = member.result_bytes = 0
         member.is_overdue = False
         member.sent_at = time.monotonic()
         member.cut_at, member.told_stop = None, 0
         member.look_at = member.sent_at + STOPPED_LOOK_SECONDS
-        member.refused = {}
-        member.uses = set()
+        member.refused, member.uses = {}, set()
         if is_harmless(order, self._asker(order.work)):
             self._guard(member, partial(self._pack_here, order, before=before))
         else:
