@@ -49,6 +49,8 @@ def main() -> None:
     if "MALLOC_ARENA_MAX" not in os.environ:  # the C library gives back what is free in one only
         os.environ["MALLOC_ARENA_MAX"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.argv])
+    if options.kept:
+        keep_little(options.kept)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)  # ours alone, so that all in it is ours
     os.environ.pop("XDG_RUNTIME_DIR", None)
@@ -74,8 +76,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cpu", type=float, default=5.0, help="per cent that a task may cost more")
     parser.add_argument("--trifle", type=float, default=1.0, help="factor; more in short runs")
     parser.add_argument("--tasks", type=float, default=TASKS_PER_MINUTE, help="least per minute")
+    parser.add_argument("--kept", type=int, help="decisions that a report keeps; few fill at once")
     parser.add_argument("--write", action="store_true", help="put the table into the page")
     return parser.parse_args()
+
+
+def keep_little(decisions: int) -> None:
+    """Have what is bounded be full after a few rounds, so that only what is not would grow."""
+    from adaptive_exec.core import trace
+    from adaptive_exec.core.memory import peaks
+
+    trace.TRACE_LENGTH = decisions
+    peaks.SUMS_KEPT = peaks.PEAKS_KEPT
 
 
 def soak(
