@@ -83,6 +83,6 @@ def add_note(error: BaseException, index: int, attempt: int, level: str) -> None
     """
     with suppress(Exception):  # whatever its own attributes raise
         if level and not any(
-            note.startswith("adaptive_exec: ") for note in getattr(error, "__notes__", ())
+            note.startswith("adaptive_exec: task ") for note in getattr(error, "__notes__", ())
         ):
             error.add_note(f"adaptive_exec: task {index}, attempt {attempt}, level {level}")
