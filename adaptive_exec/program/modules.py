@@ -227,7 +227,9 @@ def _is_own(name: str, module: ModuleType) -> bool:
 def _is_setting(name: str, value: object) -> bool:
     if name.startswith("__") or not _is_simple(value, DEPTH_MAX):
         return False
-    return type(value) is not int or _OF_PROCESS.isdisjoint(name.lower().split("_"))
+    if type(value) is not int:
+        return True
+    return value != os.getpid() and _OF_PROCESS.isdisjoint(name.lower().split("_"))
 
 
 def _is_simple(value: "Any", depth: int) -> bool:

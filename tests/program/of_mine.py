@@ -21,7 +21,7 @@ OPTIONS = {"deep": {"left": 1}, "right": [1, 2]}
 NAMES = ["a"]
 MODE = Mode.SLOW
 FOLDER = Path("fresh")
-PID = os.getpid()
+PID = MAKER = os.getpid()
 VARIABLE = contextvars.ContextVar("VARIABLE", default="nobody")
 ABSENT = object()
 READY = False
@@ -86,8 +86,16 @@ def tell_variable(_item=None):
     return VARIABLE.get()
 
 
+class Made:
+    maker = os.getpid()
+
+
 def pid_of_import():
     return PID
+
+
+def makers():
+    return MAKER, Made.maker
 
 
 def set_scale(number):

@@ -8,8 +8,10 @@ import locale
 import logging
 import os
 import socket
+import subprocess
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -271,20 +273,32 @@ def test_parameters_of_figures_travel(tmp_path):
     assert outside == read_figures(None)
 
 
-def test_the_configuration_of_scikit_learn_travels():
-    sklearn = pytest.importorskip("sklearn")
+SCALES = """
+import pandas as pd, sklearn
+from sklearn.preprocessing import StandardScaler
+from adaptive_exec import adaptive_executor
+
+def scale(_item):
+    return type(StandardScaler().fit_transform(pd.DataFrame({"a": [1.0, 2.0]}))).__name__
+
+if __name__ == "__main__":
     with adaptive_executor(levels="process", max_workers=1, share_host=False) as ex:
         with sklearn.config_context(transform_output="pandas"):
             inside = ex.submit(scale, None).result(60)
-        outside = ex.submit(scale, None).result(60)
+        print(inside, ex.submit(scale, None).result(60))
+"""
 
-    assert (inside, outside) == ("DataFrame", "ndarray")
 
+@pytest.mark.skipif(find_spec("sklearn") is None, reason="needs scikit-learn")
+def test_the_configuration_of_scikit_learn_travels(tmp_path):
+    (tmp_path / "program.py").write_text(SCALES)  # loaded here it would bring OpenMP to all tests
 
-def scale(_item):
-    from sklearn.preprocessing import StandardScaler
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path,
+    )  # fmt: skip
 
-    return type(StandardScaler().fit_transform(pd.DataFrame({"a": [1.0, 2.0]}))).__name__
+    assert done.stdout.split() == ["DataFrame", "ndarray"], done.stderr
 
 
 def read_figures(_item):
@@ -416,6 +430,7 @@ def test_state_that_cannot_travel_as_a_whole_stays_away(mine, one_worker):
 
 def test_numbers_of_a_process_are_its_own(mine, one_worker):
     assert one_worker.submit(mine.pid_of_import).result(60) != mine.PID == os.getpid()
+    assert os.getpid() not in one_worker.submit(mine.makers).result(60)
 
 
 def test_what_tasks_count_in_their_worker_is_not_reset(one_worker):
