@@ -13,7 +13,7 @@ from adaptive_exec.errors import DriverError
 
 ROUNDS = int(os.environ.get("ADAPTIVE_EXEC_RACE_ROUNDS", "0"))
 """Rounds of each case; 0 for as many as fit into SECONDS."""
-SECONDS = {"thread": 5.0, "sequential": 5.0, "process": 2.0}
+SECONDS = {"thread": 2.5, "sequential": 2.5, "process": 2.0}
 """Seconds for each case; with processes a dozen rounds, as their workers are real."""
 STEP_SECONDS = {"thread": 0.0003, "sequential": 0.0003, "process": 0.008}
 """Seconds by which the end comes later in each of ten rounds, then from the begin again: a worker
