@@ -501,6 +501,7 @@ class ProcessRunner:
         if self._starter is not None:
             member.functions |= dict.fromkeys(self._starter.functions, False)
             member.names.was_born_with(self._starter.names)
+        self._ways.note_started()
         if self._config.initializer is None:
             self._post_ready(member)
 

@@ -93,7 +93,8 @@ class Ways:
         self._carried: frozenset[Kept] = frozenset()
         self._told: set[str] = set()
         self._early_deaths, self._has_left_one = 0, False
-        self._was_forked = self._has_told_hashes = False
+        self._noted: list[str] = []
+        self._has_told_hashes = False
         self.relayed: Relayed | None = None
         self.born_with: Settings | None = None
         self.looked_at: Settings | None = None
@@ -159,11 +160,9 @@ class Ways:
             self._say_way(ZYGOTE, f"the fork failed ({type(error).__name__}: {error})")
             return None
         self._carried = kept
-        self._was_forked = True
         self._inherited.objects.update(objects)
         why = "" if obstacle is None else f"asked for, although {obstacle.text}"
         self._say_way(SNAPSHOT, why)
-        self._note_hashes(ZYGOTE, SNAPSHOT)
         return starter
 
     def find_starter(self, workers: int) -> Starter:
@@ -230,6 +229,18 @@ class Ways:
         skips_bare = busy_since is None and self._has_left_one
         return Setback("work", error, is_certain=True, skips_bare=skips_bare)
 
+    def note_started(self) -> None:
+        """Say, once, where a text has another hash than in other workers of the program."""
+        way = self._ways[0]
+        if way in self._noted:
+            return
+        is_midway = SNAPSHOT in self._noted and way != SNAPSHOT
+        self._noted.append(way)
+        if note_workers(are_forked=way == SNAPSHOT) and not self._has_told_hashes:
+            self._has_told_hashes = True
+            old = ZYGOTE if way == SNAPSHOT else SNAPSHOT
+            self._outlet.post(HashesDiffer(time.monotonic(), LEVEL, old, way, is_midway))
+
     def note_left(self) -> None:
         """Take in that a way is left for how its workers died."""
         self._has_left_one = True
@@ -254,13 +265,6 @@ class Ways:
 
     def _say_way(self, way: str, why: str) -> None:
         self._outlet.post(StarterChosen(time.monotonic(), LEVEL, way, why))
-
-    def _note_hashes(self, old: str, new: str) -> None:
-        """Say, once, where a text has another hash than in other workers of the program."""
-        if note_workers(are_forked=new == SNAPSHOT) and not self._has_told_hashes:
-            self._has_told_hashes = True
-            is_midway = self._was_forked and new != SNAPSHOT
-            self._outlet.post(HashesDiffer(time.monotonic(), LEVEL, old, new, is_midway))
 
     def _fork(self, workers: int, names: Mapping[Key, Entry], origin: Origin) -> Starter:
         known: list[tuple[Entry, list[bytes]]] = [(entry, []) for entry in names.values()]
@@ -299,7 +303,6 @@ class Ways:
         self._carried = frozenset()
         if self.born_with is not None:
             self.tell_copied(self.born_with)
-        self._note_hashes(SNAPSHOT, self._ways[0])
         if self._ways[0] == LOKY:
             return LokyStarter(self._reports, self._waiter, terms)
         bodies = {number: function.body for number, function in functions.items()}
