@@ -139,18 +139,14 @@ def _blocks(
         calls.taken(count)
 
 
-def note_failures(block: Block) -> bool:
-    """Unpack results, here in the taker's thread; say whether there are failures among them.
-
-    Errors get a note of where they came from.
-    """
+def note_failures(block: Block) -> None:
+    """Unpack results, here in the taker's thread; errors get a note of where they came from."""
     values = block.results.values
     if not any(map(isinstance, values, repeat(Failure))):  # in C: most blocks have none
-        return False
+        return
     for offset, value in enumerate(values):
         if value.__class__ is Failure:
             add_note(value.error, block.start + offset, block.attempt, block.level)
-    return True
 
 
 def raise_final(calls: MapCalls) -> None:

@@ -54,12 +54,12 @@ def find_place(root: str = "/", *, is_asked: bool = False) -> Delegated | None:
         The place; None where there is none.
     """
     groups = find_groups(root, read_file(join(root, "/proc/self/cgroup"))).memory
-    if not groups or not _is_here(groups[0]):
+    if not groups:
         return None
     own = groups[0]
     source = _source(root, own)
     is_workers = f"/{WORKERS}-" in own.name  # in a worker, whose group goes with it
-    if is_workers or not (source or is_asked) or not _is_writable(own):
+    if is_workers or not (source or is_asked) or not (_is_writable(own) and _is_here(own)):
         return None
     leaf = LEAF if own.version == _SECOND else ""
     return Delegated(own.folder, own.version, leaf, source or f"{own.name}, which can be written")
