@@ -657,6 +657,7 @@ class AdaptiveExecutor(Executor):
             refusal=refusal,
             caller=caller,
             stream=self._next_stream(),
+            may_be_cut=chunksize is None,
         )
         kind, sizer = self._number(fn, packed, length)
         calls = MapCalls(
@@ -683,6 +684,7 @@ class AdaptiveExecutor(Executor):
             sized=sizer is not None,
             refusal="" if refusal is None else str(refusal),
             largest_first=self._goes_by_size(length),
+            at_hand=is_easy,
         )
         self._driver.admit(opened, calls)
         self._driver.pump_if_alone()

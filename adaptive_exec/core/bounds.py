@@ -121,7 +121,7 @@ _COUNTS: Final = frozenset({
     "calm_looks", "chunk", "last_chunk_id", "chunk_tasks", "deaths", "executions", "extra",
     "failed_tasks", "familiar", "finished", "flights", "free_descriptors", "free_processes",
     "frontier", "grown_workers", "held_slots", "id", "idle", "instances", "isolated_tasks", "kind",
-    "lives",
+    "known_costs", "lives",
     "line", "moves", "newest_seen", "next", "oom_kills", "overdue", "pending", "place", "ranges",
     "records", "sent", "services", "slots", "solo", "start", "starting", "stop", "strikes",
     "suspects", "taken", "tasks", "throttles", "tries", "unmeasured", "unwalled",

@@ -60,6 +60,7 @@ class BatchOpened(NamedTuple):
         sized: True when each task's TasksSized comes, so that it is waited for.
         refusal: Why the function cannot be sent, `""` when it can.
         largest_first: True when the largest of its tasks are to begin first; these are `sized`.
+        at_hand: True when its input lies in memory, so that nothing is computed to pull it.
     """
 
     at: float
@@ -75,6 +76,7 @@ class BatchOpened(NamedTuple):
     sized: bool = False
     refusal: str = ""
     largest_first: bool = False
+    at_hand: bool = False
 
 
 class TasksArrived(NamedTuple):

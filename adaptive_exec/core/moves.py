@@ -5,6 +5,7 @@ A level that failed is taken down whole before another one opens. A batch keeps 
 where it is and goes on elsewhere.
 """
 
+from adaptive_exec.core.acquainted import recall_costs
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import has_sample
@@ -52,6 +53,7 @@ def settle_in(state: State, event: BatchOpened) -> None:
         batch: Batch = LargestFirst(event, level=plan.level, home=home, by_size=by_size)
     else:
         batch = Batch(event, level=plan.level, home=home)
+    recall_costs(state, batch, is_at_hand=event.at_hand)
     state.batches[event.batch] = batch
     workers = enter(state, batch, plan.level)
     subject = f"batch {batch.id}"

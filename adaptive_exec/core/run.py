@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from adaptive_exec.config import Config
+from adaptive_exec.core.acquainted import keep_costs
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import believe, learn
@@ -277,6 +278,7 @@ def _finish_done(state: State) -> None:
             batch.see("done")
             del state.batches[batch.id]
             remember(state, batch)
+            keep_costs(state, batch)
             state.orders.append(FinishBatch(batch.id))
 
 

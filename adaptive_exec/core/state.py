@@ -7,6 +7,7 @@ do, in that order.
 from adaptive_exec.config import Config
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
+from adaptive_exec.core.costs import Costs
 from adaptive_exec.core.instructions import Explain, Instruction
 from adaptive_exec.core.memory.governor import CALM, Crawl, Verdict, Victim
 from adaptive_exec.core.memory.sizes import Sizing
@@ -163,6 +164,7 @@ class State:
         is_recording_full: True while the journal's disk is far behind with what is finished.
         is_setting_full: The same for submitted calls and the code that unpacks their results.
         starved_at: Since when not even one worker fits, None while it does.
+        known_costs: What tasks of the last batches took, by the number of their function.
         memory: What is known of memory.
         sharing: What is known of the others on the host.
         levels: Which levels are to be had, and their workers.
@@ -184,6 +186,7 @@ class State:
         self.is_recording_full = self.is_setting_full = False
         self.starved_at: float | None = None
         self.last_chunk_id = self.last_worker_id = 0
+        self.known_costs: dict[int, Costs] = {}
         self.memory = MemoryState(self.host)
         self.sharing = SharingState(is_sharing=config.share_host)
         self.levels = LevelsState(config)

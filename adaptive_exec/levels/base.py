@@ -20,6 +20,8 @@ IDLE_WAIT_SECONDS: Final = 1.0
 """Seconds; the longest the driver sleeps with nothing to do. Every wait has a bound."""
 TICK_SECONDS: Final = 0.05
 """Seconds between looks at published results while chunks are out."""
+LONG_CHUNK_SECONDS: Final = 0.2
+"""Seconds after which what a chunk has not begun may go elsewhere: twice what one aims at."""
 START_SECONDS: Final = 30.0
 """Seconds until a worker or zygote reports for work; a heavy import takes 10 s on a cold disk."""
 CLOSE_SECONDS: Final = 2.0
@@ -84,6 +86,7 @@ class Work(NamedTuple):
         refusal: Why the function cannot travel, None where it can.
         caller: What the tasks find as their caller had it; None where it is not asked for.
         stream: What the tasks' random streams are told by, None without a seed.
+        may_be_cut: True where tasks of a chunk that runs for long may go to another worker.
         callers: With FULL, says the same of each call; None where that has ended.
     """
 
@@ -99,6 +102,7 @@ class Work(NamedTuple):
     caller: Caller | None = None
     callers: Callable[[int], Caller | None] | None = None
     stream: Stream | None = None
+    may_be_cut: bool = False
 
 
 class ChunkOrder(NamedTuple):
@@ -136,6 +140,15 @@ class ChunkOrder(NamedTuple):
                     return wanted, offset
                 wanted = caller.settings
         return wanted, count
+
+    @property
+    def cut_seconds(self) -> float:
+        """Seconds after which what has not begun may be taken back, 0 for never."""
+        if len(self.items) == 1:
+            return 0.0
+        if self.work.style == FULL:
+            return TICK_SECONDS
+        return LONG_CHUNK_SECONDS if self.work.may_be_cut else 0.0
 
     def place(self) -> Place:
         """Return what current_task() tells its tasks."""

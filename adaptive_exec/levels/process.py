@@ -940,21 +940,21 @@ class ProcessRunner:
         order = member.order
         if order is None:
             return now + STOPPED_LOOK_SECONDS
-        if len(order.items) > 1 and order.work.style == FULL and member.slate is not None:
+        if order.cut_seconds and member.slate is not None:
             return self._take_back(member, order, member.slate, now)
         is_single = len(order.items) == 1 and order.work.timeout_seconds is None
         return now + (STOPPED_LOOK_SECONDS if is_single else TICK_SECONDS)
 
     def _take_back(self, member: Member, order: ChunkOrder, slate: Slate, now: float) -> float:
-        """Take submitted calls back that stand behind one which runs for long.
+        """Take back what stands behind a task that runs for long, or in too long a chunk.
 
-        It may be that it waits for them.
+        It may be that a submitted call waits for those behind it.
 
         Returns:
             When to look at this worker again.
         """
         if member.cut_at is None:
-            if now < member.sent_at + TICK_SECONDS:
+            if now < member.sent_at + order.cut_seconds:
                 return now + TICK_SECONDS
             slate.cut()
             member.cut_at = time.monotonic()

@@ -26,10 +26,12 @@ RING_BYTES = 128 * 1024
 CUT_SECONDS = 0.002
 """Seconds after which one process sees for sure what the other has written; it takes less than a
 microsecond."""
+CUT = 4
+"""The number that says that no more tasks of a chunk shall begin."""
 _NO_CALL = (1, 38)
 """EPERM, ENOSYS: what a call gives that a sandbox or an older kernel has not."""
 _MEMORY_FOLDERS = ("/dev/shm", "/run/shm", "/tmp")  # noqa: S108  # the file never has a name
-_RUNNING, _SINCE, _FILLED, _CUT, _WALL, _WALL_BASE, _HIT = 0, 1, 2, 4, 10, 11, 12
+_RUNNING, _SINCE, _FILLED, _WALL, _WALL_BASE, _HIT = 0, 1, 2, 10, 11, 12
 _OFFSPRING, _SEEN_AT = 13, 14
 
 
@@ -66,18 +68,18 @@ class Slate:
 
         So that nobody reads what is old).
         """
-        self.numbers[_FILLED + half] = self.numbers[_CUT] = 0
+        self.numbers[_FILLED + half] = self.numbers[CUT] = 0
 
     def cut(self) -> None:
         """Ask that no more tasks of the chunk begin (parent).
 
         Who reads `running` CUT_SECONDS later knows the last that began.
         """
-        self.numbers[_CUT] = 1
+        self.numbers[CUT] = 1
 
     def is_cut(self) -> bool:
         """Say whether no more tasks shall begin (worker, after it wrote which one would)."""
-        return bool(self.numbers[_CUT])
+        return bool(self.numbers[CUT])
 
     def set_wall(self, size: int) -> int:
         """Say how much more a worker may take than it had, 0 for any (parent).

@@ -24,6 +24,7 @@ FIELDS = {
     "is_recording_full": {"run"},
     "is_setting_full": {"run"},
     "starved_at": {"staffing"},
+    "known_costs": {"acquainted"},
 }
 """What lies in the state itself, and who changes it."""
 CHANGES = {"add", "append", "clear", "discard", "pop", "popitem", "remove", "setdefault", "update"}
