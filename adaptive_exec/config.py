@@ -203,6 +203,24 @@ def make_config(settings: Mapping[str, object]) -> Config:
     return Config(**settings)
 
 
+def settings_text(*, indent: int = 0) -> str:
+    """Return the settings as `help` shows them: name and default, meaning and unit.
+
+    Args:
+        indent: Spaces before each line.
+    """
+    told = (Config.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
+    lines = []
+    for line in told.splitlines():
+        name, colon, meaning = line.strip().partition(": ")
+        if colon and name in Config._fields:
+            line = f"{name}={Config._field_defaults[name]!r}: {meaning}"  # noqa: PLW2901  # rewritten
+            lines.append(" " * indent + line)
+        else:
+            lines.append(" " * (indent + 4) + line.strip())
+    return "\n".join(lines)
+
+
 MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("n_jobs", "jobs", "workers", "n_workers", "num_workers", "processes"), "max_workers"

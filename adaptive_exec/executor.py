@@ -13,10 +13,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Si
 from concurrent.futures import Executor, Future
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Final, Literal, NamedTuple, ParamSpec, Self, TypeVar, Unpack
 
 from adaptive_exec.calls import MapCalls, number_function
-from adaptive_exec.config import MIB, Config, Size, make_config
+from adaptive_exec.config import MIB, Config, Size, make_config, settings_text
 from adaptive_exec.core.events import BatchDropped, BatchOpened, JournalOpened
 from adaptive_exec.core.plan import SMALL_BATCH_TASKS, BatchShape, make_plan
 from adaptive_exec.core.report import RunReport
@@ -60,7 +60,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # these bring SQLite, which is loaded where a journal is asked for
     from adaptive_exec.journal.book import Book as JournalBook
     from adaptive_exec.records import Records
+    from adaptive_exec.typed import Map, MapOutcomes, Options
 
+P = ParamSpec("P")
+A = TypeVar("A")
 T = TypeVar("T")
 _SUBMITS = 0
 """Id of the batch of all submitted calls."""
@@ -98,7 +101,9 @@ class Progress(NamedTuple):
     memory_limit_bytes: int
 
 
-def adaptive_executor(tasks: object = None, /, **settings: Any) -> "AdaptiveExecutor":
+def adaptive_executor(  # pyright: ignore[reportGeneralTypeIssues]  # `tasks` by name is another
+    tasks: object = None, /, **settings: "Unpack[Options]"
+) -> "AdaptiveExecutor":
     """Make an executor that runs on the best level that the host affords right now.
 
     Args:
@@ -121,13 +126,21 @@ def adaptive_executor(tasks: object = None, /, **settings: Any) -> "AdaptiveExec
     return AdaptiveExecutor(tasks, **settings)
 
 
+adaptive_executor.__doc__ = (adaptive_executor.__doc__ or "").replace(
+    "By the names of `Config`: levels, max_workers, task_timeout, ...\n",
+    "Any of these, by name, with their defaults:\n\n" + settings_text(indent=12) + "\n",
+)
+
+
 class AdaptiveExecutor(Executor):
     """A `concurrent.futures.Executor` whose batches always finish; see `adaptive_executor`."""
 
     _make_future: "Callable[[], Future[Any]]" = Future
     _expects_fork = False
 
-    def __init__(self, tasks: object = None, /, **settings: Any) -> None:
+    def __init__(  # pyright: ignore[reportGeneralTypeIssues]  # as above
+        self, tasks: object = None, /, **settings: "Unpack[Options]"
+    ) -> None:
         _check_not_bare(tasks)
         self._hint = count_tasks(settings.pop("tasks", tasks))
         self._has_begun = False
@@ -164,7 +177,7 @@ class AdaptiveExecutor(Executor):
 
     # concurrent.futures.Executor
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Schedule `fn(*args, **kwargs)`; never waits while a thread can be started.
 
         Args:
@@ -235,68 +248,76 @@ class AdaptiveExecutor(Executor):
             return None
         return self._sizer(kind, self._told if callable(self._told) else None)
 
-    def map(
-        self,
-        fn: Callable[..., Any],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int | None = None,
-        buffersize: int | None = None,
-    ) -> ResultIterator:
-        """Call `fn` with an item of each iterable, in parallel; results keep the input's order.
+    if TYPE_CHECKING:  # as type checkers read them, which do not look at what follows
+        map: Map  # type: ignore[assignment]  # its results are the function's, not anything
+        map_unordered: Map
+        outcomes: MapOutcomes
+    else:
 
-        Args:
-            fn: What to call.
-            *iterables: Inputs, pulled lazily, cut at the shortest.
-            timeout: Seconds from now in which every result must be there, None for no limit.
-            chunksize: Tasks per message; None to have it measured.
-            buffersize: Most tasks pulled whose result was not taken; None for a bound by count and
-                bytes.
+        def map(
+            self,
+            fn: Callable[..., Any],
+            *iterables: Iterable[Any],
+            timeout: float | None = None,
+            chunksize: int | None = None,
+            buffersize: int | None = None,
+        ) -> ResultIterator[Any]:
+            """Call `fn` with an item of each iterable, in parallel; results keep the input's order.
 
-        Returns:
-            An iterator of results. It raises a failed task's exception at its place and can be
-            advanced past it.
+            Args:
+                fn: What to call.
+                *iterables: Inputs, pulled lazily, cut at the shortest.
+                timeout: Seconds from now in which every result must be there, None for no limit.
+                chunksize: Tasks per message; None to have it measured.
+                buffersize: Most tasks pulled whose result was not taken; None for a bound by count
+                    and bytes.
 
-        Raises:
-            TypeError: `fn` is not callable, or an input is not iterable.
-            ValueError: `chunksize` or `buffersize` is below 1.
-            RuntimeError: The executor is shut down.
-        """
-        calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=True)
-        return ResultIterator(calls, timeout)
+            Returns:
+                An iterator of results. It raises a failed task's exception at its place and can be
+                advanced past it.
 
-    def map_unordered(
-        self,
-        fn: Callable[..., Any],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int | None = None,
-        buffersize: int | None = None,
-    ) -> ResultIterator:
-        """Like `map`, but results come as they are finished."""
-        calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=False)
-        return ResultIterator(calls, timeout)
+            Raises:
+                TypeError: `fn` is not callable, or an input is not iterable.
+                ValueError: `chunksize` or `buffersize` is below 1.
+                RuntimeError: The executor is shut down.
+            """
+            calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=True)
+            return ResultIterator(calls, timeout)
 
-    def outcomes(
-        self,
-        fn: Callable[..., Any],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int | None = None,
-        buffersize: int | None = None,
-    ) -> ResultIterator:
-        """Like `map_unordered`, but yields an `Outcome` per task and never raises for one."""
-        calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=False, detailed=True)
-        return ResultIterator(calls, timeout, partial(make_outcomes, captured=calls.captured))
+        def map_unordered(
+            self,
+            fn: Callable[..., Any],
+            *iterables: Iterable[Any],
+            timeout: float | None = None,
+            chunksize: int | None = None,
+            buffersize: int | None = None,
+        ) -> ResultIterator[Any]:
+            """Like `map`, but results come as they are finished."""
+            calls = self._open_map(fn, iterables, chunksize, buffersize, in_order=False)
+            return ResultIterator(calls, timeout)
+
+        def outcomes(
+            self,
+            fn: Callable[..., Any],
+            *iterables: Iterable[Any],
+            timeout: float | None = None,
+            chunksize: int | None = None,
+            buffersize: int | None = None,
+        ) -> ResultIterator[Any]:
+            """Like `map_unordered`, but yields an `Outcome` per task and never raises for one."""
+            calls = self._open_map(
+                fn, iterables, chunksize, buffersize, in_order=False, detailed=True
+            )
+            return ResultIterator(calls, timeout, partial(make_outcomes, captured=calls.captured))
 
     def amap(
         self,
-        fn: Callable[..., Any],
-        source: Iterable[Any] | AsyncIterable[Any],
+        fn: Callable[[A], T],
+        source: Iterable[A] | AsyncIterable[A],
         /,
         *,
         buffersize: int | None = None,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncIterator[T]:
         """Call `fn` with each item, in parallel; for `async for`, in the order of the input.
 
         Args:
@@ -703,7 +724,7 @@ class WithOptions:
         self._executor = executor
         self._sizer = sizer
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Schedule `fn(*args, **kwargs)`; as the executor's own."""
         return self._executor._submit_told(fn, args, kwargs, self._sizer)  # noqa: SLF001  # its own door
 

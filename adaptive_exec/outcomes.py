@@ -5,7 +5,7 @@ Decides nothing: the reason says which error it is.
 
 from contextlib import suppress
 from logging import LogRecord
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from adaptive_exec.core.reason import Code, Reason
 from adaptive_exec.errors import (
@@ -17,8 +17,10 @@ from adaptive_exec.errors import (
     WorkerLostError,
 )
 
+T = TypeVar("T")
 
-class Outcome(NamedTuple):
+
+class Outcome(NamedTuple, Generic[T]):
     """What became of one task.
 
     Attributes:
@@ -38,7 +40,7 @@ class Outcome(NamedTuple):
     """
 
     index: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
-    value: Any
+    value: T | None
     error: BaseException | None
     attempts: int
     wall_seconds: float | None

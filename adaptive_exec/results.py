@@ -9,18 +9,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import repeat
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from adaptive_exec.calls import MapCalls
 from adaptive_exec.levels.base import Block, Failure
 from adaptive_exec.outcomes import Outcome, add_note
 from adaptive_exec.program.captured import Captured
 
+T = TypeVar("T")
 _EMPTY: Final = object()
 """Stands for the item that an empty block does not have."""
 
 
-class ResultIterator(Iterator[Any]):
+class ResultIterator(Iterator[T]):
     """Yields the results of one `map`.
 
     Args:
@@ -41,7 +42,7 @@ class ResultIterator(Iterator[Any]):
         self._pop: Callable[[], Any] = [].pop
         self._refills = threading.RLock()
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T:
         # Several threads may take from one iterator. A list is popped in C, so each item goes to
         # one of them; who comes upon an empty one fetches the next block, or waits for who does.
         # No chain of lists from itertools: entered twice, it frees what the first still runs in.
@@ -56,7 +57,7 @@ class ResultIterator(Iterator[Any]):
                 _raise(item.error)
             finally:
                 del item, self  # the traceback holds this frame, which would hold the error
-        return item
+        return item  # type: ignore[no-any-return]  # what blocks hold is the user's
 
     def close(self) -> None:
         """Cancel what has not begun, and yield no more."""
@@ -77,7 +78,7 @@ class ResultIterator(Iterator[Any]):
                 del items
 
 
-def make_outcomes(block: Block, captured: Captured | None = None) -> list[Outcome]:
+def make_outcomes(block: Block, captured: Captured | None = None) -> list[Outcome[Any]]:
     """Make an Outcome for each task of a block, for an iterator that never raises for a task.
 
     Args:
@@ -174,7 +175,7 @@ def _values(block: Block) -> list[Any]:
     return block.results.values
 
 
-def _outcome(block: Block, offset: int, captured: Captured | None) -> Outcome:
+def _outcome(block: Block, offset: int, captured: Captured | None) -> Outcome[Any]:
     said: Any = None
     if captured is not None:
         take = captured.take_recalled if block.is_recalled else captured.take

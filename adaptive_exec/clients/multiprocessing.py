@@ -222,7 +222,8 @@ class ProcessPool(standard_pools.Pool):
     ) -> Iterator[Any]:
         self._check_running()
         items = iterable if isinstance(iterable, (list, tuple, range)) else list(iterable)
-        return AdaptiveExecutor.map(self._executor, func, items, chunksize=chunksize or None)
+        call: Callable[..., Iterator[Any]] = AdaptiveExecutor.map
+        return call(self._executor, func, items, chunksize=chunksize or None)
 
     def _take_all(self, results: Iterator[Any]) -> list[Any]:
         values: list[Any] = []

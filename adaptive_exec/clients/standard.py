@@ -120,7 +120,7 @@ class _PoolFace(AdaptiveExecutor):
         if self._broken is not None:
             raise self._as_told(self._broken)
 
-    def _hand_on(self, results: ResultIterator) -> Generator[Any, None, None]:
+    def _hand_on(self, results: ResultIterator[Any]) -> Generator[Any, None, None]:
         try:
             yield from results
         except AdaptiveExecError as error:
@@ -177,7 +177,7 @@ class ProcessPoolExecutor(_PoolFace, StandardProcesses):  # type: ignore[misc]  
         if initializer is not None:
             start = _way_for(start, initializer, initargs)
             initializer, initargs = run_logged, (initializer, *initargs)
-        given = {
+        given: dict[str, Any] = {
             "start": start,
             "isolate": True,
             "levels": "process",
@@ -241,7 +241,7 @@ class ThreadPoolExecutor(_PoolFace, StandardThreads):  # type: ignore[misc, over
         prefix = thread_name_prefix or f"ThreadPoolExecutor-{next(self._numbers)}"
         self._named = _Named(prefix)
         first = () if initializer is None else (initializer, *initargs)
-        given = {
+        given: dict[str, Any] = {
             "levels": "thread",
             "max_workers": max_workers,
             "initializer": self._named,

@@ -27,6 +27,7 @@ FLOORS = (
         "display",
         "guard",
         "supervise",
+        "typed",
     },
     {"", "__main__", "clients", "cards", "cli", "report"},
 )
