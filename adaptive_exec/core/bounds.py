@@ -196,7 +196,19 @@ def _unbounded_within(state: object, name: str) -> Iterator[str]:
 
 
 def _unbounded_items(items: list[object], name: str) -> Iterator[str]:
-    """Look at many numbers of a field by their ends only."""
+    """Look at many numbers of a field by their ends only, and at many tuples by their columns."""
+    items = [item for item in items if item is not None]
+    kinds = set(map(type, items))
+    if len(kinds) == 1 and len(items) > 1 and issubclass(kind := kinds.pop(), tuple):
+        names = getattr(kind, "_fields", None)
+        parts: list[tuple[object, ...]] = items  # type: ignore[assignment]  # as was just seen
+        if names is None:
+            yield from _unbounded_items([part for one in parts for part in one], name)
+        else:
+            for field, column in zip(names, zip(*parts, strict=True), strict=True):
+                if field not in _CHECKED:
+                    yield from _unbounded_items(list(column), field)
+        return
     if all(type(item) is int or type(item) is float for item in items):
         numbers: list[float] = items  # type: ignore[assignment]  # as was just seen
         if numbers and not _is_within(name, min(numbers), max(numbers), *_no_numbers(numbers)):
