@@ -9,7 +9,7 @@ Decides nothing.
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 Number = TypeVar("Number", int, float)
 
@@ -199,15 +199,10 @@ def _unbounded_items(items: list[object], name: str) -> Iterator[str]:
     """Look at many numbers of a field by their ends only, and at many tuples by their columns."""
     items = [item for item in items if item is not None]
     kinds = set(map(type, items))
-    if len(kinds) == 1 and len(items) > 1 and issubclass(kind := kinds.pop(), tuple):
-        names = getattr(kind, "_fields", None)
-        parts: list[tuple[object, ...]] = items  # type: ignore[assignment]  # as was just seen
-        if names is None:
-            yield from _unbounded_items([part for one in parts for part in one], name)
-        else:
-            for field, column in zip(names, zip(*parts, strict=True), strict=True):
-                if field not in _CHECKED:
-                    yield from _unbounded_items(list(column), field)
+    if len(kinds) == 1 and len(items) > 1 and issubclass(kinds.pop(), tuple):
+        for field, column in _columns(items, name):
+            if field not in _CHECKED:
+                yield from _unbounded_items(column, field)
         return
     if all(type(item) is int or type(item) is float for item in items):
         numbers: list[float] = items  # type: ignore[assignment]  # as was just seen
@@ -216,6 +211,18 @@ def _unbounded_items(items: list[object], name: str) -> Iterator[str]:
         return
     for item in items:
         yield from unbounded(item, name)
+
+
+def _columns(items: list[Any], name: str) -> Iterator[tuple[str, list[object]]]:
+    """Return the fields of many tuples of one kind, each with all that stands in it."""
+    names = getattr(type(items[0]), "_fields", None)
+    if names is None:
+        yield name, [part for item in items for part in item]
+    else:
+        yield from (
+            (field, list(column))
+            for field, column in zip(names, zip(*items, strict=True), strict=True)
+        )
 
 
 def _no_numbers(numbers: list[float]) -> list[float]:

@@ -7,11 +7,10 @@ not decide who runs again.
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from adaptive_exec.config import Config
 from adaptive_exec.core.events import (
@@ -22,12 +21,10 @@ from adaptive_exec.core.events import (
     InitializerFailed,
     LevelClosed,
     StartRefused,
-    TaskOverdue,
     TasksUnbegun,
     Usage,
     WorkerLost,
     WorkerReady,
-    WorkerStalled,
     WorkLeft,
 )
 from adaptive_exec.core.lifecycle import BIRTH, LINE, STAY, LineEvent, after
@@ -49,7 +46,9 @@ from adaptive_exec.levels.exchange import is_harmless, pack_items, take_results
 from adaptive_exec.levels.frames import Frame, NoMessageError, read_frames, refuse
 from adaptive_exec.levels.functions import PackedFunction, Shelf
 from adaptive_exec.levels.heads import Outcomes, check_kind, read_outcomes
+from adaptive_exec.levels.hearing import Hearing
 from adaptive_exec.levels.interpreter import is_refusal
+from adaptive_exec.levels.lookout import Lookout
 from adaptive_exec.levels.member import (
     Member,
     describe,
@@ -67,31 +66,20 @@ from adaptive_exec.levels.member import (
 )
 from adaptive_exec.levels.own_groups import OwnGroup, OwnGroups
 from adaptive_exec.levels.processor import read_used_seconds
-from adaptive_exec.levels.ring import Ear, Said, name_spill
-from adaptive_exec.levels.slate import CUT_SECONDS, Slate
-from adaptive_exec.levels.starter import Relayed, Seat, Starter
-from adaptive_exec.levels.task_folders import temporary_folder
+from adaptive_exec.levels.slate import Slate
+from adaptive_exec.levels.starter import Starter
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.ways import LEFT_WORK_SECONDS, LEVEL, Ways
 from adaptive_exec.levels.wire import CHUNK, END, ENDING, FORGET, HELLO, RESULTS, TRIM, Packed
 from adaptive_exec.levels.worker import LINK_LOST
-from adaptive_exec.program.captured import Captured
 from adaptive_exec.program.inherited import NOTHING, Inherited
 from adaptive_exec.program.last_words import read_stack
 from adaptive_exec.program.names import Entry
 from adaptive_exec.program.settings import newest_settings
 from adaptive_exec.program.spaces import Key
-from adaptive_exec.program.voice import utter
-
-HEAR_SECONDS: Final = 0.02
-"""Seconds at least between two times that what a worker's tasks say is taken, unless it is much."""
-SAID_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Bytes of a worker's that were taken and not passed on; then its tasks wait, and use a file."""
 
 LEFT_NAMES_CHARACTERS_MAX = 500
 """Characters that are said of threads which did not come to an end."""
-SINCE_AHEAD_SECONDS = 60.0
-"""Seconds by which a task's time may begin after now: UNPACK_GRACE_NS of `levels/worker`, twice."""
 
 
 class ProcessRunner:
@@ -129,7 +117,10 @@ class ProcessRunner:
         self._is_closing = False
         self._arena = Arena(ARENA_BYTES_MAX)
         self._shelf = Shelf(self._inherited)
-        self._bell = -1
+        self._hearing = Hearing(
+            outlet, waiter, self._members, guard=self._guard, condemn=self._condemn
+        )
+        self._lookout = Lookout(LEVEL, outlet, condemn=self._condemn, kill=self.kill)
         self._ways = Ways(
             self,
             outlet,
@@ -138,7 +129,7 @@ class ProcessRunner:
             cores=cores,
             preload=preload,
             inherited=self._inherited,
-            open_bell=self._open_bell,
+            open_bell=self._hearing.open if config.relay else lambda: None,
         )
 
     def take_snapshot(
@@ -156,7 +147,7 @@ class ProcessRunner:
                 workers, room_bytes, functions, wanted, is_expected=is_expected
             )
             if self._starter is None:
-                self._close_bell()
+                self._hearing.close()
 
     # orders
 
@@ -171,7 +162,7 @@ class ProcessRunner:
                 group = self._make_group()
                 member = self._members[worker] = Member(worker, seat, self._arena, group)
                 self._settle(member)
-                self._listen(member, seat)
+                self._hearing.listen(member, seat, self._ways.relayed)
                 self._waiter.watch(seat.link.fileno(), partial(self._on_ready, member))
             except (OSError, MemoryError, RuntimeError) as error:
                 text = f"{type(error).__name__}: {error}"
@@ -212,13 +203,6 @@ class ProcessRunner:
         if self._config.initializer is not None:
             put_settings(member, newest_settings())
             self._flush(member)
-
-    def _listen(self, member: Member, seat: Seat) -> None:
-        """Be there for what the worker's tasks say, from its begin."""
-        relayed = self._ways.relayed
-        if relayed is not None and seat.slate is not None:
-            path = name_spill(relayed.folder, os.getpid(), seat.key)
-            member.ear = Ear(seat.slate, seat.key, path)
 
     def send(self, order: ChunkOrder) -> None:
         """Give a chunk to an idle worker.
@@ -431,7 +415,7 @@ class ProcessRunner:
             self._release(member)
         self._members.clear()
         self._arena.close()
-        self._close_bell()
+        self._hearing.close()
         self._shelf.clear()
         if self._starter is not None:
             self._starter.abandon()
@@ -446,8 +430,8 @@ class ProcessRunner:
 
     def let_go(self) -> None:
         """In a forked child: close the descriptors, touch nothing else."""
-        if self._bell >= 0 and not self._ways.is_forking:
-            os.close(self._bell)
+        if not self._ways.is_forking:
+            self._hearing.let_go()
         for member in self._members.values():
             member.link.close()
             if member.group is not None:
@@ -472,21 +456,21 @@ class ProcessRunner:
         """Do for a worker what comes by itself; return when to look again."""
         again = [now + STOPPED_LOOK_SECONDS]
         if member.ear is not None and member.ear.has_something():
-            self._hear(member, wholly=False)
+            self._hearing.hear(member, wholly=False)
             if member.ear.has_something():
                 again.append(now + TICK_SECONDS)
         if member.line == "open" and (member.channel.tell_released() or member.has_words):
             self._flush(member)
         if member.order is not None and member.line != "foul":
             self._read_slate(member)
-            self._look_for_overdue(member)
-            again.append(self._look_again_at(member, now))
+            self._lookout.find_overdue(member)
+            again.append(self._lookout.look_again_at(member, now))
             again.append(watch_offspring(member, now))
-        self._look_for_stopped(member, now)
+        self._lookout.find_stopped(member, now)
         if member.line != "open":
-            again.append(self._wait_for_end(member, now))
+            again.append(self._lookout.wait_for_end(member, now))
         elif member.is_to_end and not self._is_closing:
-            again.append(self._hurry(member, now))
+            again.append(self._lookout.hurry(member, now))
         return min(again)
 
     # what the starter reports
@@ -659,7 +643,7 @@ class ProcessRunner:
             self._release(member)
         self._members.clear()
         self._arena.close()
-        self._close_bell()
+        self._hearing.close()
         self._shelf.clear()
         self._finish_groups()
         self._outlet.post(LevelClosed(time.monotonic(), LEVEL))
@@ -721,7 +705,7 @@ class ProcessRunner:
         filled = slate.filled(member.half)
         if filled == member.read_bytes:
             return
-        self._hear(member)
+        self._hearing.hear(member)
         if filled < member.read_bytes:
             refuse("results in shared memory that were there are there no more")
         count = 0
@@ -763,7 +747,7 @@ class ProcessRunner:
             self._outlet.post(FunctionRefused(time.monotonic(), order.chunk, frame.head[2]))
 
     def _on_hello(self, member: Member, frame: Frame) -> None:
-        self._hear(member)
+        self._hearing.hear(member)
         _, pid, error = frame.head
         if member.birth == "greeted" or pid <= 1 or member.pid not in (0, pid):
             refuse(f"a greeting of process {pid}")
@@ -802,7 +786,7 @@ class ProcessRunner:
 
     def _on_results(self, member: Member, frame: Frame) -> None:
         self._read_slate(member)
-        self._hear(member)
+        self._hearing.hear(member)
         told, order = self._check_place(member, frame), member.order
         assert order is not None, "looked at just now"
         count = self._take_results(member, frame, told)
@@ -850,153 +834,6 @@ class ProcessRunner:
 
     # hearing
 
-    def _hear(self, member: Member, *, wholly: bool = True) -> None:
-        """Take what a worker's tasks have said and have it said here.
-
-        Args:
-            member: The worker.
-            wholly: All of it, since results follow; else not while much is not passed on yet.
-        """
-        ear = member.ear
-        if ear is None or not (wholly or ear.unpassed_bytes < SAID_BYTES_MAX):
-            return
-        taken = ear.take()
-        if taken is None:
-            return
-        member.heard_at = time.monotonic()
-        order = member.order
-        batch = None if order is None else order.work.batch
-        kept = _Kept(self._outlet.captured(batch), batch, order)
-        self._outlet.hear(batch, partial(self._pass_on, member, ear, taken, kept))
-
-    def _pass_on(
-        self, member: Member, ear: Ear, taken: tuple[bytes, int, int, int], kept: "_Kept"
-    ) -> None:
-        """Say what was said, in a thread that may be held up."""
-        try:
-            ear.open(taken, kept.pass_on)
-        except (NoMessageError, OSError, ValueError) as error:
-            text = f"it said what is no message ({error})"
-            self._outlet.in_turn(partial(self._condemn_one, member, text))
-
-    def _condemn_one(self, member: Member, fault: str) -> None:
-        if self._members.get(member.worker) is member:
-            self._condemn(member, fault)
-
-    def _on_bell(self, bits: int) -> None:
-        """Workers have something to say; it may become more before it is taken."""
-        del bits
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._bell, 8)
-        now = time.monotonic()
-        for member in list(self._members.values()):
-            if member.ear is None or not member.ear.has_something():
-                continue
-            if now >= member.heard_at + HEAR_SECONDS or member.ear.is_half_full():
-                self._guard(member, partial(self._hear, wholly=False))
-            else:
-                self._outlet.look_by(member.heard_at + HEAR_SECONDS)
-
-    def _open_bell(self) -> Relayed | None:
-        """Make what workers wake us by; where none is to be had, this looks by itself."""
-        if not self._config.relay:
-            return None
-        if self._bell < 0 and hasattr(os, "eventfd"):
-            try:
-                self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-                self._waiter.watch(self._bell, self._on_bell)
-            except OSError:
-                self._bell = -1
-        return Relayed(self._bell, temporary_folder())
-
-    def _close_bell(self) -> None:
-        if self._bell >= 0:
-            self._waiter.forget(self._bell)
-            os.close(self._bell)
-            self._bell = -1
-
-    # looking after
-
-    def _look_for_overdue(self, member: Member) -> None:
-        order, slate = member.order, member.slate
-        if (
-            order is None
-            or slate is None
-            or order.work.timeout_seconds is None
-            or member.is_overdue
-        ):
-            return
-        index = member.running()
-        ran_seconds = (time.monotonic_ns() - slate.running_since_ns()) / 1e9
-        if ran_seconds < -SINCE_AHEAD_SECONDS and index is not None:
-            refuse(f"a task that begins in {-ran_seconds:.0f} s")
-        if index is None or ran_seconds <= order.work.timeout_seconds or slate.running() != index:
-            return
-        member.is_overdue = True
-        self._outlet.post(TaskOverdue(time.monotonic(), order.chunk, index, ran_seconds))
-
-    def _look_again_at(self, member: Member, now: float) -> float:
-        """Say when to look at a busy worker again; of a single task there is nothing to read."""
-        order = member.order
-        if order is None:
-            return now + STOPPED_LOOK_SECONDS
-        if order.cut_seconds and member.slate is not None:
-            return self._take_back(member, order, member.slate, now)
-        is_single = len(order.items) == 1 and order.work.timeout_seconds is None
-        return now + (STOPPED_LOOK_SECONDS if is_single else TICK_SECONDS)
-
-    def _take_back(self, member: Member, order: ChunkOrder, slate: Slate, now: float) -> float:
-        """Take back what stands behind a task that runs for long, or in too long a chunk.
-
-        It may be that a submitted call waits for those behind it.
-
-        Returns:
-            When to look at this worker again.
-        """
-        if member.cut_at is None:
-            if now < member.sent_at + order.cut_seconds:
-                return now + TICK_SECONDS
-            slate.cut()
-            member.cut_at = time.monotonic()
-        if now < member.cut_at + CUT_SECONDS:
-            return member.cut_at + CUT_SECONDS
-        running = member.running()  # None where it has not begun, or is about to say it is through
-        if running is not None and running + 1 != member.told_stop:
-            member.told_stop = running + 1
-            self._outlet.post(TasksUnbegun(time.monotonic(), order.chunk, running + 1))
-        return now + TICK_SECONDS
-
-    def _look_for_stopped(self, member: Member, now: float) -> None:
-        """Notice, once a second, a worker that was stopped by a signal, busy or not yet so."""
-        if now < member.look_at or member.offspring is None:
-            return
-        member.look_at = now + STOPPED_LOOK_SECONDS
-        if member.offspring.is_stopped():
-            cause = "stopped by a signal"
-            self._outlet.post(WorkerStalled(time.monotonic(), LEVEL, member.worker, cause))
-
-    def _wait_for_end(self, member: Member, now: float) -> float:
-        """A worker has closed its socket: it must end within a bound, or is killed."""
-        if now - member.closed_at >= CLOSE_SECONDS:
-            self._condemn(member, "it closed its socket and did not end")
-            member.closed_at = now
-        return member.closed_at + CLOSE_SECONDS
-
-    def _hurry(self, member: Member, now: float) -> float:
-        """A worker that was told to end has a bound for it; then SIGTERM, then it is killed."""
-        due_at = member.retired_at + CLOSE_SECONDS
-        is_urged = member.stay != "leaving"
-        due_at = max(due_at, member.left_until) + CLOSE_SECONDS * is_urged
-        if now < due_at:
-            return due_at
-        if is_urged or not member.pid:
-            self.kill(member.worker)
-        else:
-            member.stay = after(STAY, member.stay, "urged")
-            with contextlib.suppress(OSError):
-                os.kill(member.pid, signal.SIGTERM)
-        return now + CLOSE_SECONDS
-
     def _flush(self, member: Member) -> None:
         if member.line != "open":
             return
@@ -1016,7 +853,7 @@ class ProcessRunner:
         member.channel.close()
         if member.ear is not None:
             with contextlib.suppress(NoMessageError):
-                self._hear(member)
+                self._hearing.hear(member)
             if member.ear.close():
                 self._outlet.hear(None, member.ear.forget)
         if member.group is not None and self._groups is not None:
@@ -1027,19 +864,3 @@ class ProcessRunner:
             member.slate = None
         if member.offspring is not None:
             member.offspring.close()
-
-
-class _Kept:
-    """Passes on what a task of a chunk says, and keeps it where that is asked for."""
-
-    def __init__(
-        self, captured: Captured | None, batch: int | None, order: ChunkOrder | None
-    ) -> None:
-        self._captured = None if order is None else captured
-        self._batch = batch
-        self._tasks = () if order is None else range(order.start, order.start + len(order.items))
-
-    def pass_on(self, said: Said) -> None:
-        if self._captured is not None and said.batch == self._batch and said.index in self._tasks:
-            self._captured.keep(said.kind, said.index, said.body)
-        utter(said.kind, said.index, said.body)
