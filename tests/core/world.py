@@ -112,7 +112,7 @@ class World:
             self.time_workers()
         assert not (before and orders), "ordered after Finish"
         measures = sum(len(batch.measures) for batch in self.run.batches.values())
-        if len(self.history) % (1 + measures // MEASURES_PER_LOOK) == 0:  # else it looks for minutes
+        if len(self.history) % (1 + measures // MEASURES_PER_LOOK) == 0:  # else minutes
             assert not list(self.run.check()), list(self.run.check())
         if not self.is_finished:
             self.object_to_stall()

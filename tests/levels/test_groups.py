@@ -16,7 +16,7 @@ from adaptive_exec import (
     current_task,
 )
 from adaptive_exec.core.events import TasksUnbegun
-from adaptive_exec.levels import lookout, loky, process, zygote
+from adaptive_exec.levels import loky, lookout, process, zygote
 from adaptive_exec.levels.slate import Slate
 from tests.levels import work
 from tests.levels.ladder import ISOLATED, executor_at
