@@ -5,15 +5,15 @@ connection each gets a part of the answer. Imports little: every zygote imports 
 about what follows.
 """
 
-import gc
 import os
 import sys
 
-from adaptive_exec.program.generators import type_family
+from adaptive_exec.program.generators import find_instances, type_family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 NAMED_MAX, NAME_LETTERS = 20, 200
 """What is told of open files at most, so that the message is not too long."""
@@ -91,13 +91,32 @@ def _is_read(number: int) -> bool:
 
 def numbers_of_multiprocessing() -> "Iterator[int]":
     """Yield the pipes of queues and of trackers, which its processes inherit: they are shared."""
+    yield from numbers_of_trackers()
+    yield from numbers_of_connections(find_instances(connection_kinds()))
+
+
+def numbers_of_trackers() -> "Iterator[int]":
+    """Yield the pipes of those who remove what processes have left."""
     for name in ("multiprocessing.resource_tracker", "loky.backend.resource_tracker"):
         tracker = getattr(sys.modules.get(name), "_resource_tracker", None)
         descriptor = getattr(tracker, "_fd", None)
         if isinstance(descriptor, int):
             yield descriptor
+
+
+def numbers_of_connections(found: "list[Any]") -> "Iterator[int]":
+    """Yield the descriptors of connections that are among objects.
+
+    Args:
+        found: The objects.
+    """
+    kinds = connection_kinds()
+    yield from (one.fileno() for one in found if type(one) in kinds and not one.closed)
+
+
+def connection_kinds() -> "set[type]":
+    """Return all types of connections of `multiprocessing` that are loaded."""
     connection = sys.modules.get("multiprocessing.connection")
     if connection is None:
-        return
-    kinds = type_family(connection._ConnectionBase)  # noqa: SLF001  # there is no public one
-    yield from (one.fileno() for one in gc.get_objects() if type(one) in kinds and not one.closed)
+        return set()
+    return type_family(connection._ConnectionBase)  # noqa: SLF001  # there is no public one

@@ -4,9 +4,11 @@ Chosen at the first batch and again where one fails for good; says why. Packs wh
 started with. Does not serve workers: that is `levels/process`.
 """
 
+import gc
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from adaptive_exec.config import Config
@@ -16,13 +18,18 @@ from adaptive_exec.levels.arena import ARENA_BYTES_MAX
 from adaptive_exec.levels.base import FULL, CannotStartError, Outlet
 from adaptive_exec.levels.functions import PackedFunction, pack_first
 from adaptive_exec.levels.interpreter import is_frozen, is_refusal
-from adaptive_exec.levels.left_open import numbers_of_multiprocessing
+from adaptive_exec.levels.left_open import (
+    connection_kinds,
+    numbers_of_connections,
+    numbers_of_trackers,
+)
 from adaptive_exec.levels.loky import LokyStarter, load_context
 from adaptive_exec.levels.snapshots import Obstacle, find_obstacle
 from adaptive_exec.levels.starter import Relayed, Starter, StarterEvents, Terms
 from adaptive_exec.levels.unsendable import explain_item
 from adaptive_exec.levels.waiter import Waiter
 from adaptive_exec.levels.zygote import Origin, ZygoteStarter
+from adaptive_exec.program.generators import choose_generators, find_instances, generator_kinds
 from adaptive_exec.program.hashes import choose_hash_seed, note_workers
 from adaptive_exec.program.inherited import NOTHING, Inherited
 from adaptive_exec.program.kept import Kept, find_all_kept, find_inherited
@@ -133,7 +140,22 @@ class Ways:
         """
         if self._ways[0] != ZYGOTE:
             return None
-        inherited = set(numbers_of_multiprocessing())
+        with _collecting_nothing():
+            return self._take_snapshot(
+                workers, room_bytes, functions, wanted, is_expected=is_expected
+            )
+
+    def _take_snapshot(
+        self,
+        workers: int,
+        room_bytes: int,
+        functions: Mapping[int, tuple[Callable[..., Any], PackedFunction]],
+        wanted: Inherited,
+        *,
+        is_expected: bool,
+    ) -> Starter | None:
+        found = find_instances(generator_kinds() | connection_kinds())
+        inherited = {*numbers_of_trackers(), *numbers_of_connections(found)}
         known = self._waiter.descriptors() | inherited
         obstacle = find_obstacle(workers, room_bytes, known, is_expected=is_expected)
         first = self._pack_first_if_it_can()
@@ -150,6 +172,7 @@ class Ways:
             {number: function for number, (function, _) in functions.items()},
             inherited,
             objects,
+            self._choose_generators(found),
             may_have_threads=is_expected or obstacle is not None,
         )
         self._ways.insert(0, SNAPSHOT)
@@ -279,6 +302,12 @@ class Ways:
         config = self._config
         return None if config.initializer is None else (config.initializer, config.initargs)
 
+    def _choose_generators(self, found: list[Any]) -> list[Any] | None:
+        """Choose those that workers are to have anew; None where some may not have been found."""
+        if gc.get_freeze_count():
+            return None
+        return choose_generators(found, spare=self._config.initargs)
+
     def _pack_first_if_it_can(self) -> PackedFunction | None:
         """Pack the initializer for what names it needs; forked, it need not travel."""
         try:
@@ -339,3 +368,15 @@ class Ways:
             unsendable = explain_item(FULL, (*call, {}), error, arguments="initargs")
             message = "the initializer cannot be had in workers"
             raise CannotStartError(message) from unsendable
+
+
+@contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """Collect no garbage: what is made meanwhile is among the youngest objects."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

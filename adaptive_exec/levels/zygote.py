@@ -426,6 +426,7 @@ class Origin(NamedTuple):
         functions: Functions of batches, by id.
         kept: Descriptors that it keeps as they are.
         inherited: Objects that are sent to it by their numbers.
+        generators: Of random numbers, all that are there; None where it is to find them itself.
         may_have_threads: True where other threads were looked at and are put up with.
     """
 
@@ -433,6 +434,7 @@ class Origin(NamedTuple):
     functions: dict[int, Any]
     kept: set[int]
     inherited: dict[int, Any]
+    generators: list[Any] | None
     may_have_threads: bool
 
 
@@ -444,6 +446,7 @@ def _live_on(
     settings["versions"] = versions
     settings["kept"] = origin.kept
     settings["inherited"] = origin.inherited
+    settings["generators"] = origin.generators
     settings["family"]["tools"] = None  # they are here
     main_of_snapshot(control.detach(), settings, origin.first, origin.functions)
 

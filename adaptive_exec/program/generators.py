@@ -11,22 +11,47 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
 SPARED_MAX = 100_000
 """Objects that arguments are made of that are looked through for generators: 20 ms."""
 
 
-def find_generators(*, spare: object = None) -> "list[Any]":
+def find_generators(*, spare: object = None, generation: "int | None" = None) -> "list[Any]":
     """Return all generators that are there: 5 ms for 60,000 objects.
 
     Args:
         spare: Arguments, of which the generators are left out.
+        generation: The garbage collector's, of which they are; None for all.
     """
-    kinds = _kinds()
+    kinds = generator_kinds()
+    return _but_for(find_instances(kinds, generation=generation), kinds, spare)
+
+
+def choose_generators(found: "list[Any]", *, spare: object = None) -> "list[Any]":
+    """Return the generators among objects.
+
+    Args:
+        found: The objects.
+        spare: Arguments, of which the generators are left out.
+    """
+    kinds = generator_kinds()
+    return _but_for([one for one in found if type(one) in kinds], kinds, spare)
+
+
+def find_instances(kinds: "AbstractSet[type]", *, generation: "int | None" = None) -> "list[Any]":
+    """Return all objects of these very types that the garbage collector knows.
+
+    Each object is touched: in a forked process that copies all the memory that they are in.
+
+    Args:
+        kinds: The types.
+        generation: The garbage collector's, of which they are; None for all.
+    """
     if not kinds:
         return []
-    return _but_for([one for one in gc.get_objects() if type(one) in kinds], kinds, spare)
+    return [one for one in gc.get_objects(generation=generation) if type(one) in kinds]
 
 
 def load_afresh(step: "Callable[[], Any]", *, spare: "Callable[[], Any] | None" = None) -> "Any":
@@ -49,9 +74,9 @@ def load_afresh(step: "Callable[[], Any]", *, spare: "Callable[[], Any] | None" 
     gc.freeze = lambda: asked.append(True)  # what is set aside would not be found
     try:
         loaded = step()
-        kinds = _kinds()
+        kinds = generator_kinds()
         if kinds:
-            made = [one for one in gc.get_objects(generation=0) if type(one) in kinds]
+            made = find_instances(kinds, generation=0)
             reseed(_but_for(made, kinds, None if spare is None or not made else spare()))
     finally:
         gc.freeze = freeze
@@ -92,7 +117,7 @@ def _reseed(one: "Any") -> None:
         one.seed()
 
 
-def _kinds() -> "frozenset[type]":
+def generator_kinds() -> "frozenset[type]":
     """Return all types of generators that are loaded."""
     found: set[type] = set()
     for base in _bases():
