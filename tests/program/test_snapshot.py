@@ -238,6 +238,24 @@ for _ in range(5):
     B = A @ A
 """
 
+SET_ASIDE = """
+import gc
+gc.freeze()
+for _ in range(2):"""
+
+MANY_OBJECTS = """
+OBJECTS = [[number] for number in range(400_000)]  # in 10,000 pages
+
+def read_faults(_):
+    with open(f"/proc/{os.getppid()}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[7])  # each has copied a page, or more
+
+with executor() as pool:
+    faults = max(pool.map(read_faults, range(8)))
+    assert ways(pool) == [("snapshot", "")], ways(pool)
+assert faults < 5_000, faults
+"""
+
 REFUSED = {
     "a thread": """
 import threading
@@ -322,6 +340,15 @@ def test_locks_and_queues_of_multiprocessing_go_to_initializers(run):
 def test_arrays_are_computed_with_before_and_after_a_fork_and_generators_differ(run):
     pytest.importorskip("numpy")
     run(HEAD, ARRAYS)
+
+
+def test_generators_that_were_set_aside_for_the_garbage_collector_differ_as_well(run):
+    pytest.importorskip("numpy")
+    run(HEAD, SET_ASIDE.join(ARRAYS.partition("\nfor _ in range(5):")[::2]))
+
+
+def test_a_fork_copies_nothing_that_nobody_uses(run):
+    run(HEAD, "import random", MANY_OBJECTS)
 
 
 @pytest.mark.parametrize("why", REFUSED)
