@@ -183,6 +183,8 @@ def _pack(
     """Pickle one object; large buffers are added to those beside it."""
     if value.__class__ in PLAIN:
         return _dump(value, None)
+    if PLACES.under_way and PLACES.would_wait():
+        return _pack_by_value(value, buffers, gather, None)
     mark = len(buffers)
     try:
         pieces = _dump(value, keeper(buffers))

@@ -1,11 +1,12 @@
 """Which modules of this program workers cannot import: their functions travel by value.
 
-`__main__`, what was loaded by path, and modules that were put into `sys.modules` by hand. Imports
-little, since every worker imports it.
+`__main__`, what was loaded by path, modules that were put into `sys.modules` by hand, and those
+that are being imported by whoever calls: a worker's import would run the very call once more, and
+an import here would wait for its own end. Imports little, since every worker imports it.
 """
 
 import sys
-from types import ModuleType
+from types import FrameType, ModuleType
 
 _ALWAYS = frozenset({"__main__", "__mp_main__"})
 """The second is what multiprocessing calls a script in its own children."""
@@ -17,9 +18,15 @@ put into the memo, as the name of a global. Such an object may have a name in a 
 
 
 class Places:
-    """Looks at modules once each."""
+    """Looks at modules once each.
+
+    Attributes:
+        marks: What a pickle that names a strange module contains.
+        under_way: Strange modules that were being imported when they were looked at.
+    """
 
     def __init__(self) -> None:
+        self.under_way: frozenset[str] = frozenset()
         self._seen: set[str] = set()
         self._count = -1
         self._strange: set[str] = {"__main__"}
@@ -32,12 +39,27 @@ class Places:
         if len(sys.modules) != self._count or registered != self._registered:
             self._count = len(sys.modules)
             self._registered = registered
-            for name in [name for name in list(sys.modules) if name not in self._seen]:
-                self._seen.add(name)
-                if name.__class__ is str and _is_strange(name):
-                    self._strange.add(name)
+            self._look_at([name for name in list(sys.modules) if name not in self._seen])
             self.marks = (OBJECT_MARK, *sorted(map(str.encode, self._strange | registered)))
         return self.marks
+
+    def _look_at(self, names: list[str]) -> None:
+        for name in names:
+            is_text = name.__class__ is str
+            if is_text and _is_under_way(name):
+                if not _bodies_here() & {name, name.partition(".")[0]}:
+                    self._count = -1  # another thread imports it, and it can be imported then
+                    continue
+                self._strange.add(name)
+                self.under_way |= {name}
+            self._seen.add(name)
+            if is_text and _is_strange(name):
+                self._strange.add(name)
+
+    def would_wait(self) -> bool:
+        """Say whether to pickle a name of a strange module would wait for its import's end."""
+        self.under_way = frozenset(filter(_is_under_way, self.under_way))
+        return bool(self.under_way)
 
     def add(self, name: str) -> None:
         """Note a module that was made here as one of the caller's."""
@@ -64,6 +86,26 @@ def _registered() -> frozenset[str]:
     """Return the modules that the user has told cloudpickle to send by value."""
     cloudpickle = sys.modules.get("cloudpickle.cloudpickle")
     return frozenset(getattr(cloudpickle, "_PICKLE_BY_VALUE_MODULES", ()) or ())
+
+
+def _is_under_way(name: str) -> bool:
+    """Say whether a module, or the package that it is in, is being imported."""
+    for one in {name, name.partition(".")[0]}:
+        spec = getattr(sys.modules.get(one), "__spec__", None)
+        if getattr(spec, "_initializing", False) is True:
+            return True
+    return False
+
+
+def _bodies_here() -> set[str]:
+    """Return the modules whose code this thread runs by now."""
+    names: set[str] = set()
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001  # there is no other way
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            names.add(str(frame.f_globals.get("__name__")))
+        frame = frame.f_back
+    return names
 
 
 def _is_strange(name: str) -> bool:
