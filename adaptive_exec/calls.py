@@ -261,6 +261,11 @@ class MapCalls:
             self._input.see("cut off")
             self._driver.post(InputExhausted(time.monotonic(), self.batch))
 
+    def count_gathered(self) -> int:
+        """Return how many tasks came from an input that goes on; 0 where it has ended or is cut."""
+        goes_on = not self._is_easy and not self._is_finished and self._input.state == "open"
+        return self._came if goes_on else 0
+
     def call_for_attention(self) -> None:
         """Something lies ready for the thread that takes the results."""
         self._driver.attention.ring()

@@ -119,6 +119,10 @@ class SubmitCalls:
     def cut_input(self) -> None:
         """Nothing: what was submitted is here."""
 
+    def count_gathered(self) -> int:
+        """Return 0: what was submitted is here."""
+        return 0
+
     def cancel(self, keep: int = 0) -> None:
         """Cancel every call that has not begun, but for so many of the first that are open."""
         for entry in list(self._entries.values())[keep:]:

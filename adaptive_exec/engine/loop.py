@@ -66,6 +66,9 @@ HANDED_OVER_MAX: Final = 1_000
 """Groups of finished results that may wait for the journal, or for users' code that unpacks them,
 before no more tasks are sent; as many go in 0.1 s where nothing hangs."""
 
+GATHERING_SECONDS: Final = 30.0
+"""Seconds that a shutdown waits for an input before it says so, since its end may never come."""
+
 _names = itertools.count(1)
 FOREVER = float("inf")
 _LETTING_GO = (TasksSetAside, ChunkDone, FunctionRefused, WorkerLost)
@@ -301,7 +304,11 @@ class Driver:
         """Drive or wait until everything is done, serving what nobody else takes care of."""
         if self.is_driving or self.is_own_thread():
             return  # a callback shuts the executor down: the loop ends by itself
+        tell_at = time.monotonic() + GATHERING_SECONDS
         while not self.finished.is_set():
+            if time.monotonic() >= tell_at:
+                tell_at = FOREVER
+                self._tell_gathered()
             served = [calls.serve() for calls in list(self.batches.values())]
             if any(served):
                 continue
@@ -315,6 +322,17 @@ class Driver:
         # end at once.
         while not self.lanes.settle(LISTEN_SECONDS) and not self._is_told_to_end:
             pass
+
+    def _tell_gathered(self) -> None:
+        """Say what we wait for where an input goes on and on."""
+        for calls in list(self.batches.values()):
+            tasks = calls.count_gathered()
+            if tasks:
+                LOGGER.warning(
+                    "shutdown: waits for an input that goes on, and keeps its results; close the "
+                    "iterator of its map, or cancel seconds=%g tasks=%d run=%s",
+                    GATHERING_SECONDS, tasks, self.name,
+                )  # fmt: skip
 
     def stop(self, *, cancel: bool, at_exit: bool = False) -> None:
         """Let nothing in any more and ask for the end; `finished` is set when it has come."""

@@ -78,6 +78,9 @@ class Calls(Protocol):
     def cut_input(self) -> None:
         """The caller has failed: an input that may be endless ends here."""
 
+    def count_gathered(self) -> int:
+        """Return how many tasks came from an input that goes on; 0 where none will come."""
+
     def call_for_attention(self) -> None:
         """Something lies ready for the thread that takes the results."""
 

@@ -4,11 +4,13 @@ import gc
 import itertools
 import sys
 import threading
+import time
 import weakref
 
 import pytest
 
 from adaptive_exec.core.chunks import PULL_TASKS_MAX
+from adaptive_exec.engine import loop
 from tests.levels import work
 from tests.levels.ladder import LEVELS, executor_at, shared_at
 from tests.levels.leaks import eventually
@@ -156,6 +158,24 @@ def test_a_dropped_iterator_cancels_what_has_not_begun(level):
         gc.collect()
         assert list(executor.map(work.same, range(5))) == list(range(5))
     assert source.pulled <= PULLED_TASKS
+
+
+def test_an_end_that_waits_for_an_input_says_so(level, monkeypatch):
+    monkeypatch.setattr(loop, "GATHERING_SECONDS", 0.05)
+    told, end = [], time.monotonic() + 60
+    monkeypatch.setattr(loop.LOGGER, "filter", lambda record: told.append(record.msg) or True)
+
+    def waits_to_be_told_of():
+        while not any(text.startswith("shutdown: ") for text in told):
+            assert time.monotonic() < end
+            yield -1
+            time.sleep(0.01)
+
+    with executor_at(level) as ex:
+        held = ex.map(abs, waits_to_be_told_of())
+        assert next(held) == 1
+    assert set(held) <= {1}
+    assert len([text for text in told if text.startswith("shutdown: ")]) == 1
 
 
 def test_a_loop_left_early_cancels_the_rest(level):
