@@ -7,12 +7,12 @@ with its number in front. At the end a table says what each did. The exit code i
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,8 @@ from adaptive_exec.cli.options import RunOptions
 from adaptive_exec.cli.summary import SUMMARY_VARIABLE, Line, read_summary, table
 from adaptive_exec.display import note
 from adaptive_exec.host.tree import read_tree_bytes
+from adaptive_exec.levels.task_folders import name_temporary, sweep_left, temporary_folder
+from adaptive_exec.system.private import make_folder
 from adaptive_exec.system.processes import PR_SET_PDEATHSIG, REAP_SECONDS, prctl
 
 LOOK_SECONDS: Final = 0.1
@@ -80,8 +82,8 @@ def run_instances(options: RunOptions, more: Mapping[str, str] | None = None) ->
     Returns:
         The worst exit code.
     """
-    with tempfile.TemporaryDirectory(prefix="adaptive-exec-") as folder:
-        crowd = _Crowd(Path(folder), more or {})
+    with _folder_for_summaries() as folder:
+        crowd = _Crowd(folder, more or {})
         code: int | None = None
         try:
             for number in range(1, options.instances + 1):
@@ -95,6 +97,18 @@ def run_instances(options: RunOptions, more: Mapping[str, str] | None = None) ->
         for line in table(crowd.lines()):
             say(line)
     return crowd.worst() if code is None else code
+
+
+@contextlib.contextmanager
+def _folder_for_summaries() -> Iterator[Path]:
+    """Have a folder; of a command that was killed the next one removes it."""
+    path = name_temporary()
+    sweep_left(temporary_folder())
+    make_folder(path)
+    try:
+        yield Path(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def end_with_parent() -> None:

@@ -48,14 +48,13 @@ class TaskFolders:
 
         It says whose it is, so that it can be told when nobody owns it.
         """
-        name = f"{TEMPORARY_PREFIX}{name_of(this_process())}_{os.urandom(_NAME_BYTES).hex()}"
-        return cls(os.path.join(temporary_folder(), name), is_lasting=False)
+        return cls(name_temporary(), is_lasting=False)
 
     def clear(self, place: Place, indices: Iterable[int]) -> None:
         """Remove the folders of tasks that are done."""
         if self._lock < 0 and not self.is_lasting:
             self._lock = _hold(self.base)
-            _sweep(os.path.dirname(self.base))
+            sweep_left(os.path.dirname(self.base))
         for index in indices:
             path = os.path.join(self.base, place.name(index))
             if os.path.isdir(path):
@@ -77,6 +76,12 @@ class TaskFolders:
             os.rmdir(self.base)
         except OSError:
             return  # the folders of tasks that failed, or that another instance runs
+
+
+def name_temporary() -> str:
+    """Return a path for a temporary folder of this process, which says whose it is."""
+    name = f"{TEMPORARY_PREFIX}{name_of(this_process())}_{os.urandom(_NAME_BYTES).hex()}"
+    return os.path.join(temporary_folder(), name)
 
 
 def temporary_folder() -> str:
@@ -110,8 +115,8 @@ def _hold(base: str) -> int:
     return -1
 
 
-def _sweep(folder: str) -> None:
-    """Remove the state of executors whose process is proved to be gone."""
+def sweep_left(folder: str) -> None:
+    """Remove temporary folders of this process's user whose process is proved to be gone."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if name.startswith(TEMPORARY_PREFIX) and _is_left(path, name):

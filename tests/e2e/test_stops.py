@@ -141,6 +141,23 @@ def test_instances_end_with_the_command_that_started_them(here: Path):
 
 
 @pytest.mark.slow
+def test_of_instances_whose_command_was_killed_the_next_removes_what_is_left(here: Path):
+    temporary = here / "temporary"
+    temporary.mkdir()
+    process = start(here, *NAPS, "-n", "2", "--levels", "thread", TMPDIR=str(temporary))
+    wait_for(lambda: len(list(here.glob("runs/work.nap/*-*"))) == 2)
+    stop(process, signal.SIGKILL)
+    assert list(temporary.iterdir())
+
+    ended = run(
+        here, "run", "-n", "2", "-o", "-c", "-2", "--levels", "thread", TMPDIR=str(temporary)
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.slow
 def test_a_reader_that_goes_away_does_not_end_the_run(here: Path):
     process = start(here, "run", "-o", "-c", "3", "-T", "--levels", "thread")
     assert process.stdout is not None
