@@ -49,6 +49,9 @@ SNAPSHOT, ZYGOTE, BARE_ZYGOTE, LOKY = "snapshot", "zygote", "bare zygote", "loky
 EARLY_DEATHS, FRESH_SECONDS = 2, 0.1
 """Deaths before any result that speak against a way to start workers while others are busy, and for
 how long these may have been."""
+FROZEN_BY_PYTHON = 1_000
+"""Objects set aside for the garbage collector that are Python's own: 375 in Python 3.12. A program
+that does so sets aside all that it has, 4,000 objects before its first line."""
 COPIED_TOLD = 10
 """Objects that are named in one line, of those that are not shared with the caller."""
 
@@ -304,7 +307,7 @@ class Ways:
 
     def _choose_generators(self, found: list[Any]) -> list[Any] | None:
         """Choose those that workers are to have anew; None where some may not have been found."""
-        if gc.get_freeze_count():
+        if gc.get_freeze_count() > FROZEN_BY_PYTHON:
             return None
         return choose_generators(found, spare=self._config.initargs)
 
