@@ -21,7 +21,7 @@ from adaptive_exec.errors import JournalError
 _HELP = "Run a batch on the best level that this host affords: processes, threads, one by one."
 _EPILOG = (
     "Exit codes: 0 all tasks have values, 1 some ended in their own error, 2 usage, "
-    "3 some have no outcome, 124 deadline, 130 interrupt, 143 termination."
+    "3 some have no outcome, 124 deadline or SIGUSR1, 130 interrupt, 143 termination."
 )
 
 app = typer.Typer(
@@ -192,10 +192,13 @@ def run(
         str | None, typer.Option(metavar="FILE", help="Add a line of JSON per decision.")
     ] = None,
     deadline: Annotated[
-        str | None, typer.Option(metavar="TIME", help="From then on no task is begun.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="From then on no task is begun; default: the Slurm job's end."
+        ),
     ] = None,
     grace: Annotated[
-        str | None, typer.Option(metavar="TIME", help="For what runs then; default 10.")
+        str | None, typer.Option(metavar="TIME", help="For what runs then; default 8 s.")
     ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show more of the log.")] = False,
     levels: Annotated[

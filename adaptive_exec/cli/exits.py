@@ -33,6 +33,20 @@ SECOND_SIGNAL_SECONDS: Final = 1.0
 """Seconds after a first stop before a second one ends the process at once; a terminal may send both
 at a time."""
 
+TIMER_SECONDS_MIN: Final = 0.001
+"""Seconds; a timer of none would never end."""
+_ALARM: Final = getattr(signal, "SIGALRM", None)
+_CODES: Final[dict[int, int]] = {
+    getattr(signal, name): code
+    for name, code in (
+        ("SIGINT", INTERRUPT),
+        ("SIGTERM", TERMINATED),
+        ("SIGUSR1", DEADLINE),
+        ("SIGALRM", DEADLINE),
+    )
+    if hasattr(signal, name)
+}
+
 
 class Stopped(KeyboardInterrupt):
     """A run shall stop: by Ctrl-C, by termination or by its deadline.
@@ -53,29 +67,43 @@ class Deadline:
         let_finish: Called when the time is over, to take nothing more on; None where nothing runs
             that could be let finish.
         is_over: True once the time is over.
+        code: The exit code that follows where it leaves tasks without a begin.
     """
 
     def __init__(self, grace_seconds: float) -> None:
         self._grace_seconds = grace_seconds
         self.let_finish: Callable[[], None] | None = None
         self.is_over = False
+        self.code = DEADLINE
 
-    def reach(self) -> bool:
-        """Note that the time is over; say whether what runs is let finish."""
+    def reach(self, code: int) -> bool:
+        """Note that the time is over; say whether what runs is let finish.
+
+        Args:
+            code: The exit code that follows.
+
+        Returns:
+            False where nothing runs, or there is no time for what does.
+        """
         if self.is_over or self.let_finish is None or not self._grace_seconds:
             return False
         self.is_over = True
+        self.code = code
         signal.setitimer(signal.ITIMER_REAL, self._grace_seconds)
+        _say_at_once(f"no more tasks are begun; what runs has {self._grace_seconds:g} s")
         self.let_finish()
         return True
 
 
 @contextlib.contextmanager
 def stops(deadline_seconds: float | None, grace_seconds: float = 0.0) -> Iterator[Deadline]:
-    """Turn SIGINT, SIGTERM and the deadline into `Stopped`, in the main thread, once.
+    """Turn signals and the deadline into `Stopped`, in the main thread, once.
 
     SIGINT is taken even where a shell started this process with SIGINT ignored (as it does with `&`
     in a script): whoever sends it wants the run to stop.
+
+    SIGTERM, SIGUSR1 (with which Slurm warns) and the deadline let what runs finish in the grace,
+    and what comes after the first of them stops it, as SIGINT always does.
 
     Args:
         deadline_seconds: Seconds until the run takes nothing more on; None is never.
@@ -84,33 +112,42 @@ def stops(deadline_seconds: float | None, grace_seconds: float = 0.0) -> Iterato
     Yields:
         The deadline, to be told what to do when it comes.
     """
-    codes = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
-    if deadline_seconds is not None:
-        codes[signal.SIGALRM] = DEADLINE
     first: list[float] = []
     deadline = Deadline(grace_seconds)
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        code = codes[signal.Signals(number)]
-        if code == DEADLINE and not first and deadline.reach():
+        code = _CODES[number]
+        if number == _ALARM and deadline.is_over:
+            code = deadline.code
+        if not first and number != signal.SIGINT and deadline.reach(code):
+            asked.append(time.monotonic())
+            return
+        if number != _ALARM and asked and time.monotonic() - asked[-1] < SECOND_SIGNAL_SECONDS:
             return
         if not first:
             first.append(time.monotonic())
             raise Stopped(code)
-        if code != DEADLINE and time.monotonic() - first[0] > SECOND_SIGNAL_SECONDS:
+        if number != _ALARM and time.monotonic() - first[0] > SECOND_SIGNAL_SECONDS:
             os._exit(code)  # the workers end with this process
 
-    before = {number: signal.signal(number, stop) for number in codes}
+    asked: list[float] = []
+    before = {number: signal.signal(number, stop) for number in _CODES}
     if deadline_seconds is not None:
-        signal.setitimer(signal.ITIMER_REAL, deadline_seconds)
+        signal.setitimer(signal.ITIMER_REAL, max(deadline_seconds, TIMER_SECONDS_MIN))
     try:
         yield deadline
     finally:
         _restore(before)
 
 
-def _restore(before: dict[signal.Signals, Any]) -> None:
-    if signal.SIGALRM in before:
+def _say_at_once(line: str) -> None:
+    """Write a line from a signal's handler, which may have come amid another line's writing."""
+    with contextlib.suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), f"{line}\n".encode())
+
+
+def _restore(before: dict[int, Any]) -> None:
+    if _ALARM in before:
         signal.setitimer(signal.ITIMER_REAL, 0)
     for number, handler in before.items():
         signal.signal(number, handler)

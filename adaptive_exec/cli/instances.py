@@ -39,6 +39,8 @@ WEIGH_SECONDS: Final = 0.25
 """Seconds between two looks at what all instances hold of memory; one takes 0.1 ms a process."""
 READ_BYTES: Final = 65_536
 """Bytes read at once."""
+_PASSED_ON: Final = {exits.TERMINATED: signal.SIGTERM, exits.DEADLINE: signal.SIGTERM}
+"""The signal that has instances finish what runs, by why the command stops."""
 
 
 @dataclass(slots=True)
@@ -91,7 +93,7 @@ def run_instances(options: RunOptions, more: Mapping[str, str] | None = None) ->
             crowd.listen(until=None)
         except KeyboardInterrupt as stop:
             code = stop.code if isinstance(stop, exits.Stopped) else exits.INTERRUPT
-            crowd.stop()
+            crowd.stop(code, options.grace_seconds)
         finally:
             crowd.kill()
         for line in table(crowd.lines()):
@@ -112,9 +114,9 @@ def _folder_for_summaries() -> Iterator[Path]:
 
 
 def end_with_parent() -> None:
-    """Ask Linux to send this instance SIGTERM when the command that started it is gone."""
+    """Ask Linux to stop this instance at once when the command that started it is gone."""
     if sys.platform == "linux":
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 class _Crowd:
@@ -172,11 +174,16 @@ class _Crowd:
         for key in list(self._selector.get_map().values()):
             key.data.finish()
 
-    def stop(self) -> None:
+    def stop(self, code: int, grace_seconds: float) -> None:
         """Pass the stop on, let them say where they were, end those that do not."""
+        number = _PASSED_ON.get(code, signal.SIGINT)
         for process in self._processes:
-            _signal_group(process, signal.SIGINT)
-        self.listen(until=time.monotonic() + STOP_SECONDS)
+            if number == signal.SIGINT:
+                _signal_group(process, number)
+            elif process.poll() is None:
+                process.send_signal(number)  # its workers are to finish what they run
+        grace = 0.0 if number == signal.SIGINT else grace_seconds
+        self.listen(until=time.monotonic() + grace + STOP_SECONDS)
 
     def kill(self) -> None:
         """End what still runs; what stands in the kernel is left behind."""

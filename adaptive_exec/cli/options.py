@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,16 @@ from adaptive_exec.config import parse_size
 
 INSTANCES_MAX: Final = 256
 """Instances that one command starts; more is most likely a slip."""
-GRACE_SECONDS: Final = 10.0
-"""Seconds that running tasks get after the deadline. Source: as Docker waits after SIGTERM."""
+GRACE_SECONDS: Final = 8.0
+"""Seconds that running tasks get after the deadline or SIGTERM. Source: Docker waits 10 s after
+SIGTERM; two are left to write what is done."""
+JOB_END_VARIABLE: Final = "SLURM_JOB_END_TIME"
+"""Environment variable with the end of the surrounding job, in seconds since 1970. Source:
+sbatch(1), Slurm 22.05."""
+JOB_SECONDS_MIN: Final = 0.5
+"""Seconds that tasks are begun in a job that is about to end."""
+JOB_SECONDS_MAX: Final = 366 * 86_400.0
+"""Seconds; a job whose end is farther away has none."""
 SIZE_BYTES_MAX: Final = 2**52
 """Bytes; 4 PiB, the most that a machine can address. Source: x86-64, physical addresses."""
 COUNT_MAX: Final = 10**12
@@ -66,6 +75,7 @@ class RunOptions:
         halt_after: Failures after which no task is begun; None is never.
         keeps_order: What commands print is printed in the order of the input.
         is_dry: Commands are printed, not run.
+        ends_with_job: The deadline is that of the surrounding job.
         arguments: The command line after `run`.
     """
 
@@ -99,6 +109,7 @@ class RunOptions:
     halt_after: int | None = None
     keeps_order: bool = False
     is_dry: bool = False
+    ends_with_job: bool = False
     arguments: tuple[str, ...]
 
     @property
@@ -133,6 +144,8 @@ def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> Run
     is_whole = (
         command or "function" in texts or "output" in texts or is_card_file(texts.get("card"))
     )
+    grace_seconds = seconds("--grace", texts.get("grace")) or GRACE_SECONDS
+    of_job = None if "deadline" in texts else _job_seconds(grace_seconds)
     options = RunOptions(
         card=texts.get("card"),
         count=whole("--count", texts.get("count")),
@@ -150,8 +163,9 @@ def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> Run
         is_forced=flags["force"],
         runs=Path(texts["runs"]),
         events=_path(texts.get("events")),
-        deadline_seconds=seconds("--deadline", texts.get("deadline")),
-        grace_seconds=seconds("--grace", texts.get("grace")) or GRACE_SECONDS,
+        deadline_seconds=seconds("--deadline", texts.get("deadline")) or of_job,
+        grace_seconds=grace_seconds,
+        ends_with_job=of_job is not None,
         is_verbose=flags["verbose"],
         resumed=_resumed(texts.get("resume"), retries_failed=flags["retry_failed"]),
         retries_failed=flags["retry_failed"],
@@ -168,6 +182,18 @@ def make_options(given: Mapping[str, object], arguments: tuple[str, ...]) -> Run
     )
     check_together(options)
     return options
+
+
+def _job_seconds(grace_seconds: float) -> float | None:
+    """Return for how long tasks are begun, so that the grace ends before the surrounding job does.
+
+    An end that has passed is that of a job which this command has outlived.
+    """
+    try:
+        left = float(os.environ.get(JOB_END_VARIABLE, "")) - time.time()
+    except ValueError:
+        return None
+    return max(left - grace_seconds, JOB_SECONDS_MIN) if 0 < left < JOB_SECONDS_MAX else None
 
 
 def _command(arguments: tuple[str, ...]) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ from adaptive_exec.cli.carded import Printer, RowSinks, card_of_command, print_c
 from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.log_lines import logging_to_stderr
 from adaptive_exec.cli.options import (
+    JOB_END_VARIABLE,
     PROGRAM_VARIABLE,
     SHARED_VARIABLE,
     RunOptions,
@@ -63,7 +64,7 @@ from adaptive_exec.cli.summary import Summary
 from adaptive_exec.cli.tally import Feed, Tally, TallyLine, row_of, timing_line
 from adaptive_exec.config import Journal, make_config
 from adaptive_exec.core.report import RunReport
-from adaptive_exec.display import Display, note
+from adaptive_exec.display import Display, note, time_text
 from adaptive_exec.errors import AdaptiveExecError, JournalError
 from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor
 from adaptive_exec.journal.about import begin, end
@@ -165,7 +166,7 @@ class Pass:
         """The exit code where tasks were left without a begin, else 0."""
         if not self.is_cut_off:
             return 0
-        return exits.SOME_FAILED if self.is_halting else exits.DEADLINE
+        return exits.SOME_FAILED if self.is_halting else self.deadline.code
 
     def forget_deadline(self) -> None:
         """Leave nothing to be let finish."""
@@ -295,6 +296,9 @@ def _run_crowd(prepared: Prepared) -> int:
 def _stops(options: RunOptions) -> AbstractContextManager[exits.Deadline]:
     """Watch for signals and the deadline; that of several instances is each one's own business."""
     has_crowd = options.instances > 1 and options.instance is None
+    if options.ends_with_job and options.instance is None:
+        left = time_text(options.deadline_seconds or 0.0)
+        note(f"{JOB_END_VARIABLE} is the deadline: in {left} no more tasks are begun")
     return exits.stops(None if has_crowd else options.deadline_seconds, options.grace_seconds)
 
 

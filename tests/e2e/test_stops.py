@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,8 @@ def test_an_interrupt_says_how_far_the_run_came_and_how_to_start_again(level: st
 
 
 @pytest.mark.slow
-def test_termination_is_an_interrupt_with_its_own_code(here: Path):
-    process = start(here, *NAPS, "--levels", "thread")
+def test_termination_ends_with_its_own_code_when_the_grace_is_over(here: Path):
+    process = start(here, *NAPS, "--levels", "thread", "--grace", "0.5")
     wait_for(lambda: is_running(here))
 
     _, err, took = stop(process, signal.SIGTERM)
@@ -187,22 +188,34 @@ def at_the_gate(here: Path, level: str = "process") -> list[str]:
     return [*words, "--levels", level, "--deadline", "1000"]
 
 
-def reach_deadline(process: "subprocess.Popen[str]", here: Path, *, begun: int) -> tuple[str, str]:
+def reach_deadline(
+    process: "subprocess.Popen[str]",
+    here: Path,
+    *,
+    begun: int,
+    number: signal.Signals = signal.SIGALRM,
+) -> tuple[str, str]:
     """End the time, as its timer does, when so many tasks have begun; return both outputs."""
     wait_for(lambda: len(list(here.glob("begun-*"))) >= begun)
-    process.send_signal(signal.SIGALRM)
+    process.send_signal(number)
     (here / "gate").touch()
     return process.communicate(timeout=WAIT_SECONDS)
 
 
 @pytest.mark.slow
-def test_a_deadline_lets_running_tasks_finish_and_begins_no_more(here: Path):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGALRM, 124), (signal.SIGTERM, 143), (signal.SIGUSR1, 124)]
+)
+def test_the_end_of_time_lets_running_tasks_finish_and_begins_no_more(
+    number: signal.Signals, code: int, here: Path
+):
     (here / "naps.txt").write_text("0.1\n" * 3 + "gate\n" * 60)
-    process = start(here, *at_the_gate(here))
+    process = start(here, *at_the_gate(here), "--grace", "1min")
 
-    out, err = reach_deadline(process, here, begun=5)
+    out, err = reach_deadline(process, here, begun=5, number=number)
 
-    assert process.returncode == 124, err
+    assert process.returncode == code, err
+    assert "no more tasks are begun; what runs has 60 s\n" in err
     assert " of 63 done; resume with: " in err
     rows = (folders(out)[0] / "partial.csv").read_text().splitlines()[1:]
     assert 3 < len(rows) < 63, "those that ran at the deadline have their rows"
@@ -219,6 +232,32 @@ def test_a_grace_time_ends_too(level: str, here: Path):
 
     assert process.returncode == 124, (out, err)
     assert " of 52 done; resume with: " in err
+
+
+@pytest.mark.slow
+def test_the_end_of_the_surrounding_job_is_a_deadline(here: Path):
+    (here / "naps.txt").write_text("0.1\n" * 3000)
+    end = str(int(time.time()) + 6)
+
+    ended = run(here, *NAPS, "--grace", "2s", SLURM_JOB_END_TIME=end)
+
+    assert ended.returncode == 124, ended.stderr
+    assert "SLURM_JOB_END_TIME is the deadline: in " in ended.stderr
+    assert (
+        " with: adaptive-exec run " in ended.stderr
+    )  # to resume, or to start again before it began
+
+
+@pytest.mark.slow
+def test_termination_reaches_all_instances_and_they_finish_what_runs(here: Path):
+    (here / "naps.txt").write_text("0.1\n" * 3 + "gate\n" * 60)
+    process = start(here, *at_the_gate(here)[:-2], "-n", "2", "--grace", "1min")
+
+    out, err = reach_deadline(process, here, begun=7, number=signal.SIGTERM)
+
+    assert process.returncode == 143, (out, err)
+    assert err.count("no more tasks are begun; what runs has 60 s\n") == 2
+    assert err.count("done; resume with: ") == 2
 
 
 @pytest.mark.slow
