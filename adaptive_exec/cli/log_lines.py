@@ -3,8 +3,12 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from adaptive_exec.display import note
+
+TIMED: Final = "[%(asctime)s] %(message)s"
+"""Form of lines that carry the time. Source: the trials system."""
 
 
 class _ToStderr(logging.Handler):
@@ -15,16 +19,19 @@ class _ToStderr(logging.Handler):
 
 
 @contextmanager
-def logging_to_stderr(severity: int) -> Iterator[None]:
+def logging_to_stderr(severity: int, *, form: str | None = None) -> Iterator[None]:
     """Show the library's log, and nothing else's.
 
     Args:
         severity: The lowest that is shown, a number of `logging`.
+        form: How a line is written; None is the message alone.
     """
     logger = logging.getLogger("adaptive_exec")
+    handler = _ToStderr()
+    handler.setFormatter(logging.Formatter(form, datefmt="%H:%M:%S"))
     before = (logger.level, logger.handlers, logger.propagate)
     logger.setLevel(severity)
-    logger.handlers, logger.propagate = [_ToStderr()], False
+    logger.handlers, logger.propagate = [handler], False
     try:
         yield
     finally:

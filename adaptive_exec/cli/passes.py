@@ -4,7 +4,6 @@
 and says how it ended. Which level runs what is the executor's business.
 """
 
-import json
 import logging
 import os
 import sys
@@ -12,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +34,7 @@ from adaptive_exec.cards.spool import Spool
 from adaptive_exec.cards.writers import LivePart, part_of
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.carded import Printer, RowSinks, card_of_command, print_commands, with_card
+from adaptive_exec.cli.event_lines import check_events, events_to
 from adaptive_exec.cli.exits import say
 from adaptive_exec.cli.log_lines import logging_to_stderr
 from adaptive_exec.cli.options import (
@@ -206,7 +206,7 @@ def prepare(options: RunOptions) -> Prepared:
     options = take_up(options)
     check_free(options)
     if options.events is not None:
-        _check_events(options.events)
+        check_events(options.events)
     seed = draw_seed() if options.seed is None else options.seed
     batch = _make_batch(options, seed, card)
     if card is not None:
@@ -430,7 +430,7 @@ def _work(now: Pass, spool: Spool, place: RunPlace) -> None:
             part = LivePart(place.tables[0], batch.key, now.flush_seconds)
             rows.part = stack.enter_context(part)
         if options.events is not None:
-            settings["on_event"] = stack.enter_context(_events_to(options.events))
+            settings["on_event"] = stack.enter_context(events_to(options.events))
         executor = adaptive_executor(tasks=batch.total, **settings)
         stack.callback(now.keep_report, executor)
         stack.push(_closing(executor))
@@ -559,22 +559,3 @@ def _make_batch(options: RunOptions, seed: int, card: CardFile | None) -> CardBa
         assert options.table is not None
         return batch_of_table(options.function, options.table, options.column, choice)
     return batch_of_card(find_card(options.card or DEFAULT_CARD), choice)
-
-
-def _check_events(path: Path) -> None:
-    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        message = (
-            f"events cannot be written, got {str(path)!r}; give a file in a folder that is there"
-        )
-        raise ValueError(message)
-
-
-@contextmanager
-def _events_to(path: Path) -> Iterator[Callable[[dict[str, object]], None]]:
-    """Give what adds a line of JSON per decision; several instances may add to one file."""
-    with path.open("a", encoding="utf-8", buffering=1) as file:
-
-        def add(event: dict[str, object]) -> None:
-            file.write(json.dumps(event, default=str) + "\n")
-
-        yield add

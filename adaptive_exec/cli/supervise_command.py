@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from adaptive_exec.cards.durations import duration
-from adaptive_exec.cli.log_lines import logging_to_stderr
+from adaptive_exec.cli.log_lines import TIMED, logging_to_stderr
 from adaptive_exec.cli.options import whole
 from adaptive_exec.config import parse_size
 from adaptive_exec.core.supervision import CopyTerms
@@ -94,7 +94,7 @@ def run_supervised(asked: Asked) -> int:
     except OSError as error:
         message = f"the pid file cannot be written, got {error}; give --pid-file another place"
         raise ValueError(message) from error
-    with logging_to_stderr(logging.INFO):
+    with logging_to_stderr(logging.INFO, form=TIMED):
         return supervise(asked.command, asked.terms, book)
 
 

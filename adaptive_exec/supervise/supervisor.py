@@ -43,6 +43,7 @@ from adaptive_exec.host.survey import take_snapshot
 from adaptive_exec.log import LOGGER, as_event
 from adaptive_exec.supervise import sentinel
 from adaptive_exec.supervise.lines import line_of
+from adaptive_exec.supervise.outputs import Outputs
 from adaptive_exec.supervise.pid_file import PidFile
 from adaptive_exec.system.processes import REAP_SECONDS
 
@@ -106,6 +107,7 @@ class _Doer:
         self._mind = Supervision(terms, time.monotonic())
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._sentinel = _Sentinel()
+        self._outputs = Outputs()
         self._signals: list[int] = []
         self._stopped_at: float | None = None
         self._code: int | None = None
@@ -119,6 +121,7 @@ class _Doer:
         for process in self._processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(REAP_SECONDS)
+        self._outputs.close()
         self._sentinel.close()
 
     def run(self) -> int:
@@ -163,14 +166,17 @@ class _Doer:
 
     def _start(self, number: int) -> Happening:
         try:
-            process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                process_group=0,
-                env={**os.environ, NUMBER_VARIABLE: str(number)},
-            )
-        except OSError as error:
-            return CopyRefused(time.monotonic(), number, f"{type(error).__name__}: {error}")
+            with self._outputs.of_copy(number) as (output, error):
+                process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=error,
+                    process_group=0,
+                    env={**os.environ, NUMBER_VARIABLE: str(number)},
+                )
+        except OSError as refused:
+            return CopyRefused(time.monotonic(), number, f"{type(refused).__name__}: {refused}")
         self._processes[number] = process
         self._sentinel.add(process.pid)
         self._book.write(self._pids())

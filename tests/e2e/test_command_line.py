@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,9 @@ def test_events_are_lines_of_json_one_per_decision(here: Path):
     events = [json.loads(line) for line in (here / "events.jsonl").read_text().splitlines()]
     assert events
     assert all(isinstance(event, dict) for event in events)
+    for one in events:
+        ago = datetime.now(UTC) - datetime.fromisoformat(one["time"])
+        assert 0 <= ago.total_seconds() < 600
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def test_copies_that_finish_with_zero_are_done(here: Path):
 
     assert ended.returncode == 0, ended.stderr
     assert (lives(here, 1), lives(here, 2)) == (1, 1)
-    assert re.search(r"^done: worker 1 reason=copy_done", ended.stderr, re.MULTILINE)
+    assert re.search(r"^\[[\d:]+\] done: worker 1 reason=copy_done", ended.stderr, re.MULTILINE)
     assert not (here / PID_FILE).exists()
 
 
@@ -145,6 +145,33 @@ def test_a_mistake_is_one_line_and_starts_nothing(arguments: list[str], said: st
     assert "; " in ended.stderr
 
 
+def test_what_copies_print_comes_in_whole_lines_with_their_numbers(here: Path):
+    code = (
+        "import sys; print('to output'); print('to error', file=sys.stderr); print('end', end='')"
+    )
+
+    ended = run(here, "supervise", "-n", "2", "--", sys.executable, "-c", code)
+
+    assert ended.returncode == 0, ended.stderr
+    whole = {f"[{number}] {text}" for number in (1, 2) for text in ("to output", "end")}
+    assert set(ended.stdout.splitlines()) == whole
+    assert {"[1] to error", "[2] to error"} < set(ended.stderr.splitlines())
+
+
+def test_who_reads_no_output_holds_up_no_end(here: Path):
+    code = "import time\nprint('x' * 2**20, flush=True)\ntime.sleep(600)"
+    process = start(here, "supervise", "--grace", "0.5s", "--", sys.executable, "-c", code)
+    assert process.stderr is not None
+    while "healthy" not in (line := process.stderr.readline()) and "started" not in line:
+        assert line, "it ended"
+
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: process.poll() is not None)
+    process.communicate(timeout=WAIT_SECONDS)
+
+    assert process.returncode == 130
+
+
 @pytest.mark.slow
 def test_a_crashed_copy_is_started_again(here: Path):
     ended = run(here, *supervise(), "crash once")
@@ -176,7 +203,10 @@ def test_each_check_writes_a_line_per_copy(here: Path):
 
     stop(process, signal.SIGINT)
 
-    form = r"Worker (\d) PID \d+ healthy \(age: (\d+)s/3600s, mem: 0\.\d\dGB, restart in (\d+)s\)\n"
+    form = (
+        r"\[\d\d:\d\d:\d\d\] Worker (\d) PID \d+ healthy "
+        r"\(age: (\d+)s/3600s, mem: 0\.\d\dGB, restart in (\d+)s\)\n"
+    )
     found = [re.fullmatch(form, line) for line in lines[2:]]
     assert all(found), lines
     assert {match[1] for match in found} == {"1", "2"}
@@ -276,7 +306,7 @@ def test_in_a_real_group_a_leaking_copy_is_replaced_before_the_kernel_kills(here
     assert code == 0, err
     assert (lives(here, 1), lives(here, 2)) == (2, 2)
     for number in (1, 2):
-        line = rf"^Worker {number} memory leak detected - restarting reason=copy_large pid=\d+ "
+        line = rf"^\[[\d:]+\] Worker {number} memory leak detected - restarting reason=copy_large pid=\d+ "
         assert len(re.findall(line, err, re.MULTILINE)) == 1
     assert kills == 0
 
@@ -294,7 +324,7 @@ def test_in_a_real_group_the_largest_goes_first_when_the_host_runs_low(here: Pat
 
     assert code == 0, err
     assert (lives(here, 1), lives(here, 2)) == (1, 2)
-    assert re.search(r"^stopping: worker 2 reason=host_low ", err, re.MULTILINE)
+    assert re.search(r"^\[[\d:]+\] stopping: worker 2 reason=host_low ", err, re.MULTILINE)
     assert kills == 0
 
 
