@@ -6,6 +6,7 @@ and says how it ended. Which level runs what is the executor's business.
 
 import logging
 import os
+import shlex
 import sys
 import threading
 import time
@@ -61,7 +62,7 @@ from adaptive_exec.cli.resume import (
     unfinished_run,
 )
 from adaptive_exec.cli.summary import Summary
-from adaptive_exec.cli.tally import Feed, Tally, TallyLine, row_of, timing_line
+from adaptive_exec.cli.tally import Feed, Tally, TallyLine, end_lines, row_of, timing_line
 from adaptive_exec.config import Journal, make_config
 from adaptive_exec.core.report import RunReport
 from adaptive_exec.display import Display, note, time_text
@@ -348,7 +349,7 @@ def _run_pass(now: Pass) -> int:
             _say_stopped(now)
             raise
         _note_end(now, place)
-        return _say_end(now)
+        return _say_end(now, place)
 
 
 def _open_place(now: Pass, stack: ExitStack) -> RunPlace:
@@ -531,7 +532,7 @@ def _say_stopped(now: Pass) -> None:
     note(f"{now.tally.done} of {total} done; {now.again}")
 
 
-def _say_end(now: Pass) -> int:
+def _say_end(now: Pass, place: RunPlace) -> int:
     options, batch, tally, report, say = now.options, now.batch, now.tally, now.report, now.tell
     if tally.failed:
         note(f"{batch.name}: {tally.failed} of {tally.done} failed, the first: {tally.first_error}")
@@ -543,12 +544,18 @@ def _say_end(now: Pass) -> int:
     if options.has_timings:
         for line in tally.timing_lines():
             say(line)
-    say(f"{tally.done} tasks - {tally.timeouts} timeouts")
-    if report.recalled_tasks:
-        say(f"{report.recalled_tasks} of them from the journal")
-    levels = " -> ".join(report.levels) or "none"
-    say(f"levels: {levels}, workers: {report.workers}, degrades: {report.degrades}")
+    say(f"output: {place.tables[0]}")
+    if tally.failed:
+        say(f"why tasks failed: column error of it{_or_journal(place)}")
+    for line in end_lines(tally, report):
+        say(line)
     return tally.exit_code(batch.total)
+
+
+def _or_journal(place: RunPlace) -> str:
+    if place.journal is None:
+        return ""
+    return f", or {program().removesuffix(' run')} journal {shlex.quote(str(place.journal))}"
 
 
 def _make_batch(options: RunOptions, seed: int, card: CardFile | None) -> CardBatch:

@@ -9,6 +9,7 @@ from adaptive_exec.cards.cells import Row
 from adaptive_exec.cards.commands import CommandFailedError
 from adaptive_exec.cards.prepared import CardBatch
 from adaptive_exec.cli import exits
+from adaptive_exec.core.report import RunReport
 from adaptive_exec.errors import DriverError, InitializerError, TaskTimeoutError, WorkerLostError
 
 NO_OUTCOME_ERRORS: Final = (WorkerLostError, DriverError, InitializerError)
@@ -124,6 +125,20 @@ class Tally:
         )
         took = f"{self.wall_seconds:.2f} s, work {self.work_seconds:.2f} s, mean {mean:.3f} s"
         return [f"timing: {self.done} tasks in {took}", f"slowest: {slowest or 'none'}"]
+
+
+def end_lines(tally: Tally, report: RunReport) -> list[str]:
+    """Return what is said of a pass at its end: the score system's line, counts, where it ran."""
+    took = tally.wall_seconds
+    rate = tally.done / took if took > 0 else 0.0
+    recalled = report.recalled_tasks
+    levels = " -> ".join(report.levels) or "none"
+    return [
+        f"{tally.failed} failed, {took:.2f} s, {rate:.1f} tasks/s",
+        f"{tally.done} tasks - {tally.timeouts} timeouts",
+        *([f"{recalled} of them from the journal"] if recalled else []),
+        f"levels: {levels}, workers: {report.workers}, degrades: {report.degrades}",
+    ]
 
 
 def timing_line(batch: CardBatch, place: int, label: str, outcome: TallyLine) -> str:

@@ -142,6 +142,10 @@ def test_a_failing_task_is_a_row_with_its_error_and_exit_code_1(here: Path):
     assert [row["number"] for row in rows(here / "out.csv")] == ["", "2", "", "4", ""]
     assert rows(here / "out.csv")[2]["error"] == "ValueError: odd 3"
     assert "3 of 5 failed, the first: " in ended.stderr
+    assert "3 failed, " in ended.stdout
+    assert f"output: {here / 'out.csv'}\n" in ended.stdout
+    why = "why tasks failed: column error of it, or adaptive-exec journal "
+    assert f"{why}{here / 'out.csv.journal'}\n" in ended.stdout
     assert not (here / "runs").exists()
 
 
@@ -195,7 +199,7 @@ def test_the_help_names_every_exit_code(here: Path):
     assert ended.returncode == 0
     words = " ".join(ended.stdout.split())
     assert "0 all tasks have values, 1 some ended in their own error, 2 usage" in words
-    assert "3 some have no outcome, 124 deadline, 130 interrupt, 143 termination" in words
+    assert "3 some have no outcome, 124 deadline or SIGUSR1, 130 interrupt, 143 term" in words
 
 
 CLOSED = "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
