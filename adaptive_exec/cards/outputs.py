@@ -6,10 +6,12 @@ makes it visible.
 """
 
 import csv
+import errno
 import importlib.util
 import itertools
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ PARQUET_GROUP_ROWS: Final = 10_000
 """Rows of one group of a Parquet file: what is held in memory while writing."""
 SUFFIXES: Final = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq")
 PARQUET_SUFFIXES: Final = (".parquet", ".pq")
+BLAS_VARIABLE: Final = "OPENBLAS_NUM_THREADS"
 
 
 def check_output(path: Path, *, force: bool) -> None:
@@ -127,9 +130,13 @@ def write_parquet(spool: Spool, path: Path, columns: Sequence[str]) -> None:
         spool: The rows, and the kinds of their columns.
         path: The file, replaced when all is written.
         columns: The columns, in order.
+
+    Raises:
+        BlockingIOError: No thread can be started, without which Arrow cannot be loaded.
     """
-    import pyarrow as pa
-    from pyarrow import parquet
+    with _loading_arrow():
+        import pyarrow as pa
+        from pyarrow import parquet
 
     kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
     casts = {column: _cast(spool.kind(column)) for column in columns}
@@ -147,6 +154,28 @@ def write_parquet(spool: Spool, path: Path, columns: Sequence[str]) -> None:
                 for column, cast in casts.items()
             }
             writer.write_table(pa.table(arrays, schema=schema))
+
+
+@contextmanager
+def _loading_arrow() -> Iterator[None]:
+    """Load it only where threads can be had, and NumPy beside it with one of its own.
+
+    Without a thread Arrow ends the process; OpenBLAS, which NumPy loads, sends it SIGINT (0.3.30).
+    """
+    try:
+        one = threading.Thread(target=bool)
+        one.start()
+        one.join()
+    except (RuntimeError, MemoryError) as error:
+        raise BlockingIOError(errno.EAGAIN, f"Arrow needs threads: {error}") from error
+    before = os.environ.get(BLAS_VARIABLE)
+    os.environ[BLAS_VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[BLAS_VARIABLE]
+        if before is not None:
+            os.environ[BLAS_VARIABLE] = before
 
 
 def _cast(kind: type) -> Callable[[object], object]:

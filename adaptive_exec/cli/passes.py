@@ -491,7 +491,7 @@ def _write(place: RunPlace, batch: CardBatch, spool: Spool, report: RunReport) -
     for path in place.tables:
         try:
             write_table(spool, path, columns)
-        except (ImportError, MemoryError) as error:  # pyarrow needs 100 MB that may not be there
+        except (ImportError, MemoryError, BlockingIOError) as error:  # needs 100 MB and threads
             if path.name != PARQUET_NAME:
                 raise
             note(f"{batch.name}: Parquet was not written ({type(error).__name__}: {error})")

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 Grid = tuple[tuple[int, ...], ...]
 SIDE = 24
@@ -45,6 +46,8 @@ def frame(grid: Grid) -> Grid:
 STEPS: tuple[Callable[[Grid], Grid], ...] = (turn, flip, mirror, fade, fall, frame)
 LENGTH = 4
 """Steps of the longest program."""
+SCALE = 40
+"""Points of a cell in the picture that is kept of each program's result: 30 MB for a sample."""
 
 
 def puzzle(number: int) -> Iterator[tuple[str, Grid, Grid]]:
@@ -62,11 +65,12 @@ def puzzle(number: int) -> Iterator[tuple[str, Grid, Grid]]:
 def score_sample(sample: tuple[str, Grid, Grid]) -> dict[str, object]:
     """Try all programs at once, each a step longer than those before, and count those that fit."""
     name, given, wanted = sample
-    reached, right = [given], 0
+    reached, right, pictures = [given], 0, []
     for _ in range(LENGTH):
         reached = [step(grid) for grid in reached for step in STEPS]
         right += sum(grid == wanted for grid in reached)
-    return {"sample": name, "programs": right}
+        pictures += [bytes(chain.from_iterable(grid)) * SCALE for grid in reached]
+    return {"sample": name, "programs": right, "picture_bytes": sum(map(len, pictures))}
 
 
 def score(number: int) -> dict[str, object]:
