@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 Grid = tuple[tuple[int, ...], ...]
-SIDE = 24
+SIDE = 18
 """Cells of a side."""
 TASKS = 400
 SAMPLES = ("demo[0]", "demo[1]", "demo[2]", "demo[3]", "test[0]", "test[1]")
@@ -46,8 +46,8 @@ def frame(grid: Grid) -> Grid:
 STEPS: tuple[Callable[[Grid], Grid], ...] = (turn, flip, mirror, fade, fall, frame)
 LENGTH = 4
 """Steps of the longest program."""
-SCALE = 40
-"""Points of a cell in the picture that is kept of each program's result: 30 MB for a sample."""
+SCALE = 70
+"""Points of a cell in the picture that is kept of each program's result: 35 MB for a sample."""
 
 
 def puzzle(number: int) -> Iterator[tuple[str, Grid, Grid]]:

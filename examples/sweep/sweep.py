@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.optimize import OptimizeResult, differential_evolution
 
+from adaptive_exec import adaptive_executor
+
 HISTORY_ROWS = 250_000
 """What an evolution goes through, as rows of eight numbers: 16 MB for each point."""
 
@@ -13,7 +15,17 @@ def evolve(weight: float, beta: float) -> tuple[OptimizeResult, np.ndarray]:
     def cost(x: np.ndarray) -> float:
         return float(np.sum(x**2) + weight * np.sum(np.abs(np.sin(beta * x))))
 
-    found = differential_evolution(cost, [(-3, 3)] * 2, rng=1, maxiter=20, popsize=5, tol=0)
+    with adaptive_executor(max_workers=2, levels=("thread", "sequential")) as ex:  # a cost is tiny
+        found = differential_evolution(
+            cost,
+            [(-3, 3)] * 2,
+            rng=1,
+            maxiter=20,
+            popsize=5,
+            tol=0,
+            workers=ex.map,
+            updating="deferred",
+        )
     history = np.tile(np.array([*found.x, found.fun, weight, beta, 0, 0, 0]), (HISTORY_ROWS, 1))
     return found, history
 

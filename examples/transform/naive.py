@@ -8,9 +8,9 @@ from multiprocessing import Pool
 from transform import transform
 
 
-def main(output: str) -> None:
+def main(output: str, in_flight: int = 10) -> None:
     """Transform all batches."""
-    with Pool(10) as pool:
+    with Pool(in_flight) as pool:
         rows = pool.map(transform, range(40), chunksize=1)
     with pathlib.Path(output).open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -19,4 +19,4 @@ def main(output: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], *map(int, sys.argv[2:]))

@@ -12,7 +12,7 @@ from adaptive_exec.clients.optuna import TrialGuard
 
 MB = 10**6
 STUDY = "sqlite:///study.db"
-TRIALS = 24
+TRIALS = 16
 LEAK_BYTES = 24 * MB
 SPLITS = 8
 WORST = 999.0
