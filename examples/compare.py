@@ -31,7 +31,7 @@ LOOK_SECONDS = 0.05
 """Seconds between two looks at what a group holds."""
 RUN_SECONDS = 400.0
 """Seconds that one side may take; a pool whose worker was killed may wait for ever."""
-HANG_SECONDS = 5.0
+HANG_SECONDS = 15.0
 """Seconds after a kill by the kernel in which what was written first may still end by itself."""
 CARD = (sys.executable, "-P", str(HERE.parent / "adaptive_exec" / "__main__.py"))
 PYTHON = sys.executable
@@ -84,7 +84,7 @@ class Side:
     """What became of one side.
 
     Attributes:
-        ending: Its exit code, or that it hung.
+        ending: How many died, or that it was not over when its time was.
         kills: Processes that the kernel killed.
         seconds: How long it took.
         samples: Seconds and MiB held.
@@ -142,7 +142,13 @@ def run_side(limit_mib: int, folder: Path, command: Sequence[str], copies: int =
     for one in running:
         one.wait(RUN_SECONDS)  # who still ran was ended with the group
     failed = sum(code != 0 for code in codes)
-    side.ending = "hung" if None in codes else f"{failed} of {copies} died" if failed else "done"
+    side.ending = (
+        f"not over in {HANG_SECONDS:.0f} s more"
+        if None in codes
+        else f"{failed} of {copies} died"
+        if failed
+        else "done"
+    )
     return side
 
 
@@ -272,6 +278,12 @@ def table_levels() -> list[str]:
 TABLES = {"levels": table_levels, "in-flight": table_in_flight}
 
 
+def place() -> list[str]:
+    """Say where the figures are from."""
+    load = os.getloadavg()[0]
+    return [f"Linux {os.uname().release}, {os.cpu_count()} cores, load {load:.1f} before."]
+
+
 def write(lines: dict[str, str], pictures: dict[str, str], tables: dict[str, list[str]]) -> None:
     """Put rows, tables and pictures where they belong; what was not run stays as it is."""
     page = HERE / "README.md"
@@ -300,7 +312,7 @@ def main() -> int:
     unknown = set(names) - {*SYSTEMS, *TABLES}
     if unknown:
         parser.error(f"unknown, got {', '.join(unknown)}; give some of {[*SYSTEMS, *TABLES]}")
-    rows, pictures, is_good = {}, {}, True
+    rows, pictures, tables, is_good = {}, {}, {"place": place()}, True
     print(HEAD)
     for name in (name for name in SYSTEMS if name in names):
         with tempfile.TemporaryDirectory() as folder:
@@ -308,7 +320,7 @@ def main() -> int:
         rows[name], pictures[name] = row(name, naive, card), picture(name, naive, card)
         print(rows[name], flush=True)
         is_good &= card.ending == "done" and not card.kills
-    tables = {name: make() for name, make in TABLES.items() if name in names}
+    tables |= {name: make() for name, make in TABLES.items() if name in names}
     for lines in tables.values():
         print("", *lines, sep="\n", flush=True)
     if asked.write:

@@ -91,6 +91,7 @@ class OutputPart:
         keep: Columns of the input that stand in the row, too; True is all that are read.
         is_replaced: A file that is there is replaced.
         unique: Columns that make a row's key; of rows with one key the first is written.
+        shares: Columns of which the end of a run says how often each value came.
         flush_seconds: How long a row may wait before it is in the file's part.
     """
 
@@ -98,6 +99,7 @@ class OutputPart:
     keep: bool | tuple[str, ...] = False
     is_replaced: bool = False
     unique: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
     flush_seconds: float = FLUSH_SECONDS
 
 
@@ -431,6 +433,7 @@ _SECTIONS: Final[Mapping[str, Mapping[str, _Reader]]] = {
         "keep": _keep,
         "replace": _flag,
         "unique": _texts,
+        "shares": _texts,
         "flush_interval": _seconds,
     },
     "run": dict.fromkeys(sorted(Config._fields), _setting),

@@ -108,6 +108,7 @@ def batch_of_file(
         columns=None,
         settings=settings_of(card),
         unique=card.output.unique,
+        shares=card.output.shares,
         kept=(lambda task: kept(task[1])) if is_numbered else kept,  # type: ignore[index]  # numbered
     )
 

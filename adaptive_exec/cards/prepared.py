@@ -35,6 +35,7 @@ class CardBatch:
         columns: The columns, where they are known beforehand; the last one is the error.
         settings: Settings of the executor that the batch brings along.
         unique: Columns that make a row's key; of rows with one key the first is written.
+        shares: Columns of which the end says how often each value came.
         kept: Returns what a row has of the input, by the task.
     """
 
@@ -48,6 +49,7 @@ class CardBatch:
     columns: tuple[str, ...] | None
     settings: Mapping[str, object]
     unique: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
     kept: Callable[[object], Row] = keep_none
 
 
@@ -128,4 +130,4 @@ def limited(choice: SampleChoice, total: int | None) -> str:
         return ""
     if choice.is_sample:
         return f", limited to a random sample of {total} (seed {choice.seed})"
-    return f", limited to the first {choice.count if total is None else total}"
+    return f", Limited to {choice.count if total is None else total}, the first"

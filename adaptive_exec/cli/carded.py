@@ -9,6 +9,7 @@ from adaptive_exec.cards.card_file import CardFile, make_card
 from adaptive_exec.cards.cells import Row, RowTask
 from adaptive_exec.cards.commands import CommandTask, fill
 from adaptive_exec.cards.prepared import CardBatch
+from adaptive_exec.cards.shares import Shares
 from adaptive_exec.cards.spool import Spool
 from adaptive_exec.cards.writers import LivePart
 from adaptive_exec.cli import exits
@@ -99,18 +100,22 @@ class RowSinks:
         spool: Keeps it until all are there.
         part: Shows it meanwhile.
         printer: Prints what a command printed.
+        shares: Counts values, where that is asked for.
     """
 
     spool: Spool
     part: LivePart | None = None
     printer: Printer | None = None
+    shares: Shares | None = None
 
     def add(self, number: int, row: Row | list[Row]) -> None:
         """Take a task's row or rows."""
         self.spool.add(number, row)
-        if self.part is not None:
-            for one in row if isinstance(row, list) else [row]:
+        for one in row if isinstance(row, list) else [row]:
+            if self.part is not None:
                 self.part.add(one)
+            if self.shares is not None:
+                self.shares.add(one)
         if self.printer is not None:
             self.printer.print_task(number)
 

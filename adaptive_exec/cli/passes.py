@@ -31,6 +31,7 @@ from adaptive_exec.cards.folders import (
 from adaptive_exec.cards.outputs import can_write_parquet, check_output, write_csv, write_table
 from adaptive_exec.cards.prepared import CardBatch, batch_of_card, batch_of_table
 from adaptive_exec.cards.sample import SampleChoice, draw_seed
+from adaptive_exec.cards.shares import Shares
 from adaptive_exec.cards.spool import Spool
 from adaptive_exec.cards.writers import LivePart, part_of
 from adaptive_exec.cli import exits
@@ -70,6 +71,7 @@ from adaptive_exec.errors import AdaptiveExecError, JournalError
 from adaptive_exec.executor import AdaptiveExecutor, adaptive_executor
 from adaptive_exec.journal.about import begin, end
 from adaptive_exec.journal.checks import look_at, remove_journal
+from adaptive_exec.journal.contents import count_kept
 from adaptive_exec.journal.mounts import file_system_of, is_network
 
 PASS_SECONDS_MIN: Final = 1.0
@@ -131,6 +133,7 @@ class Pass:
         is_halting: Whether so many have failed that no task is begun.
         flush_seconds: How long a row may wait before it is in the output's part.
         again: The command that goes on with it, or starts it again where nothing is kept.
+        shares: Counts values of columns, where the card asks for that.
     """
 
     options: RunOptions
@@ -144,6 +147,7 @@ class Pass:
     is_halting: bool = False
     flush_seconds: float = FLUSH_SECONDS
     again: str = ""
+    shares: Shares | None = None
 
     def tell(self, line: str) -> None:
         """Say something of the run; where commands print, not among what they print."""
@@ -311,6 +315,7 @@ def _run_passes(prepared: Prepared, deadline: exits.Deadline) -> int:
         now = Pass(options, batch, seed, deadline, summary, Tally())
         if prepared.card is not None:
             now.flush_seconds = prepared.card.output.flush_seconds
+        now.shares = Shares(batch.shares) if batch.shares else None
         code = _run_pass(now)
         if options.is_once or deadline.is_over:
             return code
@@ -325,7 +330,7 @@ def _run_pass(now: Pass) -> int:
     with ExitStack() as stack:
         place = _open_place(now, stack)
         spool = stack.enter_context(Spool(place.folder, batch.unique))
-        note(f"{batch.name}: loaded {batch.loaded}")
+        _say_begin(now, place)
         try:
             _work(now, spool, place)
         except KeyboardInterrupt as stop:
@@ -350,6 +355,21 @@ def _run_pass(now: Pass) -> int:
             raise
         _note_end(now, place)
         return _say_end(now, place)
+
+
+def _say_begin(now: Pass, place: RunPlace) -> None:
+    note(f"{now.batch.name}: loaded {now.batch.loaded}")
+    if now.batch.total is not None:
+        note(f"{now.batch.name}: {_remaining(now, place, now.batch.total)}")
+
+
+def _remaining(now: Pass, place: RunPlace, total: int) -> str:
+    """Say how many tasks are to be run, and on how many workers at most where that is given."""
+    is_kept = now.options.resumed is not None and place.journal is not None
+    known = count_kept(place.journal) if is_kept and place.journal else 0
+    most = {**now.batch.settings, **now.options.settings}.get("max_workers")
+    workers = "" if most is None else f", Using {most} parallel workers"
+    return f"Processing {max(0, total - known)} remaining{workers}"
 
 
 def _open_place(now: Pass, stack: ExitStack) -> RunPlace:
@@ -424,7 +444,7 @@ def _work(now: Pass, spool: Spool, place: RunPlace) -> None:
     settings = _settings(now, place)
     feed = Feed(batch)
     with ExitStack() as stack:
-        rows = RowSinks(spool)
+        rows = RowSinks(spool, shares=now.shares)
         if options.command:
             rows.printer = Printer(spool, keeps_order=options.keeps_order)
         if not place.is_own:
@@ -547,7 +567,7 @@ def _say_end(now: Pass, place: RunPlace) -> int:
     say(f"output: {place.tables[0]}")
     if tally.failed:
         say(f"why tasks failed: column error of it{_or_journal(place)}")
-    for line in end_lines(tally, report):
+    for line in (*(now.shares.lines() if now.shares else ()), *end_lines(tally, report)):
         say(line)
     return tally.exit_code(batch.total)
 

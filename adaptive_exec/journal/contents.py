@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adaptive_exec.errors import JournalError
 from adaptive_exec.journal.checks import explain
 from adaptive_exec.journal.keys import KEY_BYTES
 from adaptive_exec.journal.lives import Lives
@@ -138,14 +139,15 @@ class Contents:
             JournalError: The file is damaged.
         """
         try:
-            functions, last = self._store.functions(), self._last_rows()
+            functions, last = self._store.functions(), self.last_rows()
             for number in self._store.row_numbers():
                 row = self._store.read_row(number)
                 yield from self._entries_of(number, row, functions, last, with_values=with_values)
         except sqlite3.Error as error:
             raise explain(self._path, error) from error
 
-    def _last_rows(self) -> dict[bytes, int]:
+    def last_rows(self) -> dict[bytes, int]:
+        """Return the row that has each key last."""
         last: dict[bytes, int] = {}
         for number, keys, _ in self._store.keys_after(0, of_others=False):
             for at in range(0, len(keys), KEY_BYTES):
@@ -192,3 +194,24 @@ class Contents:
             raise
         except Exception:  # noqa: BLE001  # its class may not be importable here
             return None
+
+
+def count_kept(path: Path) -> int:
+    """Count the tasks of which a journal has a result.
+
+    Args:
+        path: The file.
+
+    Returns:
+        How many; 0 where it cannot be read.
+    """
+    try:
+        contents = Contents(path)
+    except JournalError:
+        return 0
+    try:
+        return len(contents.last_rows())
+    except sqlite3.Error:
+        return 0
+    finally:
+        contents.close()

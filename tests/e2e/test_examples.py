@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -94,9 +94,11 @@ def test_each_of_the_five_systems_delivers_where_its_first_version_dies():
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_each_system_has_its_card_page_figures_and_picture(name: str):
     folder = ROOT / "examples" / name
-    assert {f"{name}.py", f"{name}.toml", "naive.py", "README.md"} <= set(os.listdir(folder))
+    assert {f"{name}.py", f"{name}.toml", "naive.py", "README.md"} <= {
+        path.name for path in folder.iterdir()
+    }
     assert len((folder / "README.md").read_text().splitlines()) <= 16
     page = (ROOT / "examples" / "README.md").read_text()
     assert re.search(rf"^\| \[{name}\].*MiB.*MiB.*MiB.* s \|$", page, re.MULTILINE)
     assert f"pictures/{name}.svg" in page
-    ElementTree.parse(ROOT / "examples" / "pictures" / f"{name}.svg")
+    ET.parse(ROOT / "examples" / "pictures" / f"{name}.svg")

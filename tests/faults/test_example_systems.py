@@ -97,6 +97,11 @@ def test_labels_read_what_they_need_where_the_whole_table_is_too_much(tmp_path: 
     found = rows(folder / "labels.csv")
     assert [row["index"] for row in found] == [str(number) for number in range(2000)]
     assert {row["error"] for row in found} == {""}
+    text = said(folder)
+    assert "Loaded columns: ['slope', 'bend'], Limited to 2000, the first\n" in text
+    assert "labels: Processing 2000 remaining, Using 2 parallel workers" in text
+    assert re.search(r"^class: flat [\d.]+ % \(\d+\), tilted .* steep ", text, re.MULTILINE)
+    assert re.search(r"^ok: True [\d.]+ %", text, re.MULTILINE)
 
 
 def test_a_sweep_saves_each_point_and_a_killed_one_ends_as_if_nothing_had_been(tmp_path: Path):
