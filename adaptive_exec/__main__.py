@@ -5,11 +5,15 @@ put there instead.
 """
 
 import sys
-from pathlib import Path
 
 if __name__ == "__main__":
-    if not __package__:
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from adaptive_exec.cli import main
+    try:
+        if not __package__:
+            from pathlib import Path
 
+            sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+        from adaptive_exec.cli import main
+    except KeyboardInterrupt:  # before `main` could say so
+        sys.stderr.write("adaptive-exec: stopped before it began\n")
+        sys.exit(130)
     sys.exit(main())

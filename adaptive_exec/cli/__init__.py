@@ -8,8 +8,6 @@ before typer is imported.
 import sys
 from collections.abc import Sequence
 
-from adaptive_exec.cli.streams import mend_streams
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -20,11 +18,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    if arguments is None:
-        mend_streams()
-    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return _run(given)
+        if arguments is not None:
+            return _run(list(arguments))
+        from adaptive_exec.cli.streams import mend_streams  # an interrupt may come this early
+
+        mend_streams()
+        return _run(sys.argv[1:])
     except KeyboardInterrupt:  # while things are loaded; later it is `run_app` that says so
         sys.stderr.write("adaptive-exec: stopped before it began\n")
         return 130
