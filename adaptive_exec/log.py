@@ -72,7 +72,7 @@ class DecisionLog:
             "code": str(decision.reason.code),
             **dict(decision.reason.facts),
         }
-        line = f"{self._line(decision)} run={self.run}{more}"
+        line = _named(f"{self._line(decision)} run={self.run}{more}")
         LOGGER.log(severity, "%s", line, extra={"adaptive_exec": facts})
 
     def _line(self, decision: Decision) -> str:
@@ -97,6 +97,11 @@ class DecisionLog:
             return None
         self._counts[key] = [since, written + 1, 0.0]
         return int(held)
+
+
+def _named(line: str) -> str:
+    """Say whose a line is where a program has set up no logging, which would say so."""
+    return line if LOGGER.hasHandlers() else f"adaptive_exec: {line}"
 
 
 def _phrase(decision: Decision) -> str:

@@ -395,11 +395,21 @@ def _name_leak(batch: Batch, service: Service, reason: Reason) -> Reason:
     return because(Code.TASKS_LEAK, kept=service.kept_bytes, tasks=service.tasks, leak=growth)
 
 
+def _runs_again(state: State, flight: Flight) -> bool:
+    """Say whether a lost chunk does for sure; of a suspect the next line tells."""
+    batch = state.batches.get(flight.batch)
+    is_dropped = batch is None or batch.dropped
+    return state.config.retries > 0 and not flight.is_suspect and not is_dropped
+
+
 def _explain_loss(state: State, event: WorkerLost, flight: Flight | None) -> None:
     if flight is not None and flight.is_doomed:
         return  # it was killed by us, and the kill was explained
     code = Code.STARTER_LOST if event.blameless else Code.WORKER_DIED
     unfinished = 0 if flight is None else flight.stop - flight.next
     facts: dict[str, Fact] = {"cause": event.cause, "task": event.running}
+    if flight is not None and unfinished and _runs_again(state, flight):
+        many = "task runs" if unfinished == 1 else f"{unfinished} tasks run"
+        facts["next"] = f"its {many} again"
     reason = because(code, **facts, unfinished=unfinished)
     state.explain("lost", "warning", f"worker {event.worker}", reason)
