@@ -9,8 +9,8 @@ from adaptive_exec.cards.card_file import CardFile, make_card
 from adaptive_exec.cards.cells import Row, RowTask
 from adaptive_exec.cards.commands import CommandTask, fill
 from adaptive_exec.cards.prepared import CardBatch
-from adaptive_exec.cards.shares import Shares
 from adaptive_exec.cards.spool import Spool
+from adaptive_exec.cards.value_shares import Shares
 from adaptive_exec.cards.writers import LivePart
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.exits import say

@@ -31,8 +31,8 @@ from adaptive_exec.cards.folders import (
 from adaptive_exec.cards.outputs import can_write_parquet, check_output, write_csv, write_table
 from adaptive_exec.cards.prepared import CardBatch, batch_of_card, batch_of_table
 from adaptive_exec.cards.sample import SampleChoice, draw_seed
-from adaptive_exec.cards.shares import Shares
 from adaptive_exec.cards.spool import Spool
+from adaptive_exec.cards.value_shares import Shares
 from adaptive_exec.cards.writers import LivePart, part_of
 from adaptive_exec.cli import exits
 from adaptive_exec.cli.carded import Printer, RowSinks, card_of_command, print_commands, with_card

@@ -43,7 +43,7 @@ from adaptive_exec.host.survey import take_snapshot
 from adaptive_exec.log import LOGGER, as_event
 from adaptive_exec.supervise import sentinel
 from adaptive_exec.supervise.lines import line_of
-from adaptive_exec.supervise.outputs import Outputs
+from adaptive_exec.supervise.passed_on import Outputs
 from adaptive_exec.supervise.pid_file import PidFile
 from adaptive_exec.system.processes import REAP_SECONDS
 

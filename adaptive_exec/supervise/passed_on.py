@@ -20,7 +20,9 @@ DRAIN_SECONDS: Final = 1.0
 """Seconds to pass on what is left after the last copy has ended; what it has started may hold the
 pipe open."""
 OUTPUT: Final = 1
+"""Descriptor of standard output."""
 ERROR: Final = 2
+"""Descriptor of standard error."""
 
 
 class Outputs:
