@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from adaptive_exec.cli.exits import ALL_HAVE_VALUES, say
 from adaptive_exec.config import Config
-from adaptive_exec.core.memory.walls import KILL_REMEDY
+from adaptive_exec.core.memory.walls import find_remedy
 from adaptive_exec.core.plan import BatchShape, make_plan
 from adaptive_exec.core.reason import Code
 from adaptive_exec.core.report import RunReport
@@ -175,7 +175,8 @@ def _kill_text(snapshot: HostSnapshot) -> tuple[str, str]:
     """Say what a kill of the kernel's for memory ends, and why, with the way out."""
     if not snapshot.wide_kill:
         return "one process", ""
-    return "all of the group", f"{snapshot.wide_kill}; {KILL_REMEDY}"
+    ended = "nobody; all are held up" if snapshot.is_throttling else "all of the group"
+    return ended, f"{snapshot.wide_kill}; {find_remedy(snapshot)}"
 
 
 def _group_text() -> tuple[str, str]:

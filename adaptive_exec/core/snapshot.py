@@ -51,8 +51,9 @@ class HostSnapshot(NamedTuple):
         throttles: How often groups were held up at their `memory.high`; None where none has one.
         most_bytes: The most that the topmost group which can be seen has ever used, file cache
             included; None when unknown.
-        wide_kill: What has a kill of the kernel's for memory end this process as well, as the file
-            or unit that says so; `""` where it ends one process alone.
+        wide_kill: What has a kill of the kernel's for memory end this process as well, or one task
+            that is too large hold it up (`memory.high`), as the file or unit that says so; `""`
+            where it ends one process alone.
     """
 
     taken_at: float
@@ -74,6 +75,11 @@ class HostSnapshot(NamedTuple):
     swap_bytes: int = 0
     throttles: int | None = None
     most_bytes: int | None = None
+
+    @property
+    def is_throttling(self) -> bool:
+        """True where nobody is killed at the limit in force, but all are held up."""
+        return self.throttles is not None and self.wide_kill == self.limit_source
 
     @property
     def is_learned(self) -> bool:

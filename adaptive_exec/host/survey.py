@@ -122,7 +122,7 @@ class HostProbe:
             core_domain=_domain_of(cores.source, domains.cores) or own.affinity,
             memory_domain=_domain_of(memory.available.source, domains.memory) or _OWN,
             memory_domains=tuple(domains.memory.values()),
-            wide_kill=self._read_wide_kill(groups),
+            wide_kill=self._read_wide_kill(groups) or _name_high(groups, memory.limit),
             swap_bytes=read_swap(meminfo, groups.memory),
             throttles=read_throttles(groups.memory),
             most_bytes=self._read_most(groups),
@@ -179,6 +179,12 @@ class HostProbe:
 _OWN: Final = "own"
 """The domain of a limit that is this process's alone, as RLIMIT_AS."""
 _HOST: Final = "host"
+
+
+def _name_high(groups: Groups, limit: Limit) -> str:
+    """Name the limit where it is one at which a group is held up, this process with it."""
+    highs = (group.source("memory.high") for group in groups.memory)
+    return limit.source if limit.source in highs else ""
 
 
 def _name_domains(groups: Groups) -> Domains:

@@ -5,7 +5,14 @@ import pytest
 from adaptive_exec.config import GIB, MIB, Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core import instructions as ins
-from adaptive_exec.core.memory.walls import HARD_KEPT_SHARE, WALL_SLACK_BYTES, may_wall
+from adaptive_exec.core.memory.walls import (
+    HARD_KEPT_SHARE,
+    HIGH_REMEDY,
+    KILL_REMEDY,
+    WALL_SLACK_BYTES,
+    find_remedy,
+    may_wall,
+)
 from adaptive_exec.core.quarantine import STOPPED, WALLED
 from adaptive_exec.core.reason import Code, Decision
 from tests.core.world import World, make_host
@@ -199,19 +206,59 @@ def test_that_a_kill_would_end_the_caller_is_said_once():
     assert [reason.fact("source") for reason in told] == [SOURCE]
 
 
-def test_a_task_that_is_held_up_for_long_with_no_room_is_stopped_and_alone_it_is_poison():
-    world = begin(tasks=5, cores=1, wide_kill="", retries=5)
+def test_where_all_would_be_held_up_that_is_said_with_the_way_out():
+    host = make_host(limit=GIB)._replace(throttles=0)
+    host = host._replace(wide_kill=host.limit_source)
+    world = World(Config(), host)
+    world.open(tasks=5)
+
+    told = [reason for reason in world.told if reason.code is Code.KILL_SPREADS]
+    assert [reason.fact("remedy") for reason in told] == [HIGH_REMEDY]
+    assert find_remedy(host._replace(throttles=None)) == KILL_REMEDY
+
+
+def crawl(world: World, *, stall: float | None, grows: int, throttles: int = 1) -> None:
+    """Let 14 s pass at a group's `memory.high` without room."""
     worker = chunks(world)[0].worker
     for number in range(14):
         world.wait(1.0)
         world.reads = max(0, world.reads - 1)
         host = make_host(cores=1, available=0, limit=GIB, at=world.at)
-        host = host._replace(stall_percent=80.0, throttles=number)
-        world.say(ev.HostSampled(world.at, host, sizes=((worker, GIB),)))
+        host = host._replace(stall_percent=stall, throttles=throttles * number)
+        world.say(ev.HostSampled(world.at, host, sizes=((worker, GIB + grows * number),)))
+
+
+@pytest.mark.parametrize(
+    ("stall", "grows"),
+    [
+        pytest.param(80.0, 0, id="it stalls"),
+        pytest.param(None, MIB, id="the kernel does not tell whether it stalls, and it grows"),
+    ],
+)
+def test_a_task_that_is_held_up_for_long_with_no_room_is_stopped_and_alone_it_is_poison(
+    stall, grows
+):
+    world = begin(tasks=5, cores=1, wide_kill="", retries=5)
+    crawl(world, stall=stall, grows=grows)
 
     assert [reason.code for reason in world.told if reason.code is Code.THROTTLED]
-    world.lose(worker, offset=0, blameless=True)
+    world.lose(chunks(world)[0].worker, offset=0, blameless=True)
     assert errors(world) == [STOPPED]
+
+
+@pytest.mark.parametrize(
+    "signs",
+    [
+        pytest.param({"stall": 20.0, "grows": MIB}, id="it is not held up for most of the time"),
+        pytest.param({"stall": None, "grows": 0}, id="nobody knows, and it does not grow"),
+        pytest.param({"stall": 80.0, "grows": MIB, "throttles": 0}, id="nothing held it up"),
+    ],
+)
+def test_a_task_that_goes_on_with_no_room_is_let_alone(signs):
+    world = begin(tasks=5, cores=1, wide_kill="", retries=5)
+    crawl(world, **signs)
+
+    assert not [reason for reason in world.told if reason.code is Code.THROTTLED]
 
 
 def test_swap_is_room_only_where_it_is_counted():

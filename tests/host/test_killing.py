@@ -44,6 +44,24 @@ def test_a_group_that_is_killed_as_a_whole_is_named(tmp_path, limits, together, 
     assert found == (f"cgroup v2 memory.oom.group at {expected}" if expected else "")
 
 
+@pytest.mark.parametrize(
+    ("highs", "expected"),
+    [
+        pytest.param({}, "", id="none"),
+        pytest.param({"pods/pod/box": "400000000\n"}, "/pods/pod/box", id="below the own limit"),
+        pytest.param({"pods": "400000000\n"}, "/pods", id="above, the lowest of all"),
+        pytest.param({"pods/pod": "600000000\n"}, "", id="above, and higher than the own limit"),
+        pytest.param({"pods/pod/box": "500000000\n"}, "", id="not below the limit"),
+    ],
+)
+def test_a_group_that_is_held_up_before_anybody_is_killed_is_named(tmp_path, highs, expected):
+    files = {f"sys/fs/cgroup/{name}/memory.high": text for name, text in highs.items()}
+    files |= {f"sys/fs/cgroup/{name}/memory.current": "0\n" for name in (*LIMITED, "pods")}
+    found = make_tree(tmp_path, "/pods/pod/box", limits=LIMITED, files=files)
+
+    assert found == (f"cgroup v2 memory.high at {expected}" if expected else "")
+
+
 SERVICE, SCOPE = "/system.slice/work.service", "/user.slice/run-u5.scope"
 INSTANCE = "/system.slice/work@3.service/deeper"
 UNIT = "etc/systemd/system/work.service"

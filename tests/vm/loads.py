@@ -45,12 +45,13 @@ def fill(megabytes, number):
     return number + len(block) - megabytes * MB
 
 
+FOUR = {"max_workers": 4}
 LOADS = {
-    "poison": (poison, 60, {}),
-    "child": (child, 60, {}),
-    "overload": (overload, 24, {}),
-    "leak": (leak, 60, {}),
-    "one": (one_of_eight, 8, {"max_workers": 4}),
+    "poison": (poison, 60, FOUR),
+    "child": (child, 60, FOUR),
+    "overload": (overload, 24, FOUR),
+    "leak": (leak, 60, FOUR),
+    "one": (one_of_eight, 8, FOUR),
     "hidden": (overload, 12, {"max_workers": 6, "isolate": True}),
 }
 

@@ -15,7 +15,8 @@ governor: how tight it is                                              in use   
                 FILL_BYTES_PER_CORE, s, within LOOK_MIN_SECONDS and LOOK_MAX_SECONDS
     victim      the youngest chunk that holds HYSTERESIS x critical - left, else the largest;
                 none where it holds less than FUTILE_SHARE of that
-    crawl       stalls of CRAWL_PERCENT without room for CRAWL_SECONDS end the largest
+    crawl       stalls of CRAWL_PERCENT (unknown: growth under throttles) without room for
+                CRAWL_SECONDS end the largest
 peaks: what so many chunks take, weighted by their seconds
     each        the QUANTILE of the newest PEAKS_KEPT, at least the mean, B
     sum of n    n x mean + SUM_DEVIATIONS x deviation x sqrt(n x (1 + n / counted)), B, of the

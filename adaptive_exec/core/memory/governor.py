@@ -245,20 +245,32 @@ class Crawl(NamedTuple):
     Attributes:
         since: Monotonic seconds of the first reading that said so.
         throttles: How often they had been held up by then.
+        bytes: What the largest of them had by then.
     """
 
     since: float
     throttles: int
+    bytes: int = 0
 
 
 def watch_crawl(
-    before: Crawl | None, verdict: Verdict, host: HostSnapshot, now: float
+    before: Crawl | None, verdict: Verdict, host: HostSnapshot, now: float, *, largest_bytes: int
 ) -> Crawl | None:
-    """Say since when tasks are held up without room, None while they are not."""
-    is_held_up = (host.stall_percent or 0.0) >= CRAWL_PERCENT and verdict.pressure == "critical"
-    if host.throttles is None or not is_held_up:
+    """Say since when tasks are held up without room, None while they are not.
+
+    A kernel without pressure stall information does not tell how long they stall; there that the
+    largest grows and is held up is the witness (`is_crawl`).
+    """
+    is_stalled = host.stall_percent is None or host.stall_percent >= CRAWL_PERCENT
+    if host.throttles is None or not is_stalled or verdict.pressure != "critical":
         return None
-    return before or Crawl(now, host.throttles)
+    return before or Crawl(now, host.throttles, largest_bytes)
+
+
+def is_crawl(crawl: Crawl, host: HostSnapshot, *, largest_bytes: int) -> bool:
+    """Say whether what was watched is a crawl: held up again and again, and out for more."""
+    is_held_up = (host.throttles or 0) > crawl.throttles
+    return is_held_up and (host.stall_percent is not None or largest_bytes > crawl.bytes)
 
 
 class Victim(NamedTuple):

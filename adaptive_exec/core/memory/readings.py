@@ -19,11 +19,13 @@ from adaptive_exec.core.memory.governor import (
     LOOK_MAX_SECONDS,
     LOOK_MIN_SECONDS,
     Candidate,
+    Crawl,
     Marks,
     Verdict,
     Victim,
     choose_victim,
     foresee,
+    is_crawl,
     judge_memory,
     set_marks,
     watch_crawl,
@@ -177,26 +179,33 @@ def _brake(state: State) -> None:
 
 def _end_crawl(state: State) -> None:
     """Stop the chunk that holds most, where a group's `memory.high` has held all up for long."""
-    crawl = watch_crawl(state.memory.crawl, state.memory.verdict, state.host, state.now)
+    flights = [one for one in state.flights.values() if is_isolated(one.level)]
+    flights = [one for one in flights if not one.is_doomed]
+    live = state.memory.live
+    largest = max(flights, key=lambda one: live.get(one.chunk, 0), default=None)
+    size = 0 if largest is None else live.get(largest.chunk, 0)
+    crawl = watch_crawl(
+        state.memory.crawl, state.memory.verdict, state.host, state.now, largest_bytes=size
+    )
     state.memory.crawl = crawl
     if crawl is None or state.now - crawl.since < CRAWL_SECONDS:
         return
     state.memory.crawl = None
-    flights = [one for one in state.flights.values() if is_isolated(one.level)]
-    flights = [one for one in flights if not one.is_doomed]
-    if not flights or (state.host.throttles or 0) <= crawl.throttles:
-        return
-    largest = max(flights, key=lambda one: state.memory.live.get(one.chunk, 0))
-    largest.is_braked = True
+    if largest is not None and is_crawl(crawl, state.host, largest_bytes=size):
+        _stop_crawling(state, largest, crawl)
+
+
+def _stop_crawling(state: State, flight: Flight, crawl: Crawl) -> None:
+    flight.is_braked = True
     reason = because(
         Code.THROTTLED,
         seconds=round(state.now - crawl.since, 1),
         stall=state.host.stall_percent,
-        size=state.memory.live.get(largest.chunk),
+        size=state.memory.live.get(flight.chunk),
         limit=state.host.limit_bytes,
-        chunk=largest.chunk,
+        chunk=flight.chunk,
     )
-    kill(state, largest, reason)
+    kill(state, flight, reason)
 
 
 def _wanted_bytes(state: State, marks: Marks) -> int:

@@ -1,11 +1,12 @@
 """How much memory the worker of each chunk may take before an allocation in it is refused.
 
-A wall stands where a kill of the kernel's would end the caller as well, and where the user has said
-what a task takes. All walls together leave the room that there is, so that no order of allocations
-ends in a kill. Where each worker has a control group of its own every chunk has a wall, since such
-a one counts what is in use: a kill at it is nobody else's. Who runs into a wall runs again alone
-under the widest one (`core/suspects`). Pure; walls are put up by `levels/wall`
-and `levels/own_groups`.
+A wall stands where a kill of the kernel's would end the caller as well, where a group that is full
+is held up as a whole (`memory.high`: the kernel takes the caller's very code out of memory, and
+lets it wait for each page), and where the user has said what a task takes. All walls together leave
+the room that there is, so that no order of allocations ends in a kill. Where each worker has a
+control group of its own every chunk has a wall, since such a one counts what is in use: a kill at
+it is nobody else's. Who runs into a wall runs again alone under the widest one (`core/suspects`).
+Pure; walls are put up by `levels/wall` and `levels/own_groups`.
 """
 
 from adaptive_exec.config import MIB, Config, parse_size
@@ -45,6 +46,8 @@ UNWALLED_MAX = 64
 `admission.KINDS_KEPT`."""
 KILL_REMEDY = "systemd: OOMPolicy=continue or Delegate=yes; elsewhere memory.oom.group=0"
 """What a user can do where a kill of the kernel's ends the caller as well."""
+HIGH_REMEDY = "memory.high=max; systemd: MemoryHigh=infinity"
+"""What a user can do where one task that is too large would hold the caller up."""
 
 
 def may_wall(host: HostSnapshot, config: Config) -> bool:
@@ -64,12 +67,17 @@ def may_wall(host: HostSnapshot, config: Config) -> bool:
 
 
 def tell_of_wide_kill(state: State) -> None:
-    """Say once, before the first batch, that a kill would end the caller as well."""
+    """Say once, before the first batch, that a kill would end the caller, or hold it up."""
     if state.memory.is_wide_kill_told or not state.host.wide_kill:
         return
     state.memory.is_wide_kill_told = True
-    reason = because(Code.KILL_SPREADS, source=state.host.wide_kill, remedy=KILL_REMEDY)
+    reason = because(Code.KILL_SPREADS, source=state.host.wide_kill, remedy=find_remedy(state.host))
     state.explain("found", "info", "memory", reason, walled=int(may_wall(state.host, state.config)))
+
+
+def find_remedy(host: HostSnapshot) -> str:
+    """Say what a user can do so that a task that is too large costs one worker."""
+    return HIGH_REMEDY if host.is_throttling else KILL_REMEDY
 
 
 def note_groups(state: State, event: GroupsMade) -> None:
