@@ -32,11 +32,13 @@ window: how many chunks
                 GUESS_EXTRA_BYTES, B, where d = GUESS_SECONDS / age, at least 1
 sizes: what one task takes, by its numbers (NUMBERS_MAX of them)
     nearest     the highest of those within a ratio of NEAR, of SAMPLES_KEPT, B
-    line        mean + slope x (size - mean size) + the highest of RESIDUALS_KEPT misses, B
+    line        mean + slope x (size - mean size) + the highest of RESIDUALS_KEPT misses, B; scaled,
+                x the highest of as many ratios to it
     charge      SLACK x said - took, B; a miss MISS_PRICE x what is missing, or x all that it took
                 beyond ALIKE x said + ALIKE_BYTES
     gain        charge of one reserve for all - charge of the form, B s, DISCOUNT a task; the best
-                speaks above WORTH of what was used, after VOTES_MIN, with all NEARLY as good
+                speaks above WORTH of what was used, after VOTES_MIN, with all NEARLY as good, from
+                SURE_VOTES on alone
     reserve     SLACK x the highest word + SLACK_BYTES, B
     never seen  beyond NEVER_SEEN x the largest: the highest, B, x the ratio, GUESS_RATIO_MAX at
                 most; unless sizes REFUTED apart took about the same

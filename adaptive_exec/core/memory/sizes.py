@@ -1,27 +1,27 @@
 """What a task of a function takes, by what its arguments show of its size.
 
 A task's measure is a few numbers: lengths, bytes, sizes of files, numbers among its arguments.
-Which of them tells, and how, is found by trying: the highest of those nearest in size, and a line
-with a high residual, are each credited after every task with what they would have spared beside
-one reserve for all, and charged with what they would have wasted or missed, the newest most. The
-best one speaks once that is worth it. Decides nothing: who is let out with it is
-`core/memory/admission`.
+Which of them tells, and how, is found by trying: the highest of those nearest in size, a line with
+a high residual added, and a line with a high ratio to it, are each credited after every task with
+what they would have spared beside one reserve for all, and charged with what they would have wasted
+or missed, the newest most. The best one speaks once that is worth it. Decides nothing: who is let
+out with it is `core/memory/admission`.
 """
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from adaptive_exec.config import MIB
-from adaptive_exec.core.bounds import BYTES, PLENTY, SECONDS, SIZE, bound
+from adaptive_exec.core.bounds import BYTES, PLENTY, SECONDS, SIZE, SUM, bound
 
 NUMBERS_MAX = 4
 """Numbers of a task that are tried. Source: own choice; each costs 3 us a chunk."""
 SAMPLES_KEPT = 64
 """Tasks of a function among which those nearest in size are looked for. Source: as `peaks`."""
 RESIDUALS_KEPT = 32
-"""Tasks by which the line is known to be missed; the highest miss is added to it. Source: own
-choice, half of SAMPLES_KEPT."""
+"""Tasks by which the line is known to be missed; the highest miss is added to it, or the highest
+ratio to it taken of it. Source: own choice, half of SAMPLES_KEPT."""
 NEAR = 1.25
 """Ratio of sizes up to which two are near. Source: own choice, a quarter."""
 NEVER_SEEN = 2.0
@@ -40,6 +40,8 @@ WORTH = 0.1
 it. Source: own choice, a tenth."""
 NEARLY = 0.9
 """Share of the best one's gain from which another form is nearly as good. Source: own choice."""
+SURE_VOTES = 20
+"""Tasks after which the best one speaks alone. Source: so many count, see DISCOUNT."""
 VOTES_MIN = 2
 """Tasks for which a form must have had a word before it speaks. Source: own choice."""
 SLACK = 1.05
@@ -53,6 +55,12 @@ ALIKE_BYTES = 8 * MIB
 `admission.SIZED_BYTES`."""
 GUESS_RATIO_MAX = 64.0
 """Most that a reserve for what was never seen is scaled by. Source: own choice."""
+
+
+FORMS: Final = ("the nearest", "a line", "a scaled line")
+"""What is tried, for people; a form is its place."""
+NEAREST: Final = 0
+SCALED: Final = 2
 
 
 class Measure(NamedTuple):
@@ -99,15 +107,17 @@ class Sizing:
     Attributes:
         numbers: What was learned of each number.
         used: Byte-seconds that the tasks took, the newest most.
-        speaker: Which number speaks, and whether by the line; None while none is worth it.
-        chorus: All that are nearly as good; the highest word of them counts.
+        speaker: Which number speaks, and by which form; None while none is worth it.
+        chorus: All that are nearly as good; the highest word of them counts. Later the best alone.
         highest_bytes: The most that one of the newest took.
         tasks: Chunks learned from.
-        waste: Share of what was used by which what speaks now has been off.
+        waste: Share of what the newest took by which what was said of them has been off.
         told_ratio: The most by which one of the newest exceeded what was told of it, at least 1.
     """
 
     __slots__ = (
+        "_needed",
+        "_off",
         "_ratios",
         "chorus",
         "highest_bytes",
@@ -122,12 +132,13 @@ class Sizing:
     def __init__(self) -> None:
         self.numbers: list[Number] = []
         self.used = 0.0
-        self.speaker: tuple[int, bool] | None = None
-        self.chorus: tuple[tuple[int, bool], ...] = ()
+        self.speaker: tuple[int, int] | None = None
+        self.chorus: tuple[tuple[int, int], ...] = ()
         self.highest_bytes = 0
         self.tasks = 0
         self.told_ratio = 1.0
         self.waste = 1.0
+        self._off = self._needed = 0.0
         self._ratios: deque[float] = deque(maxlen=RESIDUALS_KEPT)
 
     def learn(
@@ -148,8 +159,10 @@ class Sizing:
             self.told_ratio = max(1.0, *self._ratios)
         self.used = bound(DISCOUNT * self.used + need * weight, PLENTY)
         said = self.expect(measure.numbers, index).bytes if self.speaker else 0
-        off = min(1.0, _charge(said, need)[0] / max(1, need)) if said else 1.0
-        self.waste = DISCOUNT * self.waste + (1.0 - DISCOUNT) * off
+        off = min(float(need), _charge(said, need)[0]) if said else float(need)
+        self._off = bound(DISCOUNT * self._off + off, SUM)
+        self._needed = bound(DISCOUNT * self._needed + need, SUM)
+        self.waste = self._off / max(1.0, self._needed)
         while len(self.numbers) < len(measure.numbers):
             self.numbers.append(Number())
         flat = _charge(flat_bytes, need)
@@ -163,15 +176,16 @@ class Sizing:
 
     def _choose(self) -> None:
         ranked = [
-            (gain, place, is_line)
+            (gain, place, form)
             for place, number in enumerate(self.numbers)
-            for gain, is_line in ((number.near_gain, False), (number.line_gain, True))
+            for form, gain in enumerate(number.gains)
             if number.votes >= VOTES_MIN
         ]
-        gain, place, is_line = max(ranked, default=(0.0, 0, False))
+        gain, place, form = max(ranked, default=(0.0, 0, NEAREST))
         worth = WORTH * self.used * (0.5 if self.speaker else 1.0)
-        self.speaker = (place, is_line) if gain > worth else None
-        good = NEARLY * gain
+        self.speaker = (place, form) if gain > worth else None
+        is_sure = bool(self.speaker) and self.numbers[place].votes >= SURE_VOTES
+        good = gain if is_sure else NEARLY * gain
         self.chorus = tuple(one[1:] for one in ranked if one[0] >= good) if self.speaker else ()
 
     def expect(self, numbers: tuple[float, ...], index: int) -> Expected:
@@ -198,8 +212,8 @@ class Sizing:
                 ratio = max(ratio, size / max(1.0, number.highest))
         return ratio
 
-    def _word(self, numbers: tuple[float, ...], place: int, is_line: bool) -> int:  # noqa: FBT001  # a form
-        word = self.numbers[place].say(bound(numbers[place], SIZE), is_line=is_line)
+    def _word(self, numbers: tuple[float, ...], place: int, form: int) -> int:
+        word = self.numbers[place].say(bound(numbers[place], SIZE), form)
         return self.highest_bytes if word is None else word
 
     def _may_matter(self, place: int, number: "Number") -> bool:
@@ -213,25 +227,23 @@ class Sizing:
         """Share of what was used that what speaks has spared."""
         if self.speaker is None:
             return 0.0
-        place, is_line = self.speaker
-        number = self.numbers[place]
-        return (number.line_gain if is_line else number.near_gain) / max(1.0, self.used)
+        place, form = self.speaker
+        return self.numbers[place].gains[form] / max(1.0, self.used)
 
     @property
     def name(self) -> str:
         """What speaks, for people."""
         if self.speaker is None:
             return "nothing"
-        place, is_line = self.speaker
-        return f"{'a line' if is_line else 'the nearest'} by size {place + 1}"
+        place, form = self.speaker
+        return f"{FORMS[form]} by size {place + 1}"
 
 
 class Number:
-    """One of the numbers of a function's tasks, and what two forms say by it.
+    """One of the numbers of a function's tasks, and what the forms say by it.
 
     Attributes:
-        near_gain: Byte-seconds that the highest of the nearest would have spared.
-        line_gain: The same of the line.
+        gains: Byte-seconds that each form would have spared.
         votes: Tasks for which the nearest had a word.
         highest: The largest number seen.
         lowest: The smallest.
@@ -241,13 +253,13 @@ class Number:
     """
 
     __slots__ = (
-        "_covered", "_mean", "_mean_bytes", "_needs", "_order", "_residuals", "_sizes", "_spread",
-        "_weight", "counted", "has_counted",
-        "highest", "is_refuted", "line_gain", "lowest", "near_gain", "votes",
+        "_covered", "_mean", "_mean_bytes", "_needs", "_order", "_ratios", "_residuals", "_sizes",
+        "_spread", "_weight", "counted", "gains", "has_counted", "highest", "is_refuted", "lowest",
+        "votes",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.near_gain = self.line_gain = 0.0
+        self.gains = [0.0] * len(FORMS)
         self.votes = 0
         self.lowest, self.highest = float(SIZE.most), 0.0
         self.is_refuted = False
@@ -257,6 +269,7 @@ class Number:
         self._needs: list[int] = []
         self._order: deque[tuple[float, int]] = deque()
         self._residuals: deque[float] = deque(maxlen=RESIDUALS_KEPT)
+        self._ratios: deque[float] = deque(maxlen=RESIDUALS_KEPT)
         self._weight = self._mean = self._mean_bytes = self._spread = self._covered = 0.0
 
     def count(self, offset: float) -> None:
@@ -267,17 +280,19 @@ class Number:
             self.counted = None
 
     def learn(self, size: float, need: int, weight: float, flat: tuple[float, bool]) -> None:
-        """Take a task in: credit both forms, then learn from it."""
-        near, line = self._nearest(size), None
+        """Take a task in: credit the forms, then learn from it."""
+        near, centre = self._nearest(size), None
         is_new = size > NEVER_SEEN * self.highest
         if near is not None:
             self.votes = min(self.votes + 1, SAMPLES_KEPT)
         if self.lowest < self.highest or (is_new and self.votes):
-            self.near_gain = DISCOUNT * self.near_gain + weight * _gain(near, need, flat, is_new)
-            line = self._line(size)
-            self.line_gain = DISCOUNT * self.line_gain + weight * _gain(line, need, flat, is_new)
-        if line is not None:
-            self._residuals.append(need - self._centre(size))
+            centre = self._centre(size)
+            for form, said in enumerate((near, self._line(centre), self._scaled(centre))):
+                gain = weight * _gain(said, need, flat, is_new)
+                self.gains[form] = DISCOUNT * self.gains[form] + gain
+        if centre is not None:
+            self._residuals.append(need - centre)
+            self._ratios.append(min(GUESS_RATIO_MAX, need / max(1.0, centre)))
         self._enter(size, need)
         self._fit(size, need)
         small, large = self._sizes[0], self._sizes[-1]
@@ -285,12 +300,14 @@ class Number:
         low, high = self._needs[0], self._needs[-1]
         self.is_refuted = is_wide and high <= ALIKE * low + ALIKE_BYTES
 
-    def say(self, size: float, *, is_line: bool) -> int | None:
-        """Return what a form says of a size; the other one's word where it has none."""
-        first = self._line(size) if is_line else self._nearest(size)
-        if first is not None:
-            return first
-        return self._nearest(size) if is_line else self._line(size)
+    def say(self, size: float, form: int) -> int | None:
+        """Return what a form says of a size; another one's word where it has none."""
+        near = self._nearest(size) if form == NEAREST else None
+        if near is not None:
+            return near
+        centre = self._centre(size)
+        said = self._scaled(centre) if form == SCALED else self._line(centre)
+        return self._nearest(size) if said is None else said
 
     def _nearest(self, size: float) -> int | None:
         low = bisect_left(self._sizes, size / NEAR)
@@ -300,14 +317,19 @@ class Number:
         highest = max(self._needs[low:high])
         return highest if size <= self.highest else int(highest * size / max(1.0, self.highest))
 
-    def _line(self, size: float) -> int | None:
+    def _line(self, centre: float | None) -> int | None:
+        if centre is None:
+            return None
+        return max(0, int(centre + max(0.0, max(self._residuals, default=0.0))))
+
+    def _scaled(self, centre: float | None) -> int | None:
+        if centre is None or not self._ratios:
+            return None
+        return max(0, int(centre * max(1.0, *self._ratios)))
+
+    def _centre(self, size: float) -> float | None:
         if self._weight < 2.0 or self._spread <= 1e-6 * self._mean * self._mean:  # noqa: PLR2004  # two points
             return None
-        residual = max(self._residuals) if self._residuals else 0.0
-        said = self._centre(size) + (max(0.0, residual))
-        return int(said) if said > 0.0 else 0
-
-    def _centre(self, size: float) -> float:
         return self._mean_bytes + self._covered / self._spread * (size - self._mean)
 
     def _enter(self, size: float, need: int) -> None:
