@@ -126,6 +126,16 @@ def test_where_a_kill_costs_a_worker_the_caller_lives(guest, settings, load):
     assert "rc 0" in said
 
 
+@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("load", ["poison", "child"])
+def test_where_all_would_be_held_up_nobody_is(guest, load, attempt):
+    settings = "echo 512M >$T/a/b/memory.max; echo 384M >$T/a/b/memory.high"
+    said = in_group(guest, load, settings)
+
+    assert f"{ENDS[load]}\n" in said, (attempt, said)
+    assert "rc 0 oom_kill 0" in said, said
+
+
 @pytest.mark.parametrize("load", LOADS)
 @pytest.mark.parametrize("attempt", range(2))
 @pytest.mark.parametrize(
