@@ -31,6 +31,8 @@ class Flight:
         overdue: Task that ran out of time, None while none did.
         unwanted: First task of it that nobody waits for, None while there is none.
         since: When it was sent, monotonic seconds.
+        cpu_since: What processor time this process had used when it was first weighed; None where
+            that is not the process that it runs in, or is not told.
         birth_bytes: Its worker's size before its first task, None when unknown.
         kept_bytes: What its worker kept beyond that when the chunk was sent.
         timed_at: When its worker's processor time was judged last, None while it never was.
@@ -52,6 +54,7 @@ class Flight:
         "birth_bytes",
         "broken_bytes",
         "chunk",
+        "cpu_since",
         "is_alone",
         "is_braked",
         "is_doomed",
@@ -90,6 +93,7 @@ class Flight:
         self.overdue: int | None = None
         self.unwanted: int | None = None
         self.since = 0.0
+        self.cpu_since: float | None = None
         self.birth_bytes: int | None = None
         self.kept_bytes = 0
         self.timed_at: float | None = None

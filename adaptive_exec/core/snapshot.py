@@ -51,6 +51,7 @@ class HostSnapshot(NamedTuple):
         throttles: How often groups were held up at their `memory.high`; None where none has one.
         most_bytes: The most that the topmost group which can be seen has ever used, file cache
             included; None when unknown.
+        cpu_seconds: Processor time that this process has used; None when unknown.
         wide_kill: What has a kill of the kernel's for memory end this process as well, or one task
             that is too large hold it up (`memory.high`), as the file or unit that says so; `""`
             where it ends one process alone.
@@ -75,6 +76,7 @@ class HostSnapshot(NamedTuple):
     swap_bytes: int = 0
     throttles: int | None = None
     most_bytes: int | None = None
+    cpu_seconds: float | None = None
 
     @property
     def is_throttling(self) -> bool:

@@ -11,7 +11,7 @@ from adaptive_exec.core.costs import Costs
 from adaptive_exec.core.instructions import Explain, Instruction
 from adaptive_exec.core.memory.governor import CALM, Crawl, Verdict, Victim
 from adaptive_exec.core.memory.sizes import Sizing
-from adaptive_exec.core.memory.window import OPEN, UNKNOWN_TASK_BYTES
+from adaptive_exec.core.memory.window import IDLE_SLOWER, OPEN, UNKNOWN_TASK_BYTES
 from adaptive_exec.core.reason import Decision, Fact, Reason
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.sharing.share import NO_CLAIM, SHARE_WAIT_SECONDS, Share
@@ -221,7 +221,17 @@ class State:
     def live_seconds(self) -> float:
         """How long the oldest running chunk that was weighed has run, 0 while none was."""
         flights = (self.flights.get(chunk) for chunk in self.memory.live)
-        return max((self.now - one.since for one in flights if one is not None), default=0.0)
+        return max((self._seconds_of(one) for one in flights if one is not None), default=0.0)
+
+    def _seconds_of(self, flight: Flight) -> float:
+        """Say for how long a chunk has run; in this process by its processor time, on a busy host.
+
+        One that got no processor has not shown its nature. It may wait for something else, though.
+        """
+        seconds, used = self.now - flight.since, self.host.cpu_seconds
+        if flight.cpu_since is None or used is None:
+            return seconds
+        return max(seconds / IDLE_SLOWER, min(seconds, used - flight.cpu_since))
 
     @property
     def shut_levels(self) -> frozenset[str]:

@@ -126,6 +126,7 @@ class HostProbe:
             swap_bytes=read_swap(meminfo, groups.memory),
             throttles=read_throttles(groups.memory),
             most_bytes=self._read_most(groups),
+            cpu_seconds=time.process_time() if self._root == "/" else None,
         )
 
     def _read_own(self, now: float) -> OwnLimits:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptive_exec.config import GIB, MIB
+from adaptive_exec.config import GIB, MIB, Config
+from adaptive_exec.core import events as ev
 from adaptive_exec.core.memory.peaks import NOTHING_KNOWN, learn_peak, reserve_bytes
 from adaptive_exec.core.memory.window import (
     OPEN,
@@ -20,6 +21,7 @@ from adaptive_exec.core.memory.window import (
     widen,
 )
 from adaptive_exec.core.reason import Code
+from tests.core.world import World, make_host
 
 
 def measured(*sizes):
@@ -149,3 +151,21 @@ def test_more_room_or_more_growth_never_let_fewer_out(sizes, target, growth, ext
         return fit(before, peaks, room, told_bytes=None, seen_bytes=seen).chunks
 
     assert 1 <= width(target, growth) <= width(target + extra, growth + 1)
+
+
+@pytest.mark.parametrize(("used_seconds", "sent"), [(0.0, 1), (0.4, 2)], ids=["starved", "ran"])
+def test_a_first_task_in_threads_that_got_no_processor_lets_no_other_begin(used_seconds, sent):
+    host = make_host(available=450 * MIB, limit=512 * MIB)._replace(cpu_seconds=7.0)
+    world = World(Config(levels=("thread",)), host)
+    world.open(tasks=2)
+    world.arrive(1, 2)
+    for worker in list(world.starting):
+        world.ready(worker, 10 * MIB)
+    first = next(iter(world.run.flights.values()))
+    for used in (0.0, used_seconds):
+        world.wait(0.2)
+        world.reads = 0
+        read = host._replace(taken_at=world.at, cpu_seconds=7.0 + used)
+        world.say(ev.HostSampled(world.at, read, sizes=((first.worker, 10 * MIB),)))
+
+    assert world.run.state.out == sent

@@ -29,7 +29,8 @@ window: how many chunks
     growth      + 1 a chunk; once halved + 1 a round, or REGROWTH of it; a death from WIDE_CHUNKS
                 on halves once for all that were out
     first ones  UNKNOWN_TASK_BYTES up to GUESS_LOOK_SECONDS, then (1 + d) x grown + d x
-                GUESS_EXTRA_BYTES, B, where d = GUESS_SECONDS / age, at least 1
+                GUESS_EXTRA_BYTES, B, where d = GUESS_SECONDS / age, at least 1; age in threads is
+                processor time, at least seconds / IDLE_SLOWER
 sizes: what one task takes, by its numbers (NUMBERS_MAX of them)
     nearest     the highest of those within a ratio of NEAR, of SAMPLES_KEPT, B
     line        mean + slope x (size - mean size) + the highest of RESIDUALS_KEPT misses, B; scaled,

@@ -130,6 +130,8 @@ def weigh(state: State, event: HostSampled) -> None:
         flight = roster.busy.get(worker)
         if flight is not None:
             state.memory.live[flight.chunk] = grown
+            if flight.cpu_since is None and not is_isolated(flight.level):
+                flight.cpu_since = state.host.cpu_seconds
         elif event.sizes:
             roster.services[worker] = service._replace(kept_bytes=grown)
     # Sizes and the host are not read in one instant: what a task takes or frees between the two

@@ -10,7 +10,7 @@ out with it is `core/memory/admission`.
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from adaptive_exec.config import MIB
 from adaptive_exec.core.bounds import BYTES, PLENTY, SECONDS, SIZE, SUM, bound
@@ -57,10 +57,9 @@ GUESS_RATIO_MAX = 64.0
 """Most that a reserve for what was never seen is scaled by. Source: own choice."""
 
 
-FORMS: Final = ("the nearest", "a line", "a scaled line")
-"""What is tried, for people; a form is its place."""
-NEAREST: Final = 0
-SCALED: Final = 2
+Form = Literal["the nearest", "a line", "a scaled line"]
+FORMS: Final[tuple[Form, ...]] = ("the nearest", "a line", "a scaled line")
+"""What is tried, as people are told."""
 
 
 class Measure(NamedTuple):
@@ -132,8 +131,8 @@ class Sizing:
     def __init__(self) -> None:
         self.numbers: list[Number] = []
         self.used = 0.0
-        self.speaker: tuple[int, int] | None = None
-        self.chorus: tuple[tuple[int, int], ...] = ()
+        self.speaker: tuple[int, Form] | None = None
+        self.chorus: tuple[tuple[int, Form], ...] = ()
         self.highest_bytes = 0
         self.tasks = 0
         self.told_ratio = 1.0
@@ -178,10 +177,10 @@ class Sizing:
         ranked = [
             (gain, place, form)
             for place, number in enumerate(self.numbers)
-            for form, gain in enumerate(number.gains)
+            for form, gain in zip(FORMS, number.gains, strict=True)
             if number.votes >= VOTES_MIN
         ]
-        gain, place, form = max(ranked, default=(0.0, 0, NEAREST))
+        gain, place, form = max(ranked, default=(0.0, 0, FORMS[0]))
         worth = WORTH * self.used * (0.5 if self.speaker else 1.0)
         self.speaker = (place, form) if gain > worth else None
         is_sure = bool(self.speaker) and self.numbers[place].votes >= SURE_VOTES
@@ -212,7 +211,7 @@ class Sizing:
                 ratio = max(ratio, size / max(1.0, number.highest))
         return ratio
 
-    def _word(self, numbers: tuple[float, ...], place: int, form: int) -> int:
+    def _word(self, numbers: tuple[float, ...], place: int, form: Form) -> int:
         word = self.numbers[place].say(bound(numbers[place], SIZE), form)
         return self.highest_bytes if word is None else word
 
@@ -228,7 +227,7 @@ class Sizing:
         if self.speaker is None:
             return 0.0
         place, form = self.speaker
-        return self.numbers[place].gains[form] / max(1.0, self.used)
+        return self.numbers[place].gains[FORMS.index(form)] / max(1.0, self.used)
 
     @property
     def name(self) -> str:
@@ -236,7 +235,7 @@ class Sizing:
         if self.speaker is None:
             return "nothing"
         place, form = self.speaker
-        return f"{FORMS[form]} by size {place + 1}"
+        return f"{form} by size {place + 1}"
 
 
 class Number:
@@ -287,9 +286,9 @@ class Number:
             self.votes = min(self.votes + 1, SAMPLES_KEPT)
         if self.lowest < self.highest or (is_new and self.votes):
             centre = self._centre(size)
-            for form, said in enumerate((near, self._line(centre), self._scaled(centre))):
+            for place, said in enumerate((near, self._line(centre), self._scaled(centre))):
                 gain = weight * _gain(said, need, flat, is_new)
-                self.gains[form] = DISCOUNT * self.gains[form] + gain
+                self.gains[place] = DISCOUNT * self.gains[place] + gain
         if centre is not None:
             self._residuals.append(need - centre)
             self._ratios.append(min(GUESS_RATIO_MAX, need / max(1.0, centre)))
@@ -300,13 +299,13 @@ class Number:
         low, high = self._needs[0], self._needs[-1]
         self.is_refuted = is_wide and high <= ALIKE * low + ALIKE_BYTES
 
-    def say(self, size: float, form: int) -> int | None:
+    def say(self, size: float, form: Form) -> int | None:
         """Return what a form says of a size; another one's word where it has none."""
-        near = self._nearest(size) if form == NEAREST else None
+        near = self._nearest(size) if form == FORMS[0] else None
         if near is not None:
             return near
         centre = self._centre(size)
-        said = self._scaled(centre) if form == SCALED else self._line(centre)
+        said = self._scaled(centre) if form == FORMS[2] else self._line(centre)
         return self._nearest(size) if said is None else said
 
     def _nearest(self, size: float) -> int | None:

@@ -21,6 +21,10 @@ choice; a core fills 1.3 GB in it."""
 GUESS_LOOK_SECONDS: Final = 0.1
 """Seconds that it must have run before its size says anything, and between looks until then.
 Source: own choice, a fifth of GUESS_SECONDS."""
+IDLE_SLOWER: Final = 5.0
+"""Times as long as one that computes takes one that got no processor to show its nature: it waits,
+or the host is busy. Source: own choice; two threads of 300 MB in 512 MB began both at a load of 33,
+since 0.1 s had passed in which the first got no processor."""
 
 CHUNKS_MAX = 1 << 20
 """Chunks; more than any host has workers. Source: own choice, 2^20."""
