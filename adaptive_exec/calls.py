@@ -33,7 +33,7 @@ from adaptive_exec.levels.functions import PackedFunction
 from adaptive_exec.measures import Sizer
 from adaptive_exec.outcomes import make_error
 from adaptive_exec.program.captured import Captured
-from adaptive_exec.sources import Pulled, Slices
+from adaptive_exec.sources import GONE, Pulled, Slices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # brings SQLite, which is loaded where a journal is asked for
@@ -164,6 +164,15 @@ class MapCalls:
     def items(self, start: int, stop: int) -> Sequence[Any]:
         """Return the arguments of tasks `start` to `stop` - 1."""
         return self._source.items(start, stop)
+
+    def given(self, index: int) -> object:
+        """Return what a task is given, to be named in a report; None where it is gone."""
+        found = self._source.peek(index, index + 1)
+        return found[0] if found and found[0] is not GONE else None
+
+    def note_failure(self, error: BaseException) -> None:
+        """Have a task's own exception counted; in the thread that takes the results."""
+        self._driver.note_failure(error)
 
     def names(self, start: int, stop: int) -> bytes:
         """Return the tasks' keys in the journal, one after the other; empty without one."""

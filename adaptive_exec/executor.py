@@ -19,7 +19,6 @@ from adaptive_exec.calls import MapCalls, number_function
 from adaptive_exec.config import MIB, Config, Size, make_config, settings_text
 from adaptive_exec.core.events import BatchDropped, BatchOpened, JournalOpened
 from adaptive_exec.core.plan import SMALL_BATCH_TASKS, BatchShape, make_plan
-from adaptive_exec.core.report import RunReport
 from adaptive_exec.display import Display
 from adaptive_exec.engine.loop import Driver
 from adaptive_exec.engine.ports import LedgerBook
@@ -57,7 +56,8 @@ CAPTURED_CHARACTERS_MAX: Final = 1 * MIB
 the beginning is kept."""
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # these bring SQLite, which is loaded where a journal is asked for
+if TYPE_CHECKING:  # these bring SQLite, or JSON, which are loaded where they are asked for
+    from adaptive_exec.drawing.shown import ShownReport
     from adaptive_exec.journal.book import Book as JournalBook
     from adaptive_exec.records import Records
     from adaptive_exec.typed import Map, MapOutcomes, Options
@@ -165,11 +165,13 @@ class AdaptiveExecutor(Executor):
         )
         if self._journal is not None:
             self._driver.post(_describe(self._journal))
+            self._journal.make_trace = partial(_pack_report, self._driver, self._config)
         self._display: Display | None = None
         self._submits: SubmitCalls | None = None
         self._opened: dict[int, SubmitCalls] = {}
         self._streams = itertools.count()
         self._batches = itertools.count(_SUBMITS + 1)
+        self._newest_batch = _SUBMITS
         self._shares: weakref.WeakSet[Shared[Any]] = weakref.WeakSet()
         self._opening = threading.RLock()  # a finalizer that runs within may submit something
         self._finalizer = weakref.finalize(self, _let_finish, self._driver)
@@ -482,9 +484,49 @@ class AdaptiveExecutor(Executor):
         return f"<AdaptiveExecutor: {state}, {where}, {done}>"
 
     @property
-    def report(self) -> RunReport:
-        """What was done so far and why; print it."""
-        return self._driver.trace.report()
+    def report(self) -> "ShownReport":
+        """What was done so far and why; print it, or have it drawn: `to_html(path)` and others."""
+        return _make_report(self._driver, self._config)
+
+    def why(self, what: "int | str | Future[Any]" = "", /) -> str:
+        """Say in words, with numbers, why something is as it is; print it.
+
+        Args:
+            what: The number of a task in the newest `map`, a Future of `submit`, `"level"`,
+                `"worker 3"`, `"now"`; `""` for all that was decided.
+
+        Returns:
+            Lines.
+
+        Raises:
+            TypeError: It is something else.
+            ValueError: The text names none of these.
+
+        >>> with adaptive_executor(tasks=2) as ex:
+        ...     list(ex.map(abs, [-1, -2]))
+        ...     print(ex.why("level").splitlines()[0])
+        [1, 2]
+        levels: thread; 0 degrades, 0 restores
+        """
+        from adaptive_exec.asking import look_at_running, tell
+
+        report, driver = self.report, self._driver
+        if isinstance(what, str) and not what.strip().isdecimal():
+            return "\n".join(tell(report, what))
+        batch, index = self._find_task(what)
+        if index is None:
+            return "this call is over, or it is none of this executor's"
+        answer = look_at_running(lambda: driver.ask_task(report, batch, index))
+        return "\n".join(answer)
+
+    def _find_task(self, what: "int | str | Future[Any]") -> tuple[int, int | None]:
+        """Return batch and number of a task; None for one that is not to be found."""
+        if isinstance(what, Future):
+            return _SUBMITS, None if self._submits is None else self._submits.find(what)
+        if not isinstance(what, bool) and isinstance(what, (int, str)):
+            return self._newest_batch, int(what)
+        message = f"what must be a task's number, a Future or a text, got {what!r}; name a task"
+        raise TypeError(message)
 
     def progress_now(self) -> Progress:
         """Say how far the executor has come."""
@@ -659,7 +701,7 @@ class AdaptiveExecutor(Executor):
         settings = None if packed is None and refusal is None else read_settings()
         with self._opening:
             self._show_progress(total)
-        batch = next(self._batches)
+        batch = self._newest_batch = next(self._batches)
         records, captured = self._open_books(batch, style, fn, is_taken=detailed)
         is_detailed = detailed or records is not None
         is_announced = length is not None and self._is_told_of_few()
@@ -727,6 +769,18 @@ class WithOptions:
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Schedule `fn(*args, **kwargs)`; as the executor's own."""
         return self._executor._submit_told(fn, args, kwargs, self._sizer)  # noqa: SLF001  # its own door
+
+
+def _make_report(driver: Driver, config: Config) -> "ShownReport":
+    from adaptive_exec.drawing.shown import show_report  # brings JSON, which few ask for
+
+    return show_report(driver.trace.report(), config, driver.snapshot_host())
+
+
+def _pack_report(driver: Driver, config: Config) -> bytes:
+    from adaptive_exec.drawing.shown import pack_report
+
+    return pack_report(_make_report(driver, config))
 
 
 def _read_progress(driver: Driver) -> Progress:

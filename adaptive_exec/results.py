@@ -128,7 +128,7 @@ def _blocks(
             return
         count = block.results.count
         try:
-            note_failures(block)
+            note_failures(block, calls)
             items = shape(block)
         except BaseException:  # Ctrl-C while a result was unpacked
             owner.close()
@@ -140,7 +140,7 @@ def _blocks(
         calls.taken(count)
 
 
-def note_failures(block: Block) -> None:
+def note_failures(block: Block, calls: MapCalls) -> None:
     """Unpack results, here in the taker's thread; errors get a note of where they came from."""
     values = block.results.values
     if not any(map(isinstance, values, repeat(Failure))):  # in C: most blocks have none
@@ -148,6 +148,7 @@ def note_failures(block: Block) -> None:
     for offset, value in enumerate(values):
         if value.__class__ is Failure:
             add_note(value.error, block.start + offset, block.attempt, block.level)
+            calls.note_failure(value.error)
 
 
 def raise_final(calls: MapCalls) -> None:

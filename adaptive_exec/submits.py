@@ -167,6 +167,16 @@ class SubmitCalls:
         entries = map(self._entries.get, range(start, stop))
         return [_NOTHING if entry is None else self._begin(entry) for entry in entries]
 
+    def given(self, index: int) -> object:
+        """Return what a call is given, to be named in a report; None where it is gone."""
+        entry = self._entries.get(index)
+        return None if entry is None else (*entry.call[1], *entry.call[2].values())
+
+    def find(self, future: "Future[Any]") -> int | None:
+        """Return the number of the call that a Future is of, None where it is over."""
+        entries = list(self._entries.items())
+        return next((index for index, entry in entries if entry.future is future), None)
+
     def names(self, start: int, stop: int) -> bytes:
         """Return the calls' keys in the journal, one after the other; empty without one."""
         return b"" if self._records is None else self._records.names(start, stop)
@@ -194,6 +204,7 @@ class SubmitCalls:
                 self._let_overflow(self._local, entry)
             elif isinstance(value, Failure):
                 add_note(value.error, index, attempt, level)
+                self._driver.note_failure_apart(value.error)
                 self._settle(entry.future, error=value.error)
             else:
                 self._settle(entry.future, value)

@@ -159,7 +159,7 @@ class Soak:
     def fill_traces(self) -> None:
         """Decide so often that the reports of the kept executors hold as much as they ever will.
 
-        A report keeps the newest TRACE_LENGTH decisions, some 5 MiB, of which rounds make some
+        A report keeps the newest TRACE_LENGTH decisions, half a MiB, of which rounds make some
         dozens; those about lost workers are the largest.
         """
         while len(self._steady.report.decisions) < TRACE_LENGTH:

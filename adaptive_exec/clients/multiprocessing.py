@@ -421,7 +421,7 @@ class PatientIterator(standard_pools.IMapIterator):  # type: ignore[type-arg]  #
             self._calls.settle()
             raise_final(self._calls)
             return
-        note_failures(block)
+        note_failures(block, self._calls)
         self._items.extend(block.results.values)
         self._calls.taken(block.results.count)
 

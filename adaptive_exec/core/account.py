@@ -48,6 +48,7 @@ class Account:
         wall_seconds: Time while there was work.
         seconds: Workers' seconds by what they were spent on; their sum is that of all workers
             over that time.
+        waits_for: What a worker that is free waits for, as of the last event.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class Account:
         self.seconds: dict[Use, float] = dict.fromkeys(USES, 0.0)
         self._at: float | None = None
         self._starting = self._free = 0
-        self._waits_for: Use = "idle"
+        self.waits_for: Use = "idle"
         self._out: dict[int, float] = {}
 
     def begin(self, chunk: int, now: float) -> None:
@@ -76,7 +77,7 @@ class Account:
             passed = now - self._at
             self.wall_seconds += passed
             self.seconds["start"] += self._starting * passed
-            self.seconds[self._waits_for] += self._free * passed
+            self.seconds[self.waits_for] += self._free * passed
         if len(self._out) != len(state.flights):
             for chunk in self._out.keys() - state.flights.keys():
                 self.seconds["lost"] += now - self._out.pop(chunk)
@@ -89,7 +90,7 @@ class Account:
             free += len(roster.idle)
         self._starting, self._free = starting, free
         if free:
-            self._waits_for = waits_for(state)
+            self.waits_for = waits_for(state)
 
 
 def _is_awaited(batches: Iterable[Batch]) -> bool:

@@ -177,6 +177,10 @@ class Batch:
             stop = self._ranges.popleft()[1]
         self._ranges.appendleft((start, stop, executions))
 
+    def pending_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Return first task and one after the last of what waits to be sent, as it would go."""
+        return tuple((start, stop) for start, stop, _ in tuple(self._ranges))
+
     def waiting(self) -> Iterator[int]:
         """Return the first tasks that wait to be sent, in the order in which they would go."""
         return islice((index for one in self._ranges for index in range(*one[:2])), LOOK_TASKS)

@@ -60,6 +60,11 @@ class LargestFirst(Batch):
         """The first task that waits to be sent; only while there is one."""
         return min(self._waits)
 
+    def pending_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Return first task and one after the last of what waits to be sent, as it would go."""
+        waits = dict.fromkeys(task for _, task in tuple(self._ranked) if task in self._waits)
+        return tuple((task, task + 1) for task in {**waits, **dict.fromkeys(tuple(self._waits))})
+
     def waiting(self) -> Iterator[int]:
         """Return the largest tasks that wait to be sent, in the order in which they would go."""
         return islice((task for _, task in self._ranked if task in self._waits), LOOK_TASKS)

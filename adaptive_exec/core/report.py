@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from adaptive_exec.core.account import USES, Use
-from adaptive_exec.core.reason import Decision, Fact
+from adaptive_exec.core.reason import Code, Decision, Fact
+from adaptive_exec.core.timeline import Moment, Span
 
 MIB = 1024 * 1024
 """Bytes."""
@@ -35,6 +36,42 @@ ADVICE: Final[Mapping[Use, str]] = {
 }
 
 
+class FailureKind(NamedTuple):
+    """Tasks that ended in an exception of one type, as far as somebody has taken their results.
+
+    Attributes:
+        kind: The name of the type.
+        count: How many they are.
+        text: The message of the first.
+        story: The traceback of the first, its end.
+    """
+
+    kind: str
+    count: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
+    text: str
+    story: str
+
+
+class CodeCount(NamedTuple):
+    """How often something was decided for one reason.
+
+    Attributes:
+        event: What was decided.
+        code: Why.
+        severity: As the decisions have it.
+        count: How often.
+        first_at: Monotonic seconds of the first time.
+        last_at: Of the last.
+    """
+
+    event: str
+    code: Code
+    severity: str
+    count: int  # type: ignore[assignment]  # hides a method of tuples that nobody calls
+    first_at: float
+    last_at: float
+
+
 class RunReport(NamedTuple):
     """What an executor did so far and why; print it.
 
@@ -58,7 +95,18 @@ class RunReport(NamedTuple):
         wall_seconds: Time while there was work: something ran, waited, or was awaited.
         worker_seconds: What each second of each worker over that time was spent on, by the names
             of `core/account`; their sum is that of all workers.
-        decisions: Every decision, oldest first; at most TRACE_LENGTH.
+        decisions: What was decided, oldest first: of a long run the begin, what people were
+            warned of, and the newest TRACE_LENGTH.
+        tallies: How often what was decided, and why; all of it.
+        moments: Readings over time, thinned.
+        spans: Chunks in the order of their ends, neighbours put together.
+        slowest: The chunks with the longest tasks.
+        largest: The chunks with the highest memory.
+        deaths: The chunks whose worker died.
+        failures: Tasks that raised, by type.
+        settings: Settings that differ from their defaults, with their values as text.
+        host: What was found on the host, by name.
+        epoch_seconds: What added to monotonic seconds gives those since 1970; 0 where unknown.
     """
 
     levels: tuple[str, ...] = ()
@@ -79,6 +127,30 @@ class RunReport(NamedTuple):
     wall_seconds: float = 0.0
     worker_seconds: tuple[tuple[Use, float], ...] = ()
     decisions: tuple[Decision, ...] = ()
+    tallies: tuple[CodeCount, ...] = ()
+    moments: tuple[Moment, ...] = ()
+    spans: tuple[Span, ...] = ()
+    slowest: tuple[Span, ...] = ()
+    largest: tuple[Span, ...] = ()
+    deaths: tuple[Span, ...] = ()
+    failures: tuple[FailureKind, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    host: tuple[tuple[str, str], ...] = ()
+    epoch_seconds: float = 0.0
+
+    @property
+    def began_at(self) -> float:
+        """Monotonic seconds of the first thing that is known; 0 where nothing is."""
+        firsts = [one.at for one in self.moments[:1]]
+        firsts += [one.at for one in self.decisions[:1]] + [one.at for one in self.spans]
+        return min(firsts, default=0.0)
+
+    @property
+    def ended_at(self) -> float:
+        """Monotonic seconds of the last thing that is known."""
+        lasts = [one.until for one in self.spans[-1:]]
+        lasts += [one.at for one in self.decisions[-1:]] + [one.at for one in self.moments[-1:]]
+        return max(lasts, default=0.0)
 
     @property
     def tasks_per_second(self) -> float:
@@ -86,32 +158,17 @@ class RunReport(NamedTuple):
         return self.tasks / self.wall_seconds if self.wall_seconds else 0.0
 
     def as_dict(self) -> dict[str, object]:
-        """Return all of it as plain values, fit for JSON; decisions as lines."""
-        fields = self._asdict()
+        """Return the sums as plain values, fit for JSON; decisions as lines."""
+        fields = {name: value for name, value in self._asdict().items() if name not in _PICTURE}
         fields["levels"] = list(self.levels)
         fields["worker_seconds"] = dict(self.worker_seconds)
         fields["tasks_per_second"] = self.tasks_per_second
+        fields["settings"], fields["host"] = dict(self.settings), dict(self.host)
         fields["verdict"] = list(explain_account(self))
         fields["decisions"] = [
             {"at": decision.at, "line": describe(decision)} for decision in self.decisions
         ]
         return fields
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the account as bars, the decisions folded."""
-        total = sum(seconds for _, seconds in self.worker_seconds) or 1.0
-        rows = "".join(
-            f"<tr><td>{_escape(USES[use])}</td><td>{seconds:.3f} s</td><td><div style='background:"
-            f"#4c78a8;height:.8em;width:{200 * seconds / total:.0f}px'></div></td></tr>"
-            for use, seconds in self.worker_seconds
-            if seconds
-        )
-        head, _, decisions = str(self).partition("decisions:\n")
-        return (
-            f"<div><pre>{_escape(head)}</pre><table><caption>seconds of all workers</caption>{rows}"
-            f"</table><details><summary>{len(self.decisions)} decisions</summary>"
-            f"<pre>{_escape(decisions)}</pre></details></div>"
-        )
 
     def __str__(self) -> str:
         peak = (
@@ -122,7 +179,7 @@ class RunReport(NamedTuple):
             "compute": self.compute_seconds,
             "transport": self.transport_seconds,
             "start": self.start_seconds,
-            "waiting for memory": self.memory_wait_seconds,
+            "waiting for memory": dict(self.worker_seconds).get("memory", 0.0),
         }
         times = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items())
         tasks = f"{self.tasks} tasks, {self.failed_tasks} of them failed, in {self.chunks} chunks"
@@ -149,8 +206,10 @@ class RunReport(NamedTuple):
         return "\n".join(lines)
 
 
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+_PICTURE: Final = frozenset({
+    *("tallies", "moments", "spans", "slowest", "largest", "deaths", "failures")
+})
+"""Fields that `core/saved` writes as they are."""
 
 
 def explain_account(report: RunReport) -> Iterator[str]:
@@ -170,9 +229,20 @@ def explain_account(report: RunReport) -> Iterator[str]:
     yield "held back by: " + ", ".join(
         f"{USES[use]} {part:.3g} s ({part / total:.0%})" for use, part in shown
     )
-    advice = [ADVICE[use] for use, part in shown if use in ADVICE and part >= TOLD_FROM * total]
-    if advice and total >= ADVICE_SECONDS:
+    advice = list(advise(report))
+    if advice:
         yield "what would help: " + "; ".join(advice)
+
+
+def advise(report: RunReport) -> Iterator[str]:
+    """Say what would help, at most HELD_BACK_SHOWN pieces, each with what it would save at most."""
+    wall, total = report.wall_seconds, sum(part for _, part in report.worker_seconds)
+    if not (wall and total >= ADVICE_SECONDS):
+        return
+    ranked = sorted(report.worker_seconds, key=lambda one: one[1], reverse=True)
+    useful = [(use, part) for use, part in ranked if use in ADVICE and part >= TOLD_FROM * total]
+    for use, part in useful[:HELD_BACK_SHOWN]:
+        yield f"{ADVICE[use]} (at most {wall * part / total:.3g} s of {wall:.3g} s)"
 
 
 def describe(decision: Decision) -> str:

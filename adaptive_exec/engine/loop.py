@@ -30,9 +30,12 @@ from adaptive_exec.core.events import (
     WorkerLost,
 )
 from adaptive_exec.core.lifecycle import ExecutorEvent
+from adaptive_exec.core.report import RunReport
 from adaptive_exec.core.run import Run
 from adaptive_exec.core.snapshot import HostSnapshot
+from adaptive_exec.core.timeline import Span
 from adaptive_exec.core.trace import Trace
+from adaptive_exec.core.why import ask_task
 from adaptive_exec.engine import lanes as lane
 from adaptive_exec.engine.delivery import Delivery
 from adaptive_exec.engine.gate import Gate
@@ -42,6 +45,7 @@ from adaptive_exec.engine.lifetime import enter, leave
 from adaptive_exec.engine.perform import Performer
 from adaptive_exec.engine.ports import Calls, LedgerBook, Step
 from adaptive_exec.engine.recorder import RecordBook
+from adaptive_exec.engine.short import failure_line, short_text, story_of
 from adaptive_exec.engine.telling import Telling
 from adaptive_exec.engine.trades import Sharing
 from adaptive_exec.errors import DriverError
@@ -564,10 +568,39 @@ class Driver:
     def _handle(self, event: Event) -> None:
         instructions = self._run.handle(event)
         self.trace.see(event, instructions, self._run.state)
+        if self.trace.chart.unnamed is not None:
+            self._name_notable(self.trace.chart.unnamed)
         for instruction in instructions:
             if self._is_told_to_end:
                 break
             self._perform(instruction)
+
+    def _name_notable(self, span: Span) -> None:
+        """Note what a task was given that stands out, while that is still to be had."""
+        text = ""
+        calls = self.batches.get(span.batch)
+        if calls is not None:
+            with contextlib.suppress(Exception):  # another thread may change what is looked at
+                text = short_text(calls.given(span.first))
+        self.trace.chart.name(span, text)
+
+    def note_failure(self, error: BaseException) -> None:
+        """Count a task's own exception, the first of its kind with its traceback.
+
+        In a thread that may run code of the user's.
+        """
+        kind = type(error).__qualname__
+        if kind in self.trace.failures:
+            self.trace.note_failure(kind, "", "")
+        else:
+            self.trace.note_failure(kind, failure_line(error), story_of(error))
+
+    def note_failure_apart(self, error: BaseException) -> None:
+        """Count a call's own exception; what runs code of the user's goes into a lane."""
+        if type(error).__qualname__ in self.trace.failures or not self.is_own_thread():
+            self.note_failure(error)
+        else:
+            self.apart(lane.OBSERVE, partial(self.note_failure, error))
 
     def may_drive(self) -> bool:
         """Once there is a thread, it alone drives.
@@ -704,6 +737,10 @@ class Driver:
     def snapshot_host(self) -> HostSnapshot:
         """Return the last snapshot that the run judged."""
         return self._run.host
+
+    def ask_task(self, report: RunReport, batch: int, index: int) -> tuple[str, ...]:
+        """Say what becomes of a task and why, as things stand now."""
+        return ask_task(self._run.state, report, batch, index, now=time.monotonic())
 
     def count_in_flight(self) -> int:
         """Return how many chunks are with workers now."""

@@ -34,6 +34,9 @@ class Calls(Protocol):
     def items(self, start: int, stop: int) -> Sequence[Any]:
         """Return the arguments of tasks `start` to `stop` - 1."""
 
+    def given(self, index: int) -> object:
+        """Return what a task is given, to be named in a report; None where it is gone."""
+
     def names(self, start: int, stop: int) -> bytes:
         """Return the tasks' keys in the journal, one after the other; empty without one."""
 

@@ -26,6 +26,10 @@ GROUP_SECONDS: Final = 0.1
 """Seconds that finished results may wait for the journal, so that many share a transaction."""
 GROUP_BYTES_MAX: Final = 16 * MIB
 """Bytes of results in a transaction of the journal, from which it waits no longer."""
+TRACE_SECONDS: Final = 10.0
+"""Seconds after which a journal gets a new picture of its run; one takes 10 ms and 60 KB."""
+FIRST_TRACE_SECONDS: Final = 1.0
+"""Seconds after which it gets the first."""
 COMMIT_SHARE: Final = 0.05
 """Share of the loop's time that writing groups into the journal may take where they may wait."""
 
@@ -72,7 +76,9 @@ class Book:
         self._committed_at = 0.0
         self._life_at = time.monotonic() + LIFE_SECONDS
         self._is_closed = False
+        self._trace_at = time.monotonic() + FIRST_TRACE_SECONDS
         self.before_close: Callable[[Book], object] | None = None
+        self.make_trace: Callable[[], bytes] | None = None
         try:
             self._refresh()
         except sqlite3.Error as error:
@@ -226,6 +232,8 @@ class Book:
 
     def show_life(self, now: float) -> None:
         """Leave a sign of life, for those who can see neither our process nor our lock."""
+        if now >= self._trace_at:
+            self._keep_trace()
         if now < self._life_at:
             return
         self._life_at = now + LIFE_SECONDS
@@ -236,6 +244,8 @@ class Book:
     def close(self) -> None:
         """Write what is left, end this run, and close the file."""
         self.commit()
+        if not self._is_closed:
+            self._keep_trace()
         if self.before_close is not None and not self._is_closed:
             self.before_close(self)
         with self._lock:
@@ -243,6 +253,19 @@ class Book:
                 self._is_closed = True
                 self.trouble = self.trouble or "it is closed"
                 self._store.close()
+
+    def _keep_trace(self) -> None:
+        """Write what the run looked like until now, for who looks into the journal."""
+        self._trace_at = time.monotonic() + TRACE_SECONDS
+        if self.make_trace is None or self.trouble:
+            return
+        try:
+            body = self.make_trace()
+        except Exception:  # noqa: BLE001  # no memory, or it changed meanwhile: the next one will do
+            return
+        with self._lock:
+            if not self.trouble:
+                self._try(lambda: self._store.keep_trace(body))
 
     # with the lock held
 

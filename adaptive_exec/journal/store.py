@@ -55,6 +55,12 @@ CREATE TABLE IF NOT EXISTS said (row INTEGER NOT NULL, task INTEGER NOT NULL, bo
 when there is some."""
 _KEPT: Final = -1
 """Stands in the place of a task: what those of this row have said was kept."""
+_TRACES: Final = """
+CREATE TABLE IF NOT EXISTS traces (run INTEGER PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL)
+"""
+"""What each run looked like, packed, of the last TRACES_KEPT runs; made when there is one."""
+TRACES_KEPT: Final = 20
+"""Runs on a journal of which a picture is kept; one takes some 60 KB."""
 _FROM_FORMAT_1: Final = (
     "ALTER TABLE runs RENAME COLUMN host TO machine",
     "ALTER TABLE runs RENAME COLUMN seen TO beat",
@@ -370,6 +376,23 @@ class Store:
     def _has_table(self, name: str) -> bool:
         known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
         return self._base.execute(known, (name,)).fetchone() is not None
+
+    # what runs looked like
+
+    def keep_trace(self, body: bytes) -> None:
+        """Keep what this run looks like, in the place of what it looked like before."""
+        with self.transaction():
+            self._base.execute(_TRACES)
+            values = (self.run, time.time(), body)
+            self._base.execute("INSERT OR REPLACE INTO traces VALUES (?, ?, ?)", values)
+            oldest = (self.run - TRACES_KEPT,)
+            self._base.execute("DELETE FROM traces WHERE run <= ?", oldest)
+
+    def read_traces(self) -> list[tuple[int, float, bytes]]:
+        """Return run, Unix seconds and body of what is kept, the latest run last."""
+        if not self._has_table("traces"):
+            return []
+        return self._base.execute("SELECT run, at, body FROM traces ORDER BY run").fetchall()
 
     # the end
 

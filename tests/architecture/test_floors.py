@@ -15,6 +15,7 @@ FLOORS = (
     {"engine"},
     {
         "executor",
+        "asking",
         "asynchronous",
         "calls",
         "measures",
@@ -25,11 +26,12 @@ FLOORS = (
         "records",
         "outcomes",
         "display",
+        "drawing",
         "guard",
         "supervise",
         "typed",
     },
-    {"", "__main__", "clients", "cards", "cli", "report"},
+    {"", "__main__", "clients", "cards", "cli"},
 )
 APART = FLOORS[2]
 """Groups that share a floor and may not know each other."""
