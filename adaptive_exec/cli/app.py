@@ -94,7 +94,7 @@ def _refuse(message: str, words: Sequence[str] = ()) -> int:
 
 @app.command(
     options_metavar="[OPTIONS] [-- COMMAND...]",
-    epilog="Other commands: card, watch, doctor, journal, supervise, version; each has a --help.",
+    epilog="Others: report, explain, card, watch, doctor, journal, supervise, version; see --help.",
 )
 def run(
     context: typer.Context,
@@ -365,6 +365,47 @@ def journal(
         if export is not None:
             return export_journal(Path(file), Path(export), force=force)
         return show_journal(Path(file))
+    except (ValueError, JournalError) as error:
+        return _refuse(str(error))
+
+
+@app.command()
+def report(
+    *,
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A journal, a run's folder, a card.")],
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Default: beside it.")
+    ] = None,
+    other: Annotated[
+        str | None, typer.Option("--compare", metavar="RUN2", help="Another run beside it.")
+    ] = None,
+    runs: Annotated[str, typer.Option(metavar="DIR", help="Folder of all runs.")] = "runs",
+) -> int:
+    """Write the page of a run, also while it goes on."""
+    from adaptive_exec.cli.looking import write_page
+
+    target = None if output is None else Path(output)
+    try:
+        return write_page(name, runs=Path(runs), output=target, other=other)
+    except (ValueError, JournalError) as error:
+        return _refuse(str(error))
+
+
+@app.command()
+def explain(
+    *,
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A journal, a run's folder, a card.")],
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TASK|level|worker N|now]", help="Number or key; else all."),
+    ] = None,
+    runs: Annotated[str, typer.Option(metavar="DIR", help="Folder of all runs.")] = "runs",
+) -> int:
+    """Say why a run, a task, the level or a worker went as it did."""
+    from adaptive_exec.cli.looking import explain_run
+
+    try:
+        return explain_run(name, " ".join(what or ()), runs=Path(runs))
     except (ValueError, JournalError) as error:
         return _refuse(str(error))
 

@@ -19,7 +19,9 @@ CSV_NAME: Final = "results.csv"
 PARQUET_NAME: Final = "results.parquet"
 PARTIAL_NAME: Final = "partial.csv"
 REPORT_NAME: Final = "report.txt"
-OUTPUT_NAMES: Final = (CSV_NAME, PARQUET_NAME, REPORT_NAME)
+PAGE_NAME: Final = "report.html"
+"""The page that `adaptive-exec report` makes of it."""
+OUTPUT_NAMES: Final = (CSV_NAME, PARQUET_NAME, REPORT_NAME, PAGE_NAME)
 """What a finished pass leaves in its folder for the user."""
 JOURNAL_SUFFIX: Final = ".journal"
 """What the name of an output's journal ends in."""

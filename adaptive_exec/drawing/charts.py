@@ -117,12 +117,21 @@ def nice_steps(most: float, count: int = LINES_AIMED) -> list[float]:
     return [step * number for number in range(floor(most / step + 1e-9) + 1)]
 
 
+def binary_unit(most: float) -> float:
+    """Return the unit of bytes in which round numbers are round: 1, KiB, MiB, ...
+
+    >>> binary_unit(5 * 2**20) == 2**20, binary_unit(100)
+    (True, 1.0)
+    """
+    return 1024.0 ** floor(log10(most) / log10(1024)) if most >= 1024 else 1.0  # noqa: PLR2004  # a KiB
+
+
 class _Frame:
     """Where a number lies in a chart."""
 
-    def __init__(self, seconds: float, most: float, height: float) -> None:
+    def __init__(self, seconds: float, most: float, height: float, unit: float = 1.0) -> None:
         self.seconds, self.most = max(seconds, 1e-9), max(most, 1e-9)
-        self.height = height
+        self.height, self.unit = height, unit
 
     def x(self, at: float) -> float:
         return LEFT + (WIDE - LEFT - 10) * min(1.0, max(0.0, at / self.seconds))
@@ -132,7 +141,7 @@ class _Frame:
 
     def axes(self, words: Words, time_words: Words) -> str:
         parts = []
-        for value in nice_steps(self.most):
+        for value in (step * self.unit for step in nice_steps(self.most / self.unit)):
             y = self.y(value)
             parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDE - 10}"/>')
             parts.append(_label(LEFT - 6, y + 4, words(value), "end"))
@@ -149,7 +158,13 @@ def _label(x: float, y: float, text: str, anchor: str) -> str:
 
 
 def draw_lines(
-    lines: Sequence[Curve], seconds: float, words: Words, time_words: Words, *, height: float = 220
+    lines: Sequence[Curve],
+    seconds: float,
+    words: Words,
+    time_words: Words,
+    *,
+    height: float = 220,
+    is_bytes: bool = False,
 ) -> str:
     """Draw lines over time.
 
@@ -159,9 +174,10 @@ def draw_lines(
         words: How a value is written.
         time_words: How seconds are.
         height: Units.
+        is_bytes: True where values are bytes.
     """
     most = max((value for line in lines for _, value in line.points), default=0.0)
-    frame = _Frame(seconds, most * 1.05, height)
+    frame = _Frame(seconds, most * 1.05, height, binary_unit(most) if is_bytes else 1.0)
     drawn = "".join(
         f'<path class="line {line.kind}" d="{_path(frame, line)}"/>'
         for line in lines
@@ -306,7 +322,7 @@ def draw_points(
         cannot be told.
     """
     widest, most = max(x for x, _ in points), max(y for _, y in points)
-    frame = _Frame(widest, most * 1.05, height)
+    frame = _Frame(widest, most * 1.05, height, binary_unit(most))
     dots = "".join(
         f'<circle cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="3"/>' for x, y in points
     )

@@ -6,7 +6,7 @@ STYLE: Final = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57606a;--rule:#d0d7de;
 --panel:#f6f8fa;--link:#0550ae;--ran:#1f77b4;--carried:#9467bd;--lost:#b2182b;--start:#b8860b;
 --wait:#e07b39;--cores:#7f7f7f;--input:#2a9d8f;--idle:#c9ced4;--warn:#b35900;--bad:#b2182b}
-@media (prefers-color-scheme:dark){:root{--paper:#0d1117;--ink:#e6edf3;--soft:#9da7b3;
+@media screen and (prefers-color-scheme:dark){:root{--paper:#0d1117;--ink:#e6edf3;--soft:#9da7b3;
 --rule:#30363d;--panel:#161b22;--link:#79c0ff;--ran:#58a6ff;--carried:#bc8cff;--lost:#ff7b72;
 --start:#e3b341;--wait:#f0883e;--cores:#8b949e;--input:#56d4c4;--idle:#3b434b;--warn:#f0883e;
 --bad:#ff7b72}}

@@ -49,7 +49,7 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) 
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     name = escape(caption, quote=True)
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">'
+        f'<div class="scroll" role="group" tabindex="0" aria-label="{name}">'
         f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )

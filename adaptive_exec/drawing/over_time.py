@@ -100,7 +100,7 @@ def draw_memory(report: RunReport) -> str:
     most = max(one.used_high_bytes for one in moments)
     limit = moments[-1].limit_bytes
     text = f"At most {bytes_words(most)} of {bytes_words(limit)} were in use, by whomever."
-    body = draw_lines(lines, seconds, bytes_words, seconds_words)
+    body = draw_lines(lines, seconds, bytes_words, seconds_words, is_bytes=True)
     drawn = figure("bytes", "Memory in use against its limit and marks", text, 220, body)
     keys = legend((kind or "ran", name) for kind, name, _ in kinds if kind != "low")
     rows = [
@@ -133,7 +133,7 @@ def draw_gauges(report: RunReport) -> str:
     widths = [
         Curve("workers", "", list(zip(at, workers, strict=True)), is_stepped=True),
         Curve("out", "warn", [(one.at - began, one.out) for one in moments], is_stepped=True),
-        Curve("window", "target", _windows(moments, began), is_stepped=True),
+        Curve("window", "target", _windows(moments, began, 2 * max(workers)), is_stepped=True),
     ]
     words = "{:.3g}".format
     first = figure(
@@ -156,7 +156,11 @@ def draw_gauges(report: RunReport) -> str:
         for place, one in _some(list(enumerate(moments)))
     ]
     heads = ["at", "tasks/s", "workers", "chunks out", "window (0: no bound)"]
-    keys = legend([("ran", "workers"), ("warn", "chunks out"), ("target", "window")])
+    keys = legend([
+        ("ran", "workers"),
+        ("warn", "chunks out"),
+        ("target", "window, cut at twice the workers"),
+    ])
     return f"<h3>Tasks per second</h3>{first}<h3>Workers and chunks</h3>{second}{keys}" + folded(
         "The same as a table", table("Rate, workers, window", heads, rows)
     )
@@ -167,8 +171,9 @@ def _rate(first: Moment, second: Moment) -> float:
     return (second.done - first.done) / passed if passed > 0 else 0.0
 
 
-def _windows(moments: Sequence[Moment], began: float) -> list[tuple[float, float]]:
-    return [(one.at - began, float(one.window)) for one in moments if one.window]
+def _windows(moments: Sequence[Moment], began: float, most: float) -> list[tuple[float, float]]:
+    """Return the window over time, cut where it is wider than matters."""
+    return [(one.at - began, min(most, float(one.window))) for one in moments if one.window]
 
 
 def _levels(moment: Moment) -> str:

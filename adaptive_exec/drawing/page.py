@@ -58,7 +58,7 @@ def draw_page(report: RunReport, facts: PageFacts | None = None) -> str:
         for name, title, text in shown
     )
     title = escape(about.title)
-    return (
+    return _clean(
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width,initial-scale=1"><title>{title}: report</title>'
         f"<style>{STYLE}</style></head><body>"
@@ -67,6 +67,11 @@ def draw_page(report: RunReport, facts: PageFacts | None = None) -> str:
         f'<main>{body}</main><footer><p class="soft">{escape(about.source)}</p></footer>'
         "</body></html>\n"
     )
+
+
+def _clean(page: str) -> str:
+    """Write what no file can hold, or no page may, as its escape."""
+    return page.replace("\0", "\\0").encode(errors="backslashreplace").decode()
 
 
 def draw_cell(report: RunReport) -> str:

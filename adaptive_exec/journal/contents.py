@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adaptive_exec.errors import JournalError
+from adaptive_exec.core.report import FailureKind
+from adaptive_exec.errors import JournalError, traceback_of
 from adaptive_exec.journal.checks import explain
 from adaptive_exec.journal.keys import KEY_BYTES
 from adaptive_exec.journal.lives import Lives
@@ -146,6 +147,65 @@ class Contents:
         except sqlite3.Error as error:
             raise explain(self._path, error) from error
 
+    def failures(self) -> list[FailureKind]:
+        """Return what tasks failed with, by type, with the traceback of the first of each.
+
+        Raises:
+            JournalError: The file is damaged.
+        """
+        found: dict[str, FailureKind] = {}
+        try:
+            last = self.last_rows()
+            for number in self._store.row_numbers():
+                row = self._store.read_row(number)
+                if FAILED in row[6]:
+                    self._add_failures(found, number, row, last)
+        except sqlite3.Error as error:
+            raise explain(self._path, error) from error
+        return list(found.values())
+
+    def _add_failures(
+        self,
+        found: dict[str, FailureKind],
+        number: int,
+        row: tuple[Any, ...],
+        last: dict[bytes, int],
+    ) -> None:
+        keys, marks = row[5], row[6]
+        prepared = prepare(row)
+        for offset in [at for at, mark in enumerate(marks) if mark == FAILED]:
+            if last.get(keys[offset * KEY_BYTES : (offset + 1) * KEY_BYTES], number) != number:
+                continue
+            kind, _, text = str(prepared[3][offset][3] or "unknown").partition(": ")
+            known = found.get(kind)
+            if known is None:
+                found[kind] = FailureKind(kind, 1, text, self._story(prepared, number, offset))
+            else:
+                found[kind] = known._replace(count=known.count + 1)
+
+    def _story(self, prepared: tuple[Any, ...], number: int, offset: int) -> str:
+        """Return the traceback of a failed task, `""` where it cannot be read here."""
+        try:
+            error = read_found(self._store, prepared, number, offset).error
+        except sqlite3.Error:
+            raise
+        except Exception:  # noqa: BLE001  # its class may not be importable here
+            return ""
+        if error is None:
+            return ""
+        return str(getattr(error, "stack", "")) or traceback_of(error)
+
+    def pictures(self) -> list[tuple[int, float, bytes]]:
+        """Return run, Unix seconds and packed report of what runs looked like, the latest last.
+
+        Raises:
+            JournalError: The file is damaged.
+        """
+        try:
+            return self._store.read_traces()
+        except sqlite3.Error as error:
+            raise explain(self._path, error) from error
+
     def last_rows(self) -> dict[bytes, int]:
         """Return the row that has each key last."""
         last: dict[bytes, int] = {}
@@ -167,7 +227,7 @@ class Contents:
         prepared = prepare(row)
         for offset, mark in enumerate(marks):
             key = keys[offset * KEY_BYTES : (offset + 1) * KEY_BYTES]
-            if last[key] != number:
+            if last.get(key, number) != number:  # it may have come after the look at all keys
                 continue
             *detail, cause = prepared[3][offset]
             is_read = with_values and mark == DONE
