@@ -23,6 +23,9 @@ TOLD_FROM: Final = 0.1
 """Share from which something against it is advised. Source: own choice."""
 ADVICE_SECONDS: Final = 1.0
 """Workers' seconds below which nothing is advised. Source: own choice; there is nothing to win."""
+FEW_SHARE: Final = 0.75
+"""Share of the most workers there were, below which it is said that there were fewer in the mean.
+Source: own choice, three quarters."""
 ADVICE: Final[Mapping[Use, str]] = {
     "transport": "more work in each task, or `inline=True` where tasks may run in this process",
     "lost": "a look at why workers died, in the decisions below",
@@ -224,14 +227,38 @@ def explain_account(report: RunReport) -> Iterator[str]:
     others = [(use, part) for use, part in spent.items() if use != "compute"]
     worst = sorted(others, key=lambda one: one[1], reverse=True)[:HELD_BACK_SHOWN]
     shown = [(use, part) for use, part in worst if part >= HELD_BACK_SHARE * total]
-    if not shown:
-        return
-    yield "held back by: " + ", ".join(
-        f"{USES[use]} {part:.3g} s ({part / total:.0%})" for use, part in shown
-    )
+    if shown:
+        yield "held back by: " + ", ".join(
+            f"{USES[use]} {part:.3g} s ({part / total:.0%})" for use, part in shown
+        )
+    yield from _say_few_workers(report, total / wall)
     advice = list(advise(report))
     if advice:
         yield "what would help: " + "; ".join(advice)
+
+
+def _say_few_workers(report: RunReport, mean: float) -> Iterator[str]:
+    """Say that most of the time fewer workers were there than at the best, and why."""
+    if mean >= FEW_SHARE * report.workers:
+        return
+    counts = {one.code: one.count for one in report.tallies}
+    whys = [
+        f"{text} {counts[code]} times" for code, text in _TAKES_WORKERS.items() if code in counts
+    ]
+    yield f"{mean:.1f} of {report.workers} workers were there in the mean" + (
+        f": {', '.join(whys)}" if whys else ""
+    )
+
+
+_TAKES_WORKERS: Final[Mapping[Code, str]] = {
+    Code.MEMORY_WARN: "memory was short",
+    Code.MEMORY_CRITICAL: "memory was critical",
+    Code.BRAKE: "workers were stopped for memory",
+    Code.SHARE_SHRUNK: "neighbours took cores",
+    Code.WORKERS_MISSING: "starts were refused",
+    Code.WORKER_DIED: "workers died",
+}
+"""What takes workers away, in words."""
 
 
 def advise(report: RunReport) -> Iterator[str]:

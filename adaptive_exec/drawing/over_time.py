@@ -1,6 +1,6 @@
 """The parts of the page that go over time: workers, memory, rate and window. Decides nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import pairwise
 from typing import Final, TypeVar
@@ -26,6 +26,20 @@ MARKS: Final = {
     "restored": "good",
 }
 """Decisions that are marked in the timeline, and how."""
+CLOSE_UP: Final = 2.5
+"""Ratio to the most that was in use, above which marks are told and not drawn: a picture in which
+the use is a line at its foot shows nothing."""
+GAUGES: Final = (
+    ("", "in use, the most", "used_high_bytes"),
+    ("low", "in use, the least", "used_low_bytes"),
+    ("ours", "grown in tasks of this run", "ours_bytes"),
+    ("reserved", "expected of running chunks", "reserved_bytes"),
+    ("target", "target", "target_bytes"),
+    ("warn", "warn", "warn_bytes"),
+    ("critical", "critical", "critical_bytes"),
+    ("limit", "limit", "limit_bytes"),
+)
+"""What is drawn of memory: its class, its name, its field."""
 T = TypeVar("T")
 
 
@@ -82,38 +96,41 @@ def draw_memory(report: RunReport) -> str:
     moments, began = report.moments, report.began_at
     if not moments:
         return ""
-    kinds = [
-        ("", "in use, the most", "used_high_bytes"),
-        ("low", "in use, the least", "used_low_bytes"),
-        ("ours", "grown in tasks of this run", "ours_bytes"),
-        ("reserved", "expected of running chunks", "reserved_bytes"),
-        ("target", "target", "target_bytes"),
-        ("warn", "warn", "warn_bytes"),
-        ("critical", "critical", "critical_bytes"),
-        ("limit", "limit", "limit_bytes"),
-    ]
+    most = max(one.used_high_bytes for one in moments)
+    top = max(float(most), 1.0) * CLOSE_UP
+    values = {field: [getattr(one, field) for one in moments] for _, _, field in GAUGES}
+    inside = [one for one in GAUGES if min(values[one[2]]) <= top]
+    above = [one for one in GAUGES if one not in inside]
     lines = [
-        Curve(name, kind, [(one.at - began, getattr(one, field)) for one in moments], bool(kind))
-        for kind, name, field in kinds
+        Curve(
+            name,
+            kind,
+            [(one.at - began, min(top, value)) for one, value in _pairs(moments, values[field])],
+            bool(kind),
+        )
+        for kind, name, field in inside
     ]
     seconds = max(1e-6, report.ended_at - began)
-    most = max(one.used_high_bytes for one in moments)
-    limit = moments[-1].limit_bytes
-    text = f"At most {bytes_words(most)} of {bytes_words(limit)} were in use, by whomever."
+    limit = bytes_words(moments[-1].limit_bytes)
+    text = f"At most {bytes_words(most)} of {limit} were in use, by whomever."
+    if above:
+        marks = ", ".join(f"{name} {bytes_words(values[field][-1])}" for _, name, field in above)
+        text += f" Above the picture: {marks}."
     body = draw_lines(lines, seconds, bytes_words, seconds_words, is_bytes=True)
     drawn = figure("bytes", "Memory in use against its limit and marks", text, 220, body)
-    keys = legend((kind or "ran", name) for kind, name, _ in kinds if kind != "low")
+    keys = legend((kind or "ran", name) for kind, name, _ in inside if kind != "low")
     rows = [
-        (
-            seconds_words(one.at - began),
-            *(bytes_words(getattr(one, field)) for _, _, field in kinds),
-        )
+        (seconds_words(one.at - began), *(bytes_words(getattr(one, name)) for _, _, name in GAUGES))
         for one in _some(moments)
     ]
-    heads = ["at", *(name for _, name, _ in kinds)]
+    heads = ["at", *(name for _, name, _ in GAUGES)]
     return f"<p>{escape(text)}</p>{drawn}{keys}" + folded(
         "The same as a table", table("Memory over time", heads, rows)
     )
+
+
+def _pairs(moments: Sequence[Moment], values: Sequence[int]) -> Iterator[tuple[Moment, int]]:
+    return zip(moments, values, strict=True)
 
 
 def _some(items: Sequence[T], most: int = MOMENTS_SHOWN) -> Sequence[T]:

@@ -96,7 +96,7 @@ class PageFacts(NamedTuple):
 
 def say_verdict(report: RunReport, about: PageFacts) -> str:
     """Say how fast it went, what held it back, what would help, and the numbers."""
-    lines = list(explain_account(report))[:2]
+    lines = [line for line in explain_account(report) if not line.startswith("what would help")]
     lines += [f"What would help: {line}" for line in advise(report)]
     if not lines:
         lines = ["Of the run as a whole nothing was kept; what follows is known of its tasks."]

@@ -5,7 +5,8 @@ import pytest
 from adaptive_exec.config import Config
 from adaptive_exec.core import events as ev
 from adaptive_exec.core.account import USES
-from adaptive_exec.core.report import RunReport, explain_account
+from adaptive_exec.core.reason import Code
+from adaptive_exec.core.report import CodeCount, RunReport, advise, explain_account
 from adaptive_exec.core.run import Run
 from adaptive_exec.core.trace import Trace
 from tests.core.feeder import Feeder
@@ -127,6 +128,36 @@ def test_a_report_says_in_words_what_held_it_back():
     assert second.startswith("held back by: waiting for the caller's iterator 13 s (65%), chunks")
     assert third.startswith("what would help: a faster iterator")
     assert report.as_dict()["verdict"] == [first, second, third]
+
+
+def test_a_report_says_that_most_of_the_time_few_workers_were_there():
+    spent = dict.fromkeys(USES, 0.0) | {"compute": 11.0}
+    short = CodeCount("pressure", Code.MEMORY_WARN, "warning", 7, 0.0, 9.0)
+    report = RunReport(
+        tasks=40,
+        workers=4,
+        wall_seconds=10.0,
+        worker_seconds=tuple(spent.items()),
+        tallies=(short,),
+    )
+
+    _, second = explain_account(report)
+
+    assert second == "1.1 of 4 workers were there in the mean: memory was short 7 times"
+
+
+def test_each_piece_of_advice_has_its_number_and_there_are_three_at_most():
+    spent = dict.fromkeys(USES, 10.0)
+    report = RunReport(tasks=40, wall_seconds=30.0, worker_seconds=tuple(spent.items()))
+
+    advice = list(advise(report))
+
+    assert len(advice) == 0  # each is less than a tenth of the whole
+    spent |= {"input": 100.0, "memory": 60.0, "start": 50.0, "transport": 40.0}
+    advice = list(advise(report._replace(worker_seconds=tuple(spent.items()))))
+    assert len(advice) == 3
+    assert all("(at most " in line for line in advice)
+    assert "9.38 s of 30 s" in advice[0]
 
 
 def test_a_report_of_nothing_says_nothing():

@@ -1,5 +1,6 @@
 """The page of a run as text: its size, what it escapes, what stands in it; no browser is needed."""
 
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from adaptive_exec.core.meanings import MEANINGS
 from adaptive_exec.drawing.page import draw_page
 from adaptive_exec.drawing.sections import KnownTask, PageFacts
+from tests.architecture.house import ROOT
 from tests.e2e.pages import MIB, PAGES, make_page, make_report
 
 KIB = 1024
@@ -76,3 +78,19 @@ def test_a_failing_run_shows_causes_a_traceback_and_how_to_go_on():
 
 def test_another_run_stands_beside():
     assert 'id="compare"' in make_page("healthy")
+
+
+def test_the_page_about_pages_tells_of_each_part_and_its_pictures_are_there():
+    text = (ROOT / "docs/report.md").read_text()
+
+    pictures = re.findall(r"\]\((pictures/[a-z]+\.png)\)", text)
+    assert [path.removeprefix("pictures/").removesuffix(".png") for path in pictures] == list(PAGES)
+    assert all((ROOT / "docs" / path).stat().st_size < 200 * KIB for path in pictures)
+    titles = set(re.findall(r"<h2 [^>]*>([^<]+)</h2>", make_page("failing")))
+    told = " ".join(re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE)).lower()
+    for title in titles - {
+        "How long tasks took",
+        "What memory tasks took",
+        "What the reasons mean",
+    }:
+        assert title.lower().removesuffix(" tasks") in told
