@@ -61,7 +61,7 @@ def _flight_of(state: State, batch: int, index: int) -> Flight | None:
 
 def _of_flight(state: State, flight: Flight, index: int, now: float) -> Iterator[str]:
     where = f"worker {flight.worker} at the {flight.level} level"
-    ran = now - flight.since
+    ran = max(0.0, now - flight.since)
     others = flight.stop - flight.next - 1
     if index == flight.next:
         yield f"task {index} runs in {where}; its message was sent {ran:.3g} s ago"
@@ -117,8 +117,7 @@ def _of_waiting(state: State, batch: Batch, index: int) -> Iterator[str]:
     use = waits_for(state)
     if any(roster.idle for roster in state.levels.rosters.values()):
         yield f"workers are free, {USES[use]}"
-    else:
-        yield from _of_workers(state)
+    yield from _of_workers(state)
     yield from _numbers_behind(state, use)
 
 
@@ -147,7 +146,8 @@ def _of_workers(state: State) -> Iterator[str]:
     for roster in state.levels.rosters.values():
         if not roster.size:
             continue
-        parts = f"{len(roster.busy)} at work, {len(roster.starting)} starting"
+        parts = f"{len(roster.busy)} at work, {len(roster.idle)} free"
+        parts += f", {len(roster.starting)} starting"
         bound = "" if roster.places is None else f", the share has room for {roster.places}"
         yield f"{roster.level}: {parts}, {roster.goal} planned{bound}"
 

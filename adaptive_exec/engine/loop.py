@@ -72,6 +72,8 @@ before no more tasks are sent; as many go in 0.1 s where nothing hangs."""
 
 GATHERING_SECONDS: Final = 30.0
 """Seconds that a shutdown waits for an input before it says so, since its end may never come."""
+ASK_SECONDS: Final = 1.0
+"""Seconds that whoever asks why waits for who drives; he comes within milliseconds."""
 
 _names = itertools.count(1)
 FOREVER = float("inf")
@@ -739,8 +741,18 @@ class Driver:
         return self._run.host
 
     def ask_task(self, report: RunReport, batch: int, index: int) -> tuple[str, ...]:
-        """Say what becomes of a task and why, as things stand now."""
-        return ask_task(self._run.state, report, batch, index, now=time.monotonic())
+        """Say what becomes of a task and why, as things stand now.
+
+        Who drives looks, between two events; where he does not come for a second, the caller does.
+        """
+        look = partial(ask_task, self._run.state, report, batch, index, now=time.monotonic())
+        if self._thread is None or self.is_driving or self._has_ended:
+            return look()
+        answers: list[tuple[str, ...]] = []
+        has_looked = threading.Event()
+        self.in_turn(partial(_look, look, answers, has_looked))
+        has_looked.wait(ASK_SECONDS)
+        return answers[0] if answers else look()
 
     def count_in_flight(self) -> int:
         """Return how many chunks are with workers now."""
@@ -770,3 +782,12 @@ def _make_folders(config: Config) -> TaskFolders:
 
 def _log_error(error: BaseException) -> None:
     LOGGER.error("lane: a step failed", exc_info=error)
+
+
+def _look(
+    look: Callable[[], tuple[str, ...]], answers: list[tuple[str, ...]], has_looked: threading.Event
+) -> None:
+    """Look in the place of who asks; what goes wrong with that is his, and he looks again."""
+    with contextlib.suppress(Exception):
+        answers.append(look())
+    has_looked.set()
