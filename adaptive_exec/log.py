@@ -1,7 +1,8 @@
 """Decisions become log lines: one line, only on change, repeats rate-limited and counted.
 
 The phrases that people already grep for begin the lines of a degrade; all other lines follow one
-form. The library never configures logging. Decides nothing about the run.
+form. Each ends with its reason code in brackets, whose meaning is in `core/meanings`. The library
+never configures logging. Decides nothing about the run.
 """
 
 import logging
@@ -72,7 +73,8 @@ class DecisionLog:
             "code": str(decision.reason.code),
             **dict(decision.reason.facts),
         }
-        line = _named(f"{self._line(decision)} run={self.run}{more}")
+        line = f"{self._line(decision)} run={self.run}{more} [{decision.reason.code}]"
+        line = _named(line)
         LOGGER.log(severity, "%s", line, extra={"adaptive_exec": facts})
 
     def _line(self, decision: Decision) -> str:

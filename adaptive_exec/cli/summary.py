@@ -59,7 +59,7 @@ class Summary:
         self.timeouts += tally.timeouts
         self.without_outcome += tally.without_outcome
         self.degrades += report.degrades
-        self.kills += sum(decision.event in _KILLS for decision in report.decisions)
+        self.kills += sum(one.count for one in report.tallies if one.event in _KILLS)
         self.wall_seconds += tally.wall_seconds
         self.levels += [level for level in report.levels if level not in self.levels]
 
