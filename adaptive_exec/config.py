@@ -21,7 +21,7 @@ MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 """Bytes."""
 
-NOT_YET: Final = ("cluster", "reuse", "retry_on")
+NOT_YET: Final = ("reuse", "retry_on")
 """Settings whose rooms are not built yet: checked, and refused when set."""
 
 SIZE_BYTES_MIN: Final = 4096
@@ -84,6 +84,7 @@ class _Settings(NamedTuple):
     capture: bool = False
     reuse: bool = False
     cluster: object = None
+    cluster_wait: float = 10.0
 
 
 class Config(_Settings):
@@ -146,7 +147,10 @@ class Config(_Settings):
         capture: Keep what each task prints and logs in its `Outcome` and in the journal as well; of
             processes.
         reuse: Keep the workers for the next executor.
-        cluster: An executor of an existing cluster.
+        cluster: What helps from elsewhere, beside the workers here: a client of Dask's, the address
+            of its scheduler, as `"tcp://host:8786"`, or any `concurrent.futures.Executor`; it stays
+            its owner's.
+        cluster_wait: Seconds to wait for its first answer.
 
     Raises:
         ValueError: A value is out of range; the message names it and the way out.
@@ -432,12 +436,24 @@ def _check_initargs(value: object) -> tuple[object, ...]:
     return tuple(value)
 
 
+def _check_cluster(name: str, value: object) -> object:
+    if isinstance(value, str):
+        if not re.fullmatch(r"[a-z]+://\S+", value):
+            message = f"{name} must be an address with its protocol, got {value!r}; {_CLUSTERS}"
+            raise ValueError(message)
+    elif isinstance(value, type) or not callable(getattr(value, "submit", None)):
+        message = f"{name} must be a client, an address or an executor, got {value!r}; {_CLUSTERS}"
+        raise TypeError(message)
+    return value
+
+
 def _check_way_out(name: str, value: object) -> object:
     if value not in _FALLBACKS:
         raise ValueError(_unknown(name, value, _FALLBACKS))
     return value
 
 
+_CLUSTERS: Final = "give a client, 'tcp://host:8786', or what has a submit; leave it out for none"
 _WALLS: Final = ("auto", "soft", "hard")
 _ORDERS: Final = ("largest",)
 _STARTS: Final = ("snapshot", "fresh", "loky", "zygote")
@@ -466,6 +482,7 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, object], object]]] = {
     "journal": _check_journal,
     "start": _check_start,
     "fallback": _check_way_out,
+    "cluster": _check_cluster,
     "wall": _check_wall,
     "order": _check_order,
 }
@@ -477,6 +494,7 @@ def _settle(given: dict[str, Any]) -> dict[str, Any]:
     settled = dict(given)
     settled["levels"] = check_levels(given["levels"])
     settled["retries"] = _check_count("retries", given["retries"], least=0)
+    settled["cluster_wait"] = _check_seconds("cluster_wait", given["cluster_wait"])
     settled["initargs"] = _check_initargs(given["initargs"])
     for name in _FLAGS:
         _check_flag(name, given[name])

@@ -25,7 +25,7 @@ from adaptive_exec.engine.ports import LedgerBook
 from adaptive_exec.errors import UnsendableError
 from adaptive_exec.host.delegated import NO_PLACE, find_place
 from adaptive_exec.host.survey import believe_limit, take_snapshot
-from adaptive_exec.levels.base import FULL, ONE, STAR, Work
+from adaptive_exec.levels.base import FULL, ONE, STAR, Carried, Work
 from adaptive_exec.levels.functions import (
     PROGRAM,
     PackedFunction,
@@ -721,6 +721,7 @@ class AdaptiveExecutor(Executor):
             caller=caller,
             stream=self._next_stream(),
             may_be_cut=chunksize is None,
+            carried=None if self._config.cluster is None else _carry(fn),
         )
         kind, sizer = self._number(fn, packed, length)
         calls = MapCalls(
@@ -966,7 +967,22 @@ def _runners(
             cores=driver.snapshot_host().usable_cores,
         ),
         "process": lambda driver: _process_runner(driver, config, preload, inherited),
+        "cluster": lambda driver: _cluster_runner(driver, config),
     }
+
+
+def _carry(fn: Callable[..., Any]) -> Carried | None:
+    """Pack a function for an engine's workers."""
+    from adaptive_exec.levels.bundles import carry  # brings cloudpickle
+
+    return carry(fn)
+
+
+def _cluster_runner(driver: Driver, config: Config) -> Any:
+    from adaptive_exec.levels.cluster import ClusterRunner  # brings cloudpickle
+
+    first = (config.initializer, config.initargs)
+    return ClusterRunner(driver, config.cluster, config.cluster_wait, *first)
 
 
 def _process_runner(

@@ -30,7 +30,7 @@ FORM_NAMES: Final[Mapping[str, str]] = {
 """Forms of an input, as a card calls them."""
 REFERENCES: Final = ("initializer", "key", "on_event", "size", "task_memory")
 """Settings that are functions: named in a card as `file.py:name` or `package.module:name`."""
-TIMES: Final = ("task_timeout", "max_worker_age")
+TIMES: Final = ("task_timeout", "max_worker_age", "cluster_wait")
 """Settings that are times, which may have units."""
 NOT_IN_CARDS: Final = ("journal", "initargs", "cluster", "retry_on", "reuse")
 """Settings that a card has no words for; the command keeps its own journal."""

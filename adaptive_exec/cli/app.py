@@ -259,6 +259,13 @@ def run(
     start: Annotated[
         str | None, typer.Option(metavar="HOW", help="Start of workers: snapshot, fresh or loky.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Scheduler of Dask's that helps: tcp://..."),
+    ] = None,
+    cluster_wait: Annotated[
+        str | None, typer.Option(metavar="TIME", help="For its first answer; default 10.")
+    ] = None,
 ) -> int:
     """Run a card, or your own function over a table."""
     given = locals()

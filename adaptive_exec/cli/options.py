@@ -530,6 +530,8 @@ _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "start": _text,
     "fallback": _text,
     "order": _text,
+    "cluster": _text,
+    "cluster_wait": seconds,
 }
 """How the text of each setting is read; checking the values is left to `make_config`."""
 

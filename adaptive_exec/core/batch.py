@@ -28,6 +28,7 @@ class Batch:
         level: Where its next chunk goes.
         home: Where it would run if no level had failed; a restore leads back there.
         trial: The better level that is being tried with one chunk of it; None while none is.
+        costs_beside: What its tasks take at the level beside, where there is one.
         chunk: Length of the last chunk that was cut, before the end of the input cut it shorter.
         refusal: Why its function cannot go to a process, `""` while it can.
         moves: Moves by measurement so far.
@@ -75,6 +76,7 @@ class Batch:
         self.refusal = "" if opened.portable else opened.refusal or "it cannot be pickled"
         self.moves = 0
         self.costs = Costs()
+        self.costs_beside = Costs()
         self.load_seconds: float | None = None
         self.peaks = NOTHING_KNOWN
         self.unmeasured = 0
@@ -129,6 +131,11 @@ class Batch:
     def first_pending(self) -> int:
         """The first task that waits to be sent; only while there is one."""
         return min(start for start, _, _ in self._ranges)
+
+    @property
+    def next_executions(self) -> int:
+        """How often the next task to be sent was begun before; only while one waits."""
+        return self._ranges[0][2]
 
     @property
     def held(self) -> int:

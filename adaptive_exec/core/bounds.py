@@ -129,6 +129,7 @@ _COUNTS: Final = frozenset({
     "wanted_slots", "worker",
     "last_worker_id", "chorus", "measures", "passed_from", "sizings",
     "speaker", "unsized", "unwanted", "votes", "measured", "number", "waits", "early",
+    "places", "late", "refused", "told", "unbound",
 })  # fmt: skip
 """Ids, and what is counted one by one."""
 _CHECKED: Final = frozenset({"config", "orders"})

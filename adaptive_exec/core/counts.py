@@ -9,7 +9,7 @@ from adaptive_exec.core.memory.walls import wall_of
 from adaptive_exec.core.reason import Code, Fact, Reason, because
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
-from adaptive_exec.specs import is_inline
+from adaptive_exec.specs import is_counted
 
 
 def launch(
@@ -30,7 +30,7 @@ def launch(
     if is_suspect:
         flight.broken_bytes = batch.records[start].wall_bytes
     flight.since = state.now
-    if not is_inline(level):
+    if is_counted(level):
         _note_company(state, flight)
     state.flights[chunk] = flight
     roster.assign(flight)
@@ -57,7 +57,7 @@ def land(state: State, flight: Flight) -> Batch:
     del state.flights[flight.chunk]
     batch = state.batches[flight.batch]
     batch.end(flight.level)
-    if not is_inline(flight.level):
+    if is_counted(flight.level):
         state.out -= 1
     if state.solo == flight.chunk:
         state.solo = None

@@ -56,8 +56,28 @@ def _may_send(state: State) -> bool:
         return True
     if state.memory.verdict.pressure != "normal" or state.out >= state.memory.window.chunks:
         return False
+    return state.config.max_in_flight is None or has_room_in_flight(state)
+
+
+def has_room_in_flight(state: State) -> bool:
+    """Say whether the caller's bound lets one more chunk out."""
     limit = state.config.max_in_flight
-    return limit is None or state.out < limit
+    if limit is None:
+        return True
+    beside = 0 if state.beside is None else len(state.beside.roster.busy)
+    return state.out + beside < limit
+
+
+def may_send_of(state: State, batch: Batch) -> bool:
+    """Say whether a batch has tasks to send, and what becomes of them can be handed over."""
+    if (batch.recorded and state.is_recording_full) or (batch.single and state.is_setting_full):
+        return False
+    return batch.may_begin and not _is_glutted(state, batch)
+
+
+def put_behind(state: State, batch: Batch) -> None:
+    """Let all other batches have their turn first."""
+    state.batches[batch.id] = state.batches.pop(batch.id)
 
 
 def _send_next(state: State) -> bool:
@@ -75,7 +95,7 @@ def _send_next(state: State) -> bool:
             if choice is None:
                 continue
         if len(state.batches) > 1:
-            state.batches[batch.id] = state.batches.pop(batch.id)
+            put_behind(state, batch)
         batch.chunk = _chunk_size(state, batch, roster)
         if choice is None:
             start, stop, executions = batch.take(batch.chunk, head)
@@ -132,12 +152,15 @@ def _chunk_size(state: State, batch: Batch, roster: Roster) -> int:
         return 1
     if batch.chunk_tasks is not None:
         return batch.chunk_tasks
+    workers = roster.cap
+    if state.beside is not None:
+        workers += state.beside.workers_beside(batch, batch.chunk)
     if batch.single:
-        count = single_tasks(batch.costs, batch.pending, roster.cap)
+        count = single_tasks(batch.costs, batch.pending, workers)
     else:
         seconds = target_seconds(roster.level)
         may_jump = is_inline(roster.level) or _was_short(batch, roster.level)
-        count = chunk_tasks(batch.costs, batch.left, roster.cap, seconds=seconds, may_jump=may_jump)
+        count = chunk_tasks(batch.costs, batch.left, workers, seconds=seconds, may_jump=may_jump)
     if batch.kept_each:  # a chunk of a function that leaks must not leak a worker's whole part
         count = min(count, int(KEPT_SHARE * state.memory.fair_bytes / batch.kept_each) or 1)
     limit = state.config.max_tasks_per_worker
@@ -166,6 +189,7 @@ def pull(state: State, batch: Batch) -> None:
         _pull_ahead(state, batch)
         return
     workers = 1 if is_inline(batch.level) else state.levels.rosters[batch.level].cap or 1
+    workers += 0 if state.beside is None else state.beside.workers_beside(batch, batch.chunk)
     chunk = batch.chunk
     if _was_short(batch, batch.level) and _may_jump(batch, workers):
         chunk *= JUMP  # as long as the next may be

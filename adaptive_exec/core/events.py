@@ -474,6 +474,32 @@ class LevelClosed(NamedTuple):
     level: str
 
 
+class PlacesCounted(NamedTuple):
+    """The engine of the level beside was asked what it has.
+
+    Attributes:
+        places: Chunks that may be there at once, some of which wait there.
+        trip_seconds: What the way there and back takes, for next to nothing.
+    """
+
+    at: float
+    level: str
+    places: int
+    trip_seconds: float
+
+
+class LevelLost(NamedTuple):
+    """The engine of the level beside takes nothing more; what is out there ends by itself.
+
+    Attributes:
+        error: What was raised, as `Type: text`.
+    """
+
+    at: float
+    level: str
+    error: str
+
+
 class HostSampled(NamedTuple):
     """The host was read.
 
@@ -578,6 +604,8 @@ Event = (
     | WorkerLost
     | WorkLeft
     | LevelClosed
+    | PlacesCounted
+    | LevelLost
     | HostSampled
     | WorkersTimed
     | ShareChanged

@@ -65,6 +65,11 @@ class LargestFirst(Batch):
         waits = dict.fromkeys(task for _, task in tuple(self._ranked) if task in self._waits)
         return tuple((task, task + 1) for task in {**waits, **dict.fromkeys(tuple(self._waits))})
 
+    @property
+    def next_executions(self) -> int:
+        """How often the next task to be sent was begun before; only while one waits."""
+        return self._waits[next(self.waiting(), next(iter(self._waits)))]
+
     def waiting(self) -> Iterator[int]:
         """Return the largest tasks that wait to be sent, in the order in which they would go."""
         return islice((task for _, task in self._ranked if task in self._waits), LOOK_TASKS)

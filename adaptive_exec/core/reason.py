@@ -52,6 +52,10 @@ class Code(StrEnum):
     TRIAL_PASSED = "trial_passed"
     TRIAL_FAILED = "trial_failed"
     NO_LEVEL_LEFT = "no_level_left"
+    # the level beside: an engine's workers elsewhere
+    HELP_FOUND = "help_found"
+    HELP_LOST = "help_lost"
+    CHUNK_OVERDUE = "chunk_overdue"
     # tasks
     SUSPECT = "suspect"
     POISON = "poison"

@@ -6,7 +6,7 @@ from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import unbounded
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.state import State
-from adaptive_exec.specs import is_inline, is_isolated
+from adaptive_exec.specs import is_beside, is_counted, is_isolated
 
 
 def broken_rules(state: State) -> Iterator[str]:
@@ -44,9 +44,10 @@ def _roster_rules(state: State, roster: Roster) -> Iterator[str]:
         yield f"{level}: workers are not where their lives say"
     if roster.state == "closed" and roster.size:
         yield f"level {level} is closed and has {roster.size} workers"
-    if level not in state.config.ladder and roster.state != "closed":
+    if level not in state.config.ladder and not is_beside(level) and roster.state != "closed":
         yield f"level {level} is open against the settings"
-    if (roster.is_shut or roster.on_trial) != (level in state.levels.ailing):
+    is_ailing = level in state.levels.ailing
+    if (roster.is_shut or roster.on_trial) != is_ailing and not is_beside(level):
         yield f"level {level} is shut or on trial and not known to be"
     if roster.is_shut and roster.state == "open":
         yield f"level {level} is shut and open"
@@ -55,7 +56,7 @@ def _roster_rules(state: State, roster: Roster) -> Iterator[str]:
 
 
 def _flight_rules(state: State) -> Iterator[str]:
-    out = [flight for flight in state.flights.values() if not is_inline(flight.level)]
+    out = [flight for flight in state.flights.values() if is_counted(flight.level)]
     limit = state.config.max_in_flight
     if limit is not None and len(out) > limit:
         yield f"{len(out)} chunks with workers, {limit} allowed"

@@ -13,6 +13,7 @@ from typing import assert_never
 from adaptive_exec.config import Config
 from adaptive_exec.core.acquainted import keep_costs
 from adaptive_exec.core.batch import Batch
+from adaptive_exec.core.beside import look_beside, next_look_at, take_in_beside
 from adaptive_exec.core.bounds import FOREVER
 from adaptive_exec.core.costs import believe, learn
 from adaptive_exec.core.counts import deliver, drop, fail, give_back, land, recall
@@ -34,7 +35,9 @@ from adaptive_exec.core.events import (
     JournalOpened,
     JournalSkipped,
     LevelClosed,
+    LevelLost,
     ObjectsCopied,
+    PlacesCounted,
     ResultsTaken,
     ShareChanged,
     StarterChanged,
@@ -120,6 +123,8 @@ GraveEvent = (
     | JournalOpened
     | JournalSkipped
     | LevelClosed
+    | LevelLost
+    | PlacesCounted
     | ShareChanged
     | StarterChanged
     | StarterChosen
@@ -209,7 +214,8 @@ class Run:
         elif isinstance(event, ChunkProgressed):
             _progress(state, event)
         else:
-            _take_in(state, event)
+            if state.beside is None or not take_in_beside(state, event):
+                _take_in(state, event)
             self._draw_consequences()
         return orders
 
@@ -222,7 +228,7 @@ class Run:
         """Name every rule that does not hold now; tests and the simulator ask after each event."""
         return broken_rules(self.state)
 
-    def _draw_consequences(self) -> None:
+    def _draw_consequences(self) -> None:  # noqa: C901  # one after the other
         state = self.state
         if state.levels.ailing:
             _finish_done(state)
@@ -234,6 +240,8 @@ class Run:
         dispatch(state)
         if state.last_chunk_id != newest and state.out > 1:
             move_walls(state)
+        if state.beside is not None:
+            look_beside(state)
         trade(state)
         look_at_cores(state)
         look_at_first_chunks(state)
@@ -292,6 +300,8 @@ def _set_timer(state: State) -> None:
         at = min(at, state.sharing.next_timing)
     if state.levels.ailing:
         at = min(at, next_trial_at(state))
+    if state.beside is not None:
+        at = min(at, next_look_at(state))
     if state.suspects:
         at = min(at, next_turn_at(state))
     if state.sharing.is_sharing:
@@ -363,6 +373,8 @@ def _take_in(state: State, event: GraveEvent) -> None:  # noqa: C901, PLR0912, P
             refit(state)
         case HandoverChanged():
             _heed_handover(state, event)
+        case PlacesCounted() | LevelLost():
+            pass  # of the level beside, which has taken them in
         case WorkersTimed():
             take_times(state, event)
         case TimerFired():

@@ -4,6 +4,9 @@ Decides nothing. What is written to `orders` while an event is handled is what t
 do, in that order.
 """
 
+from collections import deque
+from typing import Final
+
 from adaptive_exec.config import Config
 from adaptive_exec.core.batch import Batch
 from adaptive_exec.core.bounds import FOREVER
@@ -12,11 +15,15 @@ from adaptive_exec.core.instructions import Explain, Instruction
 from adaptive_exec.core.memory.governor import CALM, Crawl, Verdict, Victim
 from adaptive_exec.core.memory.sizes import Sizing
 from adaptive_exec.core.memory.window import IDLE_SLOWER, OPEN, UNKNOWN_TASK_BYTES
+from adaptive_exec.core.plan import SMALL_BATCH_TASKS
 from adaptive_exec.core.reason import Decision, Fact, Reason
 from adaptive_exec.core.roster import Flight, Roster
 from adaptive_exec.core.sharing.share import NO_CLAIM, SHARE_WAIT_SECONDS, Share
 from adaptive_exec.core.snapshot import HostSnapshot
-from adaptive_exec.specs import ISOLATED, LEVELS
+from adaptive_exec.specs import BESIDE, ISOLATED, LEVELS
+
+ELAPSED_KEPT: Final = 128
+"""Chunks of the level beside of which it is kept how long they were out."""
 
 
 class MemoryState:
@@ -142,10 +149,55 @@ class LevelsState:
 
     def __init__(self, config: Config) -> None:
         self.rosters = {level: Roster(level) for level in LEVELS}
+        if config.cluster is not None:
+            self.rosters[BESIDE] = Roster(BESIDE)
         self.isolated = self.rosters[ISOLATED]
         self.ranks = tuple(self.rosters[level] for level in config.ladder)
         self.ailing: set[str] = set()
         self.broken: Reason | None = None
+
+
+class BesideState:
+    """What is known of the level beside the ladder; `core/beside` alone changes it.
+
+    Attributes:
+        roster: Its places, each a worker that takes one chunk.
+        places: Chunks that may be there at once.
+        trip_seconds: What the way there and back takes.
+        elapsed_seconds: How long the last chunks were out that came back.
+        due_at: When each chunk that is out is past its time.
+        unbound: Chunks of which that is not known yet.
+        soonest_at: No chunk is past its time before.
+        late: Chunks in a row that were.
+        refused: Batches whose functions cannot go there.
+        told: Batches of which it was said that their tasks' time is not held there.
+        chunk_tasks: Length of the last chunk that was cut.
+    """
+
+    def __init__(self, roster: Roster) -> None:
+        self.roster = roster
+        self.places = 0
+        self.trip_seconds = 0.0
+        self.elapsed_seconds: deque[float] = deque(maxlen=ELAPSED_KEPT)
+        self.due_at: dict[int, float] = {}
+        self.unbound: set[int] = set()
+        self.soonest_at = FOREVER
+        self.late = 0
+        self.refused: set[int] = set()
+        self.told: set[int] = set()
+        self.chunk_tasks = 1
+
+    def may_help(self, batch: Batch) -> bool:
+        """Say whether tasks of a batch may go there; those of a small one are for threads here."""
+        if not batch.portable or batch.dropped or batch.id in self.refused:
+            return False
+        return batch.single or batch.tasks is None or batch.tasks >= SMALL_BATCH_TASKS
+
+    def workers_beside(self, batch: Batch, chunk: int) -> int:
+        """Say how many workers with chunks of such a length its places amount to."""
+        if not (self.places and self.may_help(batch)):
+            return 0
+        return -(-self.places * self.chunk_tasks // max(1, chunk))
 
 
 class State:
@@ -168,6 +220,7 @@ class State:
         memory: What is known of memory.
         sharing: What is known of the others on the host.
         levels: Which levels are to be had, and their workers.
+        beside: What is known of the level beside them, None where there is none.
     """
 
     def __init__(self, config: Config, host: HostSnapshot) -> None:
@@ -190,6 +243,8 @@ class State:
         self.memory = MemoryState(self.host)
         self.sharing = SharingState(is_sharing=config.share_host)
         self.levels = LevelsState(config)
+        roster = self.levels.rosters.get(BESIDE)
+        self.beside = None if roster is None else BesideState(roster)
 
     def new_chunk_id(self) -> int:
         """Give an id that no chunk of this run had before."""
@@ -243,7 +298,7 @@ class State:
     @property
     def is_changing_level(self) -> bool:
         """True while a level goes down; no worker is started anywhere until it is gone."""
-        return any(roster.is_leaving for roster in self.levels.rosters.values())
+        return any(roster.is_leaving for roster in self.levels.ranks)
 
     def explain(
         self,

@@ -86,8 +86,7 @@ def _rerun_unknown(state: State, batch: Batch, flight: Flight, lost: WorkerLost)
     if _is_excused(flight, lost) and state.config.retries:
         put_back(state, batch, flight)
         return
-    for index in range(flight.next, flight.stop):
-        _accuse(state, batch, flight, lost, index)
+    accuse_all(state, batch, flight, lost)
 
 
 def _rerun_known(
@@ -130,6 +129,12 @@ def _give_back_begun(state: State, batch: Batch, flight: Flight, start: int, sto
     else:
         reason = because(Code.RETRIES_SPENT, executions=flight.attempt)
         fail(state, batch, start, stop, reason)
+
+
+def accuse_all(state: State, batch: Batch, flight: Flight, lost: WorkerLost) -> None:
+    """Suspect each unfinished task of a chunk, since nobody knows which of them ran."""
+    for index in range(flight.next, flight.stop):
+        _accuse(state, batch, flight, lost, index)
 
 
 def _accuse(state: State, batch: Batch, flight: Flight, lost: WorkerLost, index: int) -> None:

@@ -127,7 +127,7 @@ class Driver:
         with hold_interrupts():  # who is interrupted would leave a file open
             host = read_host()
         self._run = Run(config, host)
-        is_here = config.ladder == (INLINE,)
+        is_here = config.ladder == (INLINE,) and config.cluster is None
         telling = Telling(self.name, config.on_event, self.lanes, is_here=is_here)
         self.delivery = Delivery(self, journal, self.folders)
         self._sharing = Sharing(self, open_book)

@@ -29,6 +29,10 @@ CLOSE_SECONDS: Final = 2.0
 STOPPED_LOOK_SECONDS: Final = 1.0
 """Seconds between looks for a stopped worker or zygote. Source: own choice, 20 us a look."""
 
+CARRIED_BYTES_MAX: Final = 64 * 1024
+"""Bytes of a function up to which it goes to an engine's workers with each chunk; a larger one goes
+once to each. Source: own choice, 0.1 ms of a connection of 5 Gbit/s."""
+
 ONE, STAR, FULL = 0, 1, 2
 """How an item of a chunk is called: `fn(item)`, `fn(*item)`, or item is `(fn, args, kwargs)`."""
 
@@ -71,6 +75,25 @@ class Caller(Protocol):
         """The context variables, for threads."""
 
 
+class Carried(NamedTuple):
+    """A function as it travels to an engine's workers, as it was when its map was asked for.
+
+    Attributes:
+        key: Names it.
+        body: Its pickle.
+        marks: Of each module that it needs what tells its version.
+    """
+
+    key: str
+    body: bytes
+    marks: dict[str, str]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it goes once to each worker, not with each chunk."""
+        return len(self.body) > CARRIED_BYTES_MAX
+
+
 class Work(NamedTuple):
     """The callable side of a batch, shared by all of its chunks.
 
@@ -88,6 +111,8 @@ class Work(NamedTuple):
         stream: What the tasks' random streams are told by, None without a seed.
         may_be_cut: True where tasks of a chunk that runs for long may go to another worker.
         callers: With FULL, says the same of each call; None where that has ended.
+        carried: The function as it travels to an engine's workers; None where it cannot, or there
+            are none.
     """
 
     batch: int
@@ -103,6 +128,7 @@ class Work(NamedTuple):
     callers: Callable[[int], Caller | None] | None = None
     stream: Stream | None = None
     may_be_cut: bool = False
+    carried: Carried | None = None
 
 
 class ChunkOrder(NamedTuple):

@@ -187,7 +187,7 @@ def unpack_values(
         BaseException: What a signal's handler raised meanwhile.
     """
     assert told.lengths is not None, "others are unpacked at once"
-    load = loads if allowed is None else partial(_load_plain, allowed)
+    load = loads if allowed is None else partial(load_plain, allowed)
     unpacker = Unpacker(told.lengths, told.counts, frame)
     values: list[Any] = []
     for offset in range(told.tasks):
@@ -210,9 +210,14 @@ def unpack_values(
     return values
 
 
-def _load_plain(
+def load_plain(
     allowed: frozenset[tuple[str, str]], piece: memoryview, buffers: Iterable[Any] | None = None
 ) -> Any:
+    """Unpickle what names nothing but what is allowed.
+
+    Raises:
+        NotPlainError: It names something else.
+    """
     if piece.nbytes <= GLANCE_BYTES and buffers is None:
         copy = piece.tobytes()
         if not any(code in copy for code in NAMING):

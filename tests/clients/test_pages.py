@@ -12,7 +12,7 @@ LINES_MAX = 40
 WAIT_SECONDS = 120
 WITH_OUTPUT = ["asyncio", "bars", "pool", "standard"]
 """Pages of one program and what it prints."""
-ELSEWHERE = ["joblib", "xdist"]
+ELSEWHERE = ["dask", "joblib", "xdist"]
 """Pages that are tried beside the other tests of what they are about."""
 
 

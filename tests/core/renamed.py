@@ -11,7 +11,7 @@ import pytest
 
 from adaptive_exec import specs
 
-NAMES = {"process": "cell", "thread": "loom", "sequential": "desk"}
+NAMES = {"cluster": "afar", "process": "cell", "thread": "loom", "sequential": "desk"}
 HERE = Path(__file__).parent
 
 specs.SPECS = tuple(spec._replace(name=NAMES[spec.name]) for spec in specs.SPECS)
@@ -19,6 +19,9 @@ specs.LEVELS = tuple(NAMES[name] for name in specs.LEVELS)
 specs.ISOLATED, specs.SHARED, specs.INLINE = specs.LEVELS
 specs.is_isolated = {specs.ISOLATED}.__contains__
 specs.is_inline = {specs.INLINE}.__contains__
+specs.BESIDE = NAMES[specs.BESIDE]
+specs.is_counted = {specs.ISOLATED, specs.SHARED}.__contains__
+specs.is_beside = {specs.BESIDE}.__contains__
 specs._BY_NAME = {spec.name: spec for spec in specs.SPECS}
 _parse = ast.parse
 

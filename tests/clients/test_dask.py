@@ -1,0 +1,30 @@
+"""Dask's page says what its program says, where Dask is installed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip(
+    "distributed", reason="Dask is not installed: pip install adaptive-exec[cluster]"
+)
+
+PAGE = Path(__file__).parents[2] / "docs/clients/dask.md"
+LINES_MAX = 40
+
+
+@pytest.mark.slow
+def test_the_page_runs_and_is_short(tmp_path):
+    page = PAGE.read_text(encoding="utf-8")
+    assert len(page.splitlines()) <= LINES_MAX
+    code, said = re.findall(r"^```(?:python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    script = tmp_path / "page.py"
+    script.write_text(code, encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, check=True
+    )
+
+    assert done.stdout == said
