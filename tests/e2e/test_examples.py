@@ -15,8 +15,11 @@ from tests.cgroups import memory_group
 
 EXAMPLES = sorted(set((ROOT / "examples").glob("*.py")) - {ROOT / "examples" / "compare.py"})
 LINES_MAX = 40
+NEEDS = {"cluster": "distributed"}
+"""Extras without which an example is not tried."""
 SAYS = {
     "as_they_finish": r"(?s)(?=.*the slow one: waited 0.3 s).*the busy one: 10000 bytes became \d+",
+    "cluster": r"both: True, in all 1000\nlost: (help_lost|start_refused|no_progress)\n",
     "drop_in": r"1099726899285419 is no prime\nran in: (process|process -> sequential)\n",
     "failures": r"task 3: ValueError.*\ntask 4: 16\ntask 5: killed its worker 2 times\ntask 6: 36",
     "from_asyncio": r"bits: \[633986, 1267971\]\nmeanwhile the loop went round [1-9]",
@@ -37,6 +40,8 @@ def test_an_example_is_short(path: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_says_what_it_shows(path: Path, tmp_path: Path):
+    if path.stem in NEEDS:
+        pytest.importorskip(NEEDS[path.stem], reason="an extra is not installed")
     done = subprocess.run(
         [sys.executable, str(path)],
         cwd=tmp_path,

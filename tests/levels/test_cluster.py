@@ -21,7 +21,7 @@ from adaptive_exec.levels.base import CARRIED_BYTES_MAX
 TASKS = 100
 
 
-class Rebuilt(Exception):
+class RebuiltError(Exception):
     """Whose own pickling does not bring it over."""
 
     def __init__(self, number, *, text):
@@ -39,7 +39,7 @@ def fail_at_seven(number):
     if number == 7:
         raise ValueError(number)
     if number == 11:
-        raise Rebuilt(number, text="eleven")
+        raise RebuiltError(number, text="eleven")
     return number
 
 
@@ -119,7 +119,7 @@ def test_what_tasks_raise_there_is_their_own(pool):
 
     errors = {one.index: one.error for one in outcomes if one.error is not None}
     assert {index: type(error).__name__ for index, error in errors.items()} == {
-        7: "ValueError", 11: "Rebuilt",
+        7: "ValueError", 11: "RebuiltError",
     }  # fmt: skip
     assert errors[11].number == 11
     assert {one.level for one in outcomes} == {"process", "cluster"}
