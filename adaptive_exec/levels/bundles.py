@@ -8,7 +8,9 @@ import hashlib
 import os
 import platform
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
@@ -22,6 +24,7 @@ from adaptive_exec.levels.exchange import load_plain
 from adaptive_exec.levels.tasks import is_from_signal
 from adaptive_exec.program.c_pickle import loads
 from adaptive_exec.program.code import names_in
+from adaptive_exec.program.places import PLACES
 from adaptive_exec.program.shares import has_any, unwrap
 from adaptive_exec.system.pickles import PROTOCOL
 
@@ -31,13 +34,37 @@ _STANDARD: Final = sys.stdlib_module_names | {"adaptive_exec", "cloudpickle", "_
 def carry(function: Callable[..., Any]) -> Carried | None:
     """Pack a function for an engine's workers, None where it cannot be."""
     try:
-        body = cloudpickle.dumps(function, PROTOCOL)
+        body = _dump(function)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
         return None
     marks = _marks_of(function)
     digest = hashlib.blake2b(body, digest_size=16)
     digest.update(repr(marks).encode())
     return Carried(digest.hexdigest(), body, marks)
+
+
+def _dump(value: Any) -> bytes:
+    """Pickle what is to be read elsewhere: what no worker can import goes by value.
+
+    Raises:
+        Exception: Whatever the pickling of it raises.
+    """
+    PLACES.look()
+    registered = cloudpickle.list_registry_pickle_by_value()
+    names = PLACES.strange - registered - {"__main__"}
+    with _registering if names else nullcontext():
+        modules = [sys.modules[name] for name in names if name in sys.modules]
+        for module in modules:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            packed: bytes = cloudpickle.dumps(value, PROTOCOL)
+        finally:
+            for module in modules:
+                cloudpickle.unregister_pickle_by_value(module)
+    return packed
+
+
+_registering = threading.Lock()
 
 
 def _marks_of(function: Any) -> dict[str, str]:
@@ -63,7 +90,7 @@ def _home(value: Any) -> str:
 
 
 def _is_to_be_there(name: str) -> bool:
-    return name in sys.modules and name != "__main__"
+    return name in sys.modules and not PLACES.is_strange(name)
 
 
 def make_first(initializer: Callable[..., Any] | None, arguments: tuple[Any, ...]) -> bytes:
@@ -75,11 +102,10 @@ def make_first(initializer: Callable[..., Any] | None, arguments: tuple[Any, ...
     if initializer is None:
         return b""
     try:
-        packed: bytes = cloudpickle.dumps((initializer, arguments), PROTOCOL)
+        return _dump((initializer, arguments))
     except Exception as error:
         message = f"the initializer cannot be sent ({type(error).__name__}: {error})"
         raise CannotStartError(message) from error
-    return packed
 
 
 def make_bundle(order: ChunkOrder, first: bytes) -> Bundle:
@@ -96,7 +122,7 @@ def make_bundle(order: ChunkOrder, first: bytes) -> Bundle:
         "" if carried is None else carried.key,
         carried.body if carried is not None and is_along else b"",
         {} if carried is None else carried.marks,
-        cloudpickle.dumps(items, PROTOCOL),
+        _dump(items),
         work.style,
         work.detailed,
         work.batch,

@@ -57,15 +57,16 @@ class _Out:
         order: The chunk.
         seat: The engine's worker that has it.
         ticket: What the engine knows it by, None while it is being packed.
+        holds_slot: Whether it was taken back and may run there all the same.
     """
 
-    __slots__ = ("_is_over", "order", "pack_seconds", "seat", "sent_bytes", "ticket")
+    __slots__ = ("_is_over", "holds_slot", "order", "pack_seconds", "seat", "sent_bytes", "ticket")
 
     def __init__(self, order: ChunkOrder, seat: str) -> None:
         self.order = order
         self.seat = seat
         self.ticket: Any = None
-        self._is_over = False
+        self._is_over = self.holds_slot = False
         self.pack_seconds = 0.0
         self.sent_bytes = 0
 
@@ -150,6 +151,7 @@ class ClusterRunner:
         is_cancelled = self._cancel(out)
         if not is_cancelled and out.seat in self._slots:
             self._held[out.seat] += 1  # until its answer comes, that slot is not to be had
+            out.holds_slot = True
         self._drop(out)
         self._tell_lost(out, "taken back", has_begun=not is_cancelled, blameless=True)
         self._count()
@@ -378,7 +380,8 @@ class ClusterRunner:
 
     def _take_late(self, out: _Out) -> None:
         """What was taken back has ended after all: its slot is free again, and nobody wants it."""
-        if self._held[out.seat] > 0:
+        if out.holds_slot and self._held[out.seat] > 0:
+            out.holds_slot = False
             self._held[out.seat] -= 1
             if self._engine is not None:
                 self._count()

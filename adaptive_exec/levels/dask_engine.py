@@ -258,11 +258,19 @@ class DaskEngine:
         try:
             answer = await self._ask(ticket, seat, bundle, carried)
         except BaseException as error:  # noqa: BLE001  # whatever Dask makes of a loss
+            if ticket.is_cancelled and ticket.future is not None:
+                await self._wait_until_free(seat)
             answered(error)
         else:
             answered(answer)
         finally:
             ticket.future = None
+
+    async def _wait_until_free(self, seat: str) -> None:
+        """Wait until a worker answers again that had something which was taken back."""
+        future = self._client.submit(greet, **self._where(seat))
+        while seat in self._slots and future.status == "pending" and not self._is_closed:  # noqa: ASYNC110  # nobody tells of all three
+            await asyncio.sleep(WATCH_SECONDS)
 
     async def _ask(
         self, ticket: _Ticket, seat: str, bundle: Bundle, carried: Carried | None

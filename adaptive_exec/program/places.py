@@ -77,6 +77,11 @@ class Places:
             return False
         return any(name == one or name.startswith(f"{one}.") for one in registered)
 
+    @property
+    def strange(self) -> frozenset[str]:
+        """Modules that workers cannot import, as far as they have been looked at."""
+        return frozenset(self._strange)
+
     def strange_among(self, words: frozenset[str]) -> set[str]:
         """Return those of some words that name modules which workers cannot import."""
         return set(words & (self._strange | self._registered))
