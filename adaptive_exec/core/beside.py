@@ -49,8 +49,6 @@ OVERDUE_TRIES_MAX: Final = 5
 """Tries for which that grows."""
 QUEUE_CHUNKS: Final = 2
 """Chunks that stand one behind the other at each of an engine's slots."""
-ELAPSED_MIN: Final = 20
-"""Chunks that must have come back before their time says how long others may take."""
 LATE_MAX: Final = 3
 """Chunks in a row past their time after which the level is left."""
 DEATHS_MAX: Final = 5
@@ -322,7 +320,7 @@ def _set_bounds(state: State) -> None:
     for chunk in list(beside.unbound):
         flight = state.flights[chunk]
         batch = state.batches[flight.batch]
-        if has_sample(_known(batch)) or len(known) >= ELAPSED_MIN:
+        if batch.finished and has_sample(_known(batch)):  # what earlier batches took is a guess
             beside.unbound.discard(chunk)
             _set_bound(state, batch, flight, known)
 
@@ -331,10 +329,10 @@ def _set_bound(state: State, batch: Batch, flight: Flight, known: list[float]) -
     """Say until when a chunk is to be back."""
     beside, costs = _beside(state), _known(batch)
     like = QUEUE_CHUNKS * costs.wall_seconds * (flight.stop - flight.start)
-    if len(known) >= ELAPSED_MIN:
+    if known:
         like = max(like, known[(99 * len(known)) // 100])
-    factor = OVERDUE_FACTOR ** min(flight.attempt, OVERDUE_TRIES_MAX)
-    at = state.now + bound(max(OVERDUE_SECONDS_MIN, factor * like), SECONDS)
+    tries = OVERDUE_FACTOR ** min(flight.attempt - 1, OVERDUE_TRIES_MAX)
+    at = state.now + bound(tries * max(OVERDUE_SECONDS_MIN, OVERDUE_FACTOR * like), SECONDS)
     beside.due_at[flight.chunk] = at
     beside.soonest_at = min(beside.soonest_at, at)
 
@@ -398,6 +396,7 @@ def _end_overdue(state: State) -> None:
         del beside.due_at[chunk]
         flight = state.flights[chunk]
         beside.late += 1
+        beside.elapsed_seconds.append(bound(state.now - flight.since, SECONDS))
         out = round(state.now - flight.since, 3)
         kill(state, flight, because(Code.CHUNK_OVERDUE, chunk=chunk, out=out, late=beside.late))
     beside.soonest_at = min(beside.due_at.values(), default=FOREVER)

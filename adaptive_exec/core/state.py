@@ -164,7 +164,7 @@ class BesideState:
         roster: Its places, each a worker that takes one chunk.
         places: Chunks that may be there at once.
         trip_seconds: What the way there and back takes.
-        elapsed_seconds: How long the last chunks were out that came back.
+        elapsed_seconds: How long the last chunks were out that came back, or were taken back.
         due_at: When each chunk that is out is past its time.
         unbound: Chunks of which that is not known yet.
         soonest_at: No chunk is past its time before.
