@@ -32,6 +32,8 @@ from adaptive_exec.specs import BESIDE
 
 PLACES_PER_SLOT: Final = 2
 """Chunks for each of an engine's slots: one runs, the next is there when it ends."""
+LOOK_SECONDS: Final = 1.0
+"""Seconds between looks whether an engine is still there that may not be able to tell."""
 NO_WORKERS_SECONDS: Final = 10.0
 """Seconds without a worker after which an engine is given up."""
 
@@ -213,14 +215,16 @@ class ClusterRunner:
             error = TimeoutError(f"no answer of the cluster within {wait:g} s")
             self._refused(self._opening, error)
             self._opening += 1
-        if self._without_since is None:
+        if self._engine is None:
             return None
-        if now < self._without_since + NO_WORKERS_SECONDS:
-            return self._without_since + NO_WORKERS_SECONDS
-        self._without_since = None
-        text = f"no workers for {NO_WORKERS_SECONDS:g} s"
-        self._outlet.post(LevelLost(now, BESIDE, text))
-        return None
+        trouble = self._engine.trouble()
+        if self._without_since is not None and now >= self._without_since + NO_WORKERS_SECONDS:
+            self._without_since = None
+            trouble = trouble or f"no workers for {NO_WORKERS_SECONDS:g} s"
+        if trouble:
+            self._lose_all(ConnectionError(trouble))
+            return None
+        return now + LOOK_SECONDS
 
     # the engine opens
 
@@ -260,6 +264,7 @@ class ClusterRunner:
             return
         self._open_by = None
         self._engine = engine
+        self._outlet.look_by(time.monotonic() + LOOK_SECONDS)
         self._trip_seconds = opened.trip_seconds
         self._slots = dict(opened.slots)
         self._count()

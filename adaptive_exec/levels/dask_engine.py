@@ -11,10 +11,11 @@ import os
 import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Final
 
 from adaptive_exec.levels.away import Bundle, greet, run_packed
-from adaptive_exec.levels.base import CannotStartError, Carried
+from adaptive_exec.levels.base import CLOSE_SECONDS, CannotStartError, Carried
 from adaptive_exec.levels.bundles import differs
 from adaptive_exec.levels.engines import (
     Answered,
@@ -25,6 +26,7 @@ from adaptive_exec.levels.engines import (
     Opened,
     line_of,
 )
+from adaptive_exec.levels.threads import start_thread
 from adaptive_exec.program.c_pickle import dumps
 from adaptive_exec.system.pickles import PROTOCOL
 
@@ -135,6 +137,11 @@ class DaskEngine:
             return EngineLostError(text, is_blameless=True)
         return ChunkLostError(text)
 
+    def trouble(self) -> str:
+        """Say that the client was closed: its loop, which would tell, may have ended with it."""
+        status = self._client.status
+        return f"the client is {status}" if status in {"closing", "closed"} else ""
+
     def forget(self, batch: int) -> None:
         """Let workers let go of a batch's large function."""
         keys = self._batches.pop(batch, set())
@@ -149,8 +156,13 @@ class DaskEngine:
         if self._is_closed:
             return
         self._is_closed = True
-        if self._client is not None and self._client.status != "closed":
-            self._call(self._close())
+        self._carried.clear()
+        if self._client is None or self._client.status == "closed":
+            return
+        self._call(self._stop_greeting())
+        if self._is_ours:  # waits for its own threads, so in one of ours
+            with suppress(RuntimeError, MemoryError):
+                start_thread(self._client.close, "adaptive-exec-engine-end", CLOSE_SECONDS)
 
     # in the client's loop
 
@@ -324,12 +336,9 @@ class DaskEngine:
         if ticket.future is not None:
             await self._client._cancel([ticket.future], force=True)  # noqa: SLF001  # as above
 
-    async def _close(self) -> None:
-        self._carried.clear()
+    async def _stop_greeting(self) -> None:
         for task in self._greeting.values():
             task.cancel()
-        if self._is_ours:
-            await self._client._close()  # noqa: SLF001  # as above
 
 
 async def _drop(future: Any) -> None:

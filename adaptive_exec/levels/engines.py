@@ -96,6 +96,9 @@ class Engine(Protocol):
     def judge(self, error: BaseException) -> ChunkLostError:
         """Say what an exception of the engine's means."""
 
+    def trouble(self) -> str:
+        """Say why nothing more will come of it, `""` where that is not known."""
+
     def forget(self, batch: int) -> None:
         """Let go of what belongs to a batch."""
 
@@ -169,6 +172,10 @@ class PlainEngine:
         if isinstance(error, BrokenExecutor):
             return EngineLostError(text)
         return ChunkLostError(text)
+
+    def trouble(self) -> str:
+        """Nothing: its futures tell."""
+        return ""
 
     def forget(self, batch: int) -> None:
         """Nothing: it holds nothing of ours."""

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ import pytest
 from adaptive_exec import AdaptiveExecutor, adaptive_executor, current_task
 from adaptive_exec.levels import away, bundles
 from adaptive_exec.levels.base import CARRIED_BYTES_MAX
+from tests.architecture.house import ROOT
 
 TASKS = 100
 
@@ -299,8 +301,6 @@ def test_a_shutdown_takes_no_engine_along(pool):
 
 
 def test_without_it_nothing_of_it_is_loaded():
-    import subprocess
-
     code = (
         "import sys; from adaptive_exec import adaptive_executor\n"
         "with adaptive_executor(range(9)) as ex: list(ex.map(abs, range(9)))\n"
@@ -317,3 +317,23 @@ def test_without_it_nothing_of_it_is_loaded():
 def test_what_cannot_be_a_cluster_is_refused_at_once(wrong):
     with pytest.raises((TypeError, ValueError), match="cluster must be"):
         adaptive_executor(cluster=wrong)
+
+
+def test_the_command_takes_an_address_and_goes_on_here_where_nobody_listens(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def square(row):\n    return {'square': int(row['n']) ** 2}\n"
+    )
+    (tmp_path / "n.csv").write_text("n\n" + "\n".join(map(str, range(50))))
+    words = "run --function mine:square --input n.csv --output out.csv --cluster tcp://127.0.0.1:9"
+    done = subprocess.run(
+        [sys.executable, "-m", "adaptive_exec", *words.split(), "--cluster-wait", "1s"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 51
