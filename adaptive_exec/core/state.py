@@ -162,6 +162,8 @@ class BesideState:
 
     Attributes:
         roster: Its places, each a worker that takes one chunk.
+        goes_by_processes: Whether it is known which functions can be sent to processes, which are
+            those that can go there; else each is tried.
         places: Chunks that may be there at once.
         trip_seconds: What the way there and back takes.
         elapsed_seconds: How long the last chunks were out that came back, or were taken back.
@@ -174,8 +176,9 @@ class BesideState:
         chunk_tasks: Length of the last chunk that was cut.
     """
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, *, goes_by_processes: bool) -> None:
         self.roster = roster
+        self.goes_by_processes = goes_by_processes
         self.places = 0
         self.trip_seconds = 0.0
         self.elapsed_seconds: deque[float] = deque(maxlen=ELAPSED_KEPT)
@@ -189,7 +192,9 @@ class BesideState:
 
     def may_help(self, batch: Batch) -> bool:
         """Say whether tasks of a batch may go there; those of a small one are for threads here."""
-        if not batch.portable or batch.dropped or batch.id in self.refused:
+        if batch.dropped or batch.id in self.refused:
+            return False
+        if self.goes_by_processes and not batch.portable:
             return False
         return batch.single or batch.tasks is None or batch.tasks >= SMALL_BATCH_TASKS
 
@@ -244,7 +249,11 @@ class State:
         self.sharing = SharingState(is_sharing=config.share_host)
         self.levels = LevelsState(config)
         roster = self.levels.rosters.get(BESIDE)
-        self.beside = None if roster is None else BesideState(roster)
+        self.beside = (
+            None
+            if roster is None
+            else BesideState(roster, goes_by_processes=ISOLATED in config.ladder)
+        )
 
     def new_chunk_id(self) -> int:
         """Give an id that no chunk of this run had before."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptive_exec import PoisonTaskError, adaptive_executor
+from adaptive_exec import PoisonTaskError, WorkerLostError, adaptive_executor
 from tests.architecture.house import ROOT
 
 SCRIPT = Path(__file__).parent / "scripts/on_cluster.py"
@@ -277,3 +277,30 @@ def test_a_task_that_kills_a_pool_ends_as_poison_here():
     errors = {one.index: type(one.error) for one in outcomes if one.error is not None}
     assert errors == {40: PoisonTaskError}
     assert len(outcomes) == 100
+
+
+@pytest.mark.parametrize("levels", ["thread", "sequential"])
+def test_without_processes_what_may_have_killed_ends_and_never_runs_in_the_caller(levels):
+    caller = os.getpid()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        list(pool.map(tell_and_sleep, range(20)))
+        with adaptive_executor(cluster=pool, levels=levels, share_host=False) as executor:
+            numbers = iter(range(10**6))
+            results = executor.outcomes(tell_or_kill, ((caller, one) for one in numbers))
+            ended = [next(results) for _ in range(300)]
+            while not executor.report.degrades:
+                ended.append(next(results))
+            results.close()
+
+    lost = [one for one in ended if one.error is not None]
+    assert all(type(one.error) is WorkerLostError for one in lost)
+    assert {one.value for one in ended if one.error is None} >= {caller}
+
+
+def tell_or_kill(at: tuple[int, int]) -> int:
+    """End the worker that is not the caller, now and then."""
+    caller, number = at
+    time.sleep(0.005)
+    if os.getpid() != caller and number > 100:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()

@@ -172,6 +172,14 @@ def test_several_inputs_shared_objects_and_numbers_from_a_generator_go_there(poo
     assert sums == [[number, 5] for number in range(TASKS)]
 
 
+@pytest.mark.parametrize("levels", ["thread", "sequential"])
+def test_it_helps_beside_each_level(pool, levels):
+    with make(pool, levels=levels) as executor:
+        found = list(executor.map(where, until(executor, levels, "cluster")))
+
+    assert [number for number, _ in found] == list(range(len(found)))
+
+
 def test_three_tasks_stay_here(pool):
     with make(pool, tasks=3) as executor:
         assert list(executor.map(abs, [-1, -2, -3])) == [1, 2, 3]
