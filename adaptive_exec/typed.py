@@ -59,6 +59,7 @@ class Options(TypedDict, total=False):
     capture: bool
     reuse: bool
     cluster: object
+    cluster_wait: float
 
 
 class Map(Protocol):

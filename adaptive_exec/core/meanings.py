@@ -395,6 +395,24 @@ _OTHERS: Final[Mapping[Code, Meaning]] = {
         "The caller shut down, cancelled, or dropped the batch.", "What had not begun never does."
     ),
 }
+_CLUSTER: Final[Mapping[Code, Meaning]] = {
+    Code.HELP_FOUND: Meaning(
+        "The cluster that was named has answered, and its Python and modules fit.",
+        "Chunks go to its workers beside those here.",
+    ),
+    Code.HELP_LOST: Meaning(
+        "The cluster was lost, closed or has no workers, or does not fit; the line says which.",
+        "What was out there runs here or on what is left of it; it is tried again after calm, and "
+        "twice as long after each failure.",
+        "Look at its scheduler and workers; with an address it is connected again by itself.",
+    ),
+    Code.CHUNK_OVERDUE: Meaning(
+        "A chunk at the cluster took many times as long as its like, at least 30 s.",
+        "It runs here; what still comes of it is dropped. After several in a row the cluster is "
+        "given up for a while.",
+        "Look whether its workers are stopped or cut off.",
+    ),
+}
 MEANINGS: Final[Mapping[Code, Meaning]] = {
     **_PLAN,
     **_WORKERS,
@@ -403,6 +421,7 @@ MEANINGS: Final[Mapping[Code, Meaning]] = {
     **_MEMORY,
     **_COPIES,
     **_SHARES,
+    **_CLUSTER,
     **_OTHERS,
 }
 """All of them, in the order of the codes."""
@@ -414,6 +433,7 @@ SECTIONS: Final[Mapping[str, Mapping[Code, Meaning]]] = {
     "Memory": _MEMORY,
     "Copies of a supervised command": _COPIES,
     "Other instances on the host": _SHARES,
+    "A cluster beside": _CLUSTER,
     "Journal, results, the end": _OTHERS,
 }
 """The same, by what they are about."""
