@@ -226,7 +226,7 @@ def study_of(folder: Path) -> list[Any]:
 
 
 WATCHED = (
-    *("supervise", "-n", "2", "--max-age", "15s", "--max-memory", "250MB", "--min-available"),
+    *("supervise", "-n", "2", "--max-age", "15s", "--max-memory", "150MB", "--min-available"),
     *("60MB", "--check-every", "1s", "--grace", "5s", "--pid-file", "worker_pids.txt"),
 )
 
