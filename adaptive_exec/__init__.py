@@ -95,6 +95,7 @@ __all__ = [
     "TaskError",
     "TaskTimeoutError",
     "ThreadPoolExecutor",
+    "UnsendableError",
     "WorkerLostError",
     "__version__",
     "adaptive_executor",
