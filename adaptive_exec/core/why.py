@@ -199,6 +199,9 @@ def _of_span(span: Span, index: int) -> Iterator[str]:
     else:
         mean = span.task_seconds
         yield f"task {index} ended in {where}, among {span.tasks} of {mean:.3g} s in the mean"
+    if span.failed:
+        whose = "it" if span.failed == span.tasks else f"{span.failed} of these"
+        yield f"{whose} ended in an exception of the task's own"
     if span.wait_for:
         words = USES.get(span.wait_for, span.wait_for)  # type: ignore[call-overload]  # of a newer version, perhaps
         yield f"before it the worker was free for {span.wait_seconds:.3g} s: {words}"

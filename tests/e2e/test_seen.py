@@ -197,6 +197,15 @@ def test_a_call_says_why_by_its_future(tmp_path):
         assert executor.why(future).startswith("this call is over")
 
 
+def test_a_task_that_failed_says_so():
+    with adaptive_executor(max_workers=1, isolate=True, share_host=False) as ex:
+        (found,) = ex.outcomes(int, ["no number"], timeout=60)
+        assert isinstance(found.error, ValueError)
+        said = ex.why(0)
+
+    assert "it ended in an exception of the task's own" in said
+
+
 def test_a_task_that_killed_its_worker_says_why_it_ran_alone(tmp_path):
     with adaptive_executor(max_workers=2, isolate=True) as executor:
         work = partial(die_once, str(tmp_path / "died"))
