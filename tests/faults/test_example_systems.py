@@ -16,7 +16,7 @@ import pytest
 from tests.cgroups import RealGroup, memory_group
 from tests.e2e.shell import MAIN, ROOT, count_results, wait_for
 
-pytestmark = pytest.mark.examples
+pytestmark = pytest.mark.faults
 MIB = 2**20
 RUN_SECONDS = 400
 """Seconds; a busy host takes ten times as long as an idle one."""
