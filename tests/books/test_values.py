@@ -1,5 +1,7 @@
 """Values go into bytes and come back; large ones lie apart, compressed where that pays."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,7 @@ def test_a_lambda_is_a_value_too():
 class StubbornError(Exception):
     def __init__(self, a, b) -> None:
         super().__init__("stubborn")
+        self.lock = threading.Lock()  # which nobody packs, tblib included
 
 
 def test_a_failure_comes_back_with_its_traceback():
