@@ -1,11 +1,10 @@
 """What `ex.report` returns: the sums of `core/report`, with ways to look at them.
 
-Also packs a report for a journal, and unpacks it. Decides nothing.
+Also packs a report for a journal, and unpacks it. What draws is loaded when something is drawn.
+Decides nothing.
 """
 
-import json
 import time
-import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +12,6 @@ from adaptive_exec.config import Config
 from adaptive_exec.core.report import RunReport
 from adaptive_exec.core.saved import as_plain, from_plain
 from adaptive_exec.core.snapshot import HostSnapshot
-from adaptive_exec.drawing.page import draw_cell, draw_page
-from adaptive_exec.drawing.viewer import trace_events
 from adaptive_exec.engine.short import short_text
 
 SQUEEZE_LEVEL: Final = 6
@@ -27,6 +24,8 @@ class ShownReport(RunReport):
     __slots__ = ()
 
     def _repr_html_(self) -> str:
+        from adaptive_exec.drawing.page import draw_cell
+
         return draw_cell(self)
 
     def to_html(self, path: str | Path) -> Path:
@@ -38,12 +37,16 @@ class ShownReport(RunReport):
         Returns:
             The same.
         """
+        from adaptive_exec.drawing.page import draw_page
+
         target = Path(path)
         target.write_text(draw_page(self), encoding="utf-8", errors="backslashreplace")
         return target
 
     def to_json(self) -> str:
         """Return all of it as JSON: sums, decisions with their numbers, readings, chunks."""
+        import json
+
         return json.dumps(as_plain(self), default=str)
 
     def to_trace(self, path: str | Path) -> Path:
@@ -55,6 +58,10 @@ class ShownReport(RunReport):
         Returns:
             The same.
         """
+        import json
+
+        from adaptive_exec.drawing.viewer import trace_events
+
         target = Path(path)
         target.write_text(json.dumps({"traceEvents": trace_events(self)}), encoding="utf-8")
         return target
@@ -122,6 +129,9 @@ def _text_of(value: object) -> str:
 
 def pack_report(report: RunReport) -> bytes:
     """Return a report as bytes for a journal."""
+    import json
+    import zlib
+
     return zlib.compress(json.dumps(as_plain(report), default=str).encode(), SQUEEZE_LEVEL)
 
 
@@ -131,6 +141,9 @@ def unpack_report(body: bytes) -> ShownReport:
     Raises:
         ValueError: It is of another version, or damaged.
     """
+    import json
+    import zlib
+
     try:
         plain = json.loads(zlib.decompress(body))
     except (zlib.error, UnicodeDecodeError) as error:
