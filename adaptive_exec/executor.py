@@ -986,7 +986,8 @@ def _cluster_runner(driver: Driver, config: Config) -> Any:
     from adaptive_exec.levels.cluster import ClusterRunner  # brings cloudpickle
 
     first = (config.initializer, config.initargs)
-    return ClusterRunner(driver, config.cluster, config.cluster_wait, *first)
+    may_repeat = config.retries > 0
+    return ClusterRunner(driver, config.cluster, config.cluster_wait, *first, may_repeat=may_repeat)
 
 
 def _process_runner(

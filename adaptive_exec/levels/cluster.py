@@ -90,6 +90,7 @@ class ClusterRunner:
         wait_seconds: The longest wait for the engine's first answer.
         initializer: Called first in each of its workers, None for none.
         initargs: Its arguments.
+        may_repeat: False where no task may run twice.
     """
 
     def __init__(
@@ -99,7 +100,10 @@ class ClusterRunner:
         wait_seconds: float,
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
+        *,
+        may_repeat: bool = True,
     ) -> None:
+        self._may_repeat = may_repeat
         self._outlet = outlet
         self._target = target
         self._wait_seconds = wait_seconds
@@ -314,16 +318,22 @@ class ClusterRunner:
         self._seat(waiting)
 
     def _lose_seat(self, seat: str, slots: int) -> None:
-        """Tell of each place there; only as many chunks as it had slots had begun."""
+        """Tell of each place there.
+
+        As many chunks as it had slots are taken for begun; where none may run twice all that were
+        handed over, since those before may have ended unheard.
+        """
         workers = [worker for worker, one in self._seats.items() if one == seat]
         outs = sorted(
             (self._out[worker] for worker in workers if worker in self._out),
             key=lambda out: out.order.chunk,
         )
         for number, out in enumerate(outs):
+            may_have_begun = out.ticket is not None and not self._may_repeat
             self._cancel(out)
             self._drop(out)
-            self._tell_lost(out, f"worker {seat} is gone", has_begun=number < slots)
+            has_begun = number < slots or may_have_begun
+            self._tell_lost(out, f"worker {seat} is gone", has_begun=has_begun)
         for worker in workers:
             if self._seats.pop(worker, None) is not None:
                 now = time.monotonic()
