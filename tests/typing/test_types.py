@@ -23,14 +23,21 @@ def marked_lines() -> list[int]:
     return [number for number, line in enumerate(lines, 1) if line.endswith("# wrong")]
 
 
+def run(*command: str) -> "subprocess.CompletedProcess[str]":
+    words = [sys.executable, "-m", *command]
+    return subprocess.run(
+        words, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=HERE
+    )
+
+
 def check(*command: str) -> str:
     """Run a type checker, skipping where it is not installed; return what it says."""
     if importlib.util.find_spec(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
-    words = [sys.executable, "-m", *command]
-    done = subprocess.run(
-        words, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=HERE
-    )
+    probe = run(command[0], "--version")
+    if probe.returncode:  # pyright fetches what it is made of when it is first used
+        pytest.skip(f"{command[0]} cannot be had, got {probe.stderr[-200:]!r}")
+    done = run(*command)
     assert done.returncode in {0, 1}, done.stderr
     return done.stdout
 
