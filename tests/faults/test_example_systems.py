@@ -272,7 +272,6 @@ def test_trials_of_a_card_end_as_the_worst_where_memory_runs_out(tmp_path: Path)
         assert trial.user_attrs["kill_reason"].startswith("memory_critical at split ")
         assert trial.user_attrs["available_gb_at_kill"] < 0.14
     assert "EMERGENCY BRAKE ACTIVATED [split " in said(folder)
-    assert len({row["worker"] for row in rows(folder / "trials.csv")}) > 2, "workers are replaced"
 
 
 SCORE_BYTES = 640 * MIB
