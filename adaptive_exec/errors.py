@@ -174,6 +174,14 @@ def add_traceback(error: BaseException, text: str) -> None:
     _first_cause(error).__cause__ = WorkerTraceback(text)
 
 
+def message_of(error: BaseException) -> str:
+    """Return an exception's message; never raises."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # a __str__ of the user's
+        return "its message cannot be read"
+
+
 def traceback_of(error: BaseException) -> str:
     """Return the worker's traceback of a task's exception, `""` where it has none."""
     first = _first_cause(error)

@@ -3,7 +3,7 @@
 Decides nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Final, NamedTuple
 
@@ -12,6 +12,7 @@ from adaptive_exec.core.meanings import MEANINGS
 from adaptive_exec.core.report import FailureKind, RunReport, advise, describe, explain_account
 from adaptive_exec.core.timeline import Span
 from adaptive_exec.drawing.charts import (
+    Histogram,
     bin_numbers,
     draw_histogram,
     draw_parts,
@@ -186,13 +187,21 @@ def show_durations(report: RunReport, about: PageFacts) -> str:
         return ""
     longest = max(value for value, _ in numbers)
     text = f"Of {what}; the longest took {seconds_words(longest)}."
-    body = draw_histogram(found, seconds_words)
-    drawn = figure("spread", "How many tasks took how long", text, 160, body)
+    drawn = figure(
+        "spread", "How many tasks took how long", text, 160, draw_histogram(found, seconds_words)
+    )
+    return _with_counts(text, drawn, found, seconds_words, "Tasks by duration")
+
+
+def _with_counts(
+    text: str, drawn: str, found: Histogram, words: Callable[[float], str], caption: str
+) -> str:
+    """Return a histogram between what it says and the same as a table."""
     edges = zip(found.edges, found.edges[1:], found.counts, strict=False)
-    rows = [(seconds_words(low), seconds_words(high), int(count)) for low, high, count in edges]
+    rows = [(words(low), words(high), int(count)) for low, high, count in edges]
     counted = [row for row in rows if row[2]]
     return f"<p>{escape(text)}</p>{drawn}" + folded(
-        "The same as a table", table("Tasks by duration", ["from", "to", "tasks"], counted)
+        "The same as a table", table(caption, ["from", "to", "tasks"], counted)
     )
 
 
@@ -208,12 +217,7 @@ def show_peaks(report: RunReport, about: PageFacts) -> str:
     text = f"The largest took {bytes_words(max(value for value, _ in numbers))}."
     body = draw_histogram(found, bytes_words)
     drawn = figure("weights", "How many tasks took how much memory", text, 160, body)
-    edges = zip(found.edges, found.edges[1:], found.counts, strict=False)
-    rows = [(bytes_words(low), bytes_words(high), int(count)) for low, high, count in edges]
-    counted = [row for row in rows if row[2]]
-    return f"<p>{escape(text)}</p>{drawn}" + folded(
-        "The same as a table", table("Tasks by memory", ["from", "to", "tasks"], counted)
-    )
+    return _with_counts(text, drawn, found, bytes_words, "Tasks by memory")
 
 
 def show_sizes(report: RunReport) -> str:
@@ -348,21 +352,18 @@ def compare(report: RunReport, about: PageFacts) -> str:
     if about.other is None:
         return ""
     name, other = about.other
-    pairs = [(report, other)]
-    rows: list[tuple[object, ...]] = []
-    for one, two in pairs:
-        rows = [
-            ("tasks", one.tasks, two.tasks),
-            ("failed", one.failed_tasks, two.failed_tasks),
-            ("wall", seconds_words(one.wall_seconds), seconds_words(two.wall_seconds)),
-            ("tasks per second", one.tasks_per_second, two.tasks_per_second),
-            ("most workers", one.workers, two.workers),
-            ("degrades", one.degrades, two.degrades),
-        ]
-        spent, others = dict(one.worker_seconds), dict(two.worker_seconds)
-        rows += [
-            (words, seconds_words(spent.get(use, 0.0)), seconds_words(others.get(use, 0.0)))
-            for use, words in USES.items()
-            if spent.get(use) or others.get(use)
-        ]
+    rows: list[tuple[object, ...]] = [
+        ("tasks", report.tasks, other.tasks),
+        ("failed", report.failed_tasks, other.failed_tasks),
+        ("wall", seconds_words(report.wall_seconds), seconds_words(other.wall_seconds)),
+        ("tasks per second", report.tasks_per_second, other.tasks_per_second),
+        ("most workers", report.workers, other.workers),
+        ("degrades", report.degrades, other.degrades),
+    ]
+    spent, others = dict(report.worker_seconds), dict(other.worker_seconds)
+    rows += [
+        (words, seconds_words(spent.get(use, 0.0)), seconds_words(others.get(use, 0.0)))
+        for use, words in USES.items()
+        if spent.get(use) or others.get(use)
+    ]
     return table("This run beside the other", ["what", "this", name], rows)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
-from adaptive_exec.errors import traceback_of
+from adaptive_exec.errors import message_of, traceback_of
 
 SHORT_LETTERS: Final = 80
 """Letters of arguments that a report shows."""
@@ -60,9 +60,7 @@ def _more(count: int) -> str:
 
 def failure_line(error: BaseException) -> str:
     """Write an exception's message in one line; never raises."""
-    with suppress(Exception):  # a __str__ of the user's
-        return " ".join(str(error).split())
-    return "its message cannot be read"
+    return " ".join(message_of(error).split())
 
 
 def story_of(error: BaseException) -> str:

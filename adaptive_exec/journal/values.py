@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from adaptive_exec.config import KIB, MIB
-from adaptive_exec.errors import TaskError, add_traceback, traceback_of
+from adaptive_exec.errors import TaskError, add_traceback, message_of, traceback_of
 from adaptive_exec.system.pickles import PROTOCOL, dump_by_value
 
 OUTLYING_BYTES: Final = 64 * KIB
@@ -123,11 +123,7 @@ def unpack_failure(body: bytes | memoryview | None, outlying: Sequence[bytes]) -
 
 def failure_text(error: BaseException) -> str:
     """Write an exception's message in one short line; never raises."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001  # a __str__ of the user's
-        return "its message cannot be read"
-    return " ".join(text.split())[:_TEXT_MAX]
+    return " ".join(message_of(error).split())[:_TEXT_MAX]
 
 
 def parts_of(outlying: Sequence[bytes | memoryview]) -> Iterator[Part]:

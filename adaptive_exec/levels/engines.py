@@ -11,6 +11,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from adaptive_exec.errors import message_of
 from adaptive_exec.levels.away import Bundle, greet, run_bundle
 from adaptive_exec.levels.base import CannotStartError, Carried
 from adaptive_exec.levels.bundles import differs
@@ -23,7 +24,7 @@ _SIZES = ("_max_workers", "max_workers", "num_workers")
 
 def line_of(error: BaseException) -> str:
     """Say in one line what was raised."""
-    lines = str(error).splitlines()
+    lines = message_of(error).splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else ''}".removesuffix(": ")
 
 

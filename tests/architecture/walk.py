@@ -12,7 +12,7 @@ from adaptive_exec import adaptive_executor
 from tests.architecture.house import PACKAGE, ROOT
 
 HOME = f"{ROOT / PACKAGE}/"
-TRIES = 12
+TRIES = 60
 """The least of so many counts: in some the host is looked at, too."""
 
 

@@ -18,6 +18,7 @@ import pytest
 from adaptive_exec import AdaptiveExecutor, adaptive_executor, current_task
 from adaptive_exec.levels import away, bundles
 from adaptive_exec.levels.base import CARRIED_BYTES_MAX
+from adaptive_exec.levels.engines import line_of
 from tests.architecture.house import ROOT
 
 TASKS = 100
@@ -345,3 +346,12 @@ def test_the_command_takes_an_address_and_goes_on_here_where_nobody_listens(tmp_
 
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 51
+
+
+def test_an_exception_that_cannot_be_read_has_a_line_all_the_same():
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    assert line_of(MuteError()) == "MuteError: its message cannot be read"
+    assert line_of(ValueError("one\ntwo")) == "ValueError: one"
